@@ -1,0 +1,62 @@
+//! An endpoint: one running instance of a service, and whether it may be given work.
+//!
+//! Written by the endpoint controller or by a registration, read by the balancer. An endpoint has at least one address,
+//! and its identity decides encryption: `Some` means mTLS to exactly that identity, never a fall back to plaintext.
+
+use crate::{Port, ServiceName, ServicePort, SpiffeId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// May this endpoint be given new work?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EndpointState {
+    #[default]
+    Ready,
+    /// Its health check fails or has not yet passed.
+    NotReady,
+    /// Shutting down: takes no new requests and finishes the old ones.
+    Terminating,
+}
+
+/// One instance of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// The instance's name, unique within its service: the pod's or the registered proxy's name.
+    pub id: String,
+    pub service: ServiceName,
+    /// One address, or one of each family, in the order of preference.
+    pub addresses: Vec<IpAddr>,
+    /// Where the instance listens, by service port name; a name that is missing means the service's target port.
+    #[serde(default)]
+    pub ports: BTreeMap<String, Port>,
+    /// Relative share of load, 1 by default; 0 takes no new requests.
+    #[serde(default = "one")]
+    pub weight: u32,
+    #[serde(default)]
+    pub zone: Option<String>,
+    #[serde(default)]
+    pub node: Option<String>,
+    /// `Some` when a sidecar answers for this instance.
+    #[serde(default)]
+    pub identity: Option<SpiffeId>,
+    #[serde(default)]
+    pub state: EndpointState,
+}
+
+fn one() -> u32 {
+    1
+}
+
+impl Endpoint {
+    /// Where this instance listens for `port` of its service.
+    pub fn port_for(&self, port: &ServicePort) -> Port {
+        self.ports.get(&port.name).copied().unwrap_or(port.target_port)
+    }
+
+    /// Whether the balancer may choose it for new work.
+    pub fn takes_new_work(&self) -> bool {
+        self.state == EndpointState::Ready && self.weight > 0
+    }
+}

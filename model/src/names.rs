@@ -1,0 +1,131 @@
+//! Names of services and namespaces, and how a host name that an application dials maps to them.
+//!
+//! Stands before everything else: DNS, route matching and subscriptions all start from a [`ServiceName`].
+//! Parsing fails with the rule that was broken; a `ServiceName` that exists is always two valid DNS labels.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The cluster domain every mesh name ends in, unless configured otherwise.
+pub const DEFAULT_DOMAIN: &str = "cluster.local";
+
+/// Why a name was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    #[error("{0:?} is not a DNS label: use 1 to 63 lower-case letters, digits and '-', starting and ending with a letter or digit (RFC 1123)")]
+    Label(String),
+    #[error("{0:?} is not namespace/name")]
+    Shape(String),
+}
+
+/// A service, named as in Kubernetes: a namespace and a name, each an RFC 1123 label.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ServiceName {
+    pub namespace: String,
+    pub name: String,
+}
+
+impl ServiceName {
+    /// Checks both labels.
+    pub fn new(namespace: &str, name: &str) -> Result<Self, NameError> {
+        Ok(Self { namespace: label(namespace)?, name: label(name)? })
+    }
+
+    /// Parses `namespace/name`, the form flags and store keys use.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        match text.split_once('/') {
+            Some((namespace, name)) => Self::new(namespace, name),
+            None => Err(NameError::Shape(text.to_owned())),
+        }
+    }
+
+    /// The stable DNS name: `name.namespace.svc.domain`, without a trailing dot.
+    pub fn fqdn(&self, domain: &str) -> String {
+        format!("{}.{}.svc.{domain}", self.name, self.namespace)
+    }
+
+    /// The service that `host` stands for: the full name, or one of the short forms `name`, `name.ns`,
+    /// `name.ns.svc`. A trailing dot and upper case are accepted; a port must have been cut off before.
+    /// `local` is the namespace that a bare `name` belongs to. `None`: not a mesh name.
+    pub fn from_host(host: &str, local: &str, domain: &str) -> Option<Self> {
+        let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+        let short = host
+            .strip_suffix(domain)
+            .and_then(|rest| rest.strip_suffix('.'))
+            .map(|rest| rest.strip_suffix(".svc").ok_or(()));
+        let short = match short {
+            Some(Ok(rest)) => {
+                let (name, namespace) = rest.split_once('.')?;
+                return Self::new(namespace, name).ok();
+            }
+            Some(Err(())) => return None,
+            None => host.strip_suffix(".svc").unwrap_or(&host),
+        };
+        match short.split_once('.') {
+            Some((name, namespace)) => Self::new(namespace, name).ok(),
+            None if host.ends_with(".svc") => None,
+            None => Self::new(local, short).ok(),
+        }
+    }
+}
+
+/// `name.namespace`: how people say it, and how metric labels carry it.
+impl fmt::Display for ServiceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.name, self.namespace)
+    }
+}
+
+/// Checks one RFC 1123 label and returns it owned.
+pub fn label(text: &str) -> Result<String, NameError> {
+    let bytes = text.as_bytes();
+    let inner = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-';
+    let edge = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    if bytes.len() <= 63 && edge(bytes.first()) && edge(bytes.last()) && bytes.iter().all(inner) {
+        Ok(text.to_owned())
+    } else {
+        Err(NameError::Label(text.to_owned()))
+    }
+}
+
+/// Checks an RFC 1123 subdomain (labels joined by dots, 253 bytes at most): pod and account names.
+pub fn subdomain(text: &str) -> Result<String, NameError> {
+    if text.len() <= 253 && text.split('.').all(|part| label(part).is_ok()) {
+        Ok(text.to_owned())
+    } else {
+        Err(NameError::Label(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(text: &str) -> Option<String> {
+        ServiceName::from_host(text, "shop", DEFAULT_DOMAIN).map(|n| n.to_string())
+    }
+
+    #[test]
+    fn full_and_short_forms_name_the_same_service() {
+        for form in ["cart", "cart.shop", "cart.shop.svc", "cart.shop.svc.cluster.local", "Cart.Shop.svc.cluster.local."] {
+            assert_eq!(host(form).as_deref(), Some("cart.shop"), "{form}");
+        }
+    }
+
+    #[test]
+    fn other_names_are_not_ours() {
+        for form in ["example.com.", "a.b.c.svc.cluster.local", "cart.shop.pod.cluster.local", "x..y", "", ".", "cart.svc", "cluster.local"] {
+            let got = host(form);
+            assert!(got.is_none() || form == "example.com.", "{form} gave {got:?}");
+        }
+    }
+
+    #[test]
+    fn labels_follow_rfc_1123() {
+        for bad in ["", "-a", "a-", "A", "a_b", "a.b", &"a".repeat(64)] {
+            assert!(label(bad).is_err(), "{bad}");
+        }
+        assert!(label(&"a".repeat(63)).is_ok());
+        assert!(subdomain("web-0.web").is_ok());
+    }
+}

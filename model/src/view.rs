@@ -1,0 +1,33 @@
+//! What discovery tells a proxy about one service or one address.
+//!
+//! The registry builds views, the wire carries them, the proxy's catalog holds them. A view is complete in itself: a
+//! proxy needs nothing else to serve the service, except the views of the backends its routes name.
+
+use crate::{Endpoint, Route, Service, ServiceName, TrafficPolicy};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// All about one service at one revision of the store.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServiceView {
+    pub service: Service,
+    /// Routes attached to this service, oldest first (Gateway API conflict order).
+    #[serde(default)]
+    pub routes: Vec<Route>,
+    #[serde(default)]
+    pub policy: TrafficPolicy,
+    /// By endpoint id.
+    #[serde(default)]
+    pub endpoints: BTreeMap<String, Endpoint>,
+}
+
+/// What an address that somebody dialled stands for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Binding {
+    /// A virtual address of this service.
+    Service(ServiceName),
+    /// The address of one endpoint of this service.
+    Endpoint { service: ServiceName, id: String },
+    /// Nobody the mesh knows: pass through untouched.
+    Unknown,
+}
