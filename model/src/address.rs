@@ -40,8 +40,7 @@ impl Cidr {
 
     /// Whether `address` lies in the block. An IPv4 address never lies in an IPv6 block.
     pub fn contains(&self, address: IpAddr) -> bool {
-        address.is_ipv4() == self.base.is_ipv4()
-            && bits(address) & mask(self.prefix, width(address)) == bits(self.base)
+        address.is_ipv4() == self.base.is_ipv4() && bits(address) & mask(self.prefix, width(address)) == bits(self.base)
     }
 
     /// How many addresses the block has; saturates at `u64::MAX`.

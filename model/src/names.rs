@@ -12,7 +12,9 @@ pub const DEFAULT_DOMAIN: &str = "cluster.local";
 /// Why a name was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    #[error("{0:?} is not a DNS label: use 1 to 63 lower-case letters, digits and '-', starting and ending with a letter or digit (RFC 1123)")]
+    #[error(
+        "{0:?} is not a DNS label: use 1 to 63 lower-case letters, digits and '-', starting and ending with a letter or digit (RFC 1123)"
+    )]
     Label(String),
     #[error("{0:?} is not namespace/name")]
     Shape(String),
@@ -107,14 +109,25 @@ mod tests {
 
     #[test]
     fn full_and_short_forms_name_the_same_service() {
-        for form in ["cart", "cart.shop", "cart.shop.svc", "cart.shop.svc.cluster.local", "Cart.Shop.svc.cluster.local."] {
+        for form in
+            ["cart", "cart.shop", "cart.shop.svc", "cart.shop.svc.cluster.local", "Cart.Shop.svc.cluster.local."]
+        {
             assert_eq!(host(form).as_deref(), Some("cart.shop"), "{form}");
         }
     }
 
     #[test]
     fn other_names_are_not_ours() {
-        for form in ["example.com.", "a.b.c.svc.cluster.local", "cart.shop.pod.cluster.local", "x..y", "", ".", "cart.svc", "cluster.local"] {
+        for form in [
+            "example.com.",
+            "a.b.c.svc.cluster.local",
+            "cart.shop.pod.cluster.local",
+            "x..y",
+            "",
+            ".",
+            "cart.svc",
+            "cluster.local",
+        ] {
             let got = host(form);
             assert!(got.is_none() || form == "example.com.", "{form} gave {got:?}");
         }

@@ -74,7 +74,15 @@ mod tests {
 
     #[test]
     fn other_shapes_are_refused() {
-        for bad in ["", "spiffe://", "spiffe://d/ns/shop/sa/", "spiffe://d/ns/shop/sa/a/b", "http://d/ns/shop/sa/a", "spiffe://D/ns/shop/sa/a", "spiffe://d/ns/sh op/sa/a"] {
+        for bad in [
+            "",
+            "spiffe://",
+            "spiffe://d/ns/shop/sa/",
+            "spiffe://d/ns/shop/sa/a/b",
+            "http://d/ns/shop/sa/a",
+            "spiffe://D/ns/shop/sa/a",
+            "spiffe://d/ns/sh op/sa/a",
+        ] {
             assert!(bad.parse::<SpiffeId>().is_err(), "{bad}");
         }
     }

@@ -1,0 +1,55 @@
+# The commands a developer or a user needs. Each installs what it is missing (and says so), so that a fresh Debian 12
+# machine with Rust is enough. They make network namespaces and iptables rules, hence root.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/sbin:/sbin
+
+# Which store the demo runs on: embedded (a file, no server) or etcd (three nodes on loopback).
+STORE ?= embedded
+# KEEP=1: the demo leaves the mesh up until Ctrl-C.
+KEEP ?=
+
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+BINARIES := weft-proxy weft-discovery weftctl weft-shop weft-demo
+
+NEED_BUILD := cc:gcc,libc6-dev:"to link Rust programs"
+NEED_PODS := ip:iproute2:"pods are network namespaces" iptables:iptables:"the sidecar redirects traffic with it" \
+	ps:procps:"to see which processes run"
+NEED_REDIS := redis-server:redis-server:"the shop's cache is a real Redis"
+NEED_ETCD := etcd:etcd-server:"a real etcd as the store"
+NEED_CLIENTS := curl:curl:"a real HTTP client" nghttp:nghttp2-client:"a real HTTP/2 client" \
+	redis-cli:redis-tools:"a real Redis client" openssl:openssl:"a real TLS client" \
+	dig:bind9-dnsutils:"a real DNS client" python3:python3:"plain sockets, as applications use them"
+NEED_BENCH := wrk:wrk:"the load generator" python3:python3:"Envoy comes from PyPI"
+
+.PHONY: help
+help: ## Shows this list (the default)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## The mesh on one machine: a shop under load, shown working. STORE=etcd on real etcd, KEEP=1 leaves it up
+	@scripts/need $(NEED_BUILD) $(NEED_PODS) $(NEED_REDIS) $(if $(filter etcd,$(STORE)),$(NEED_ETCD))
+	cargo build --release $(addprefix --bin ,$(BINARIES))
+	@WEFT_BIN_DIR=$(TARGET)/release $(TARGET)/release/weft-demo --store $(STORE) $(if $(KEEP),--keep)
+
+.PHONY: test
+test: ## Every test: units, conformance on real etcd, end-to-end suites in network namespaces
+	@scripts/need $(NEED_BUILD) $(NEED_PODS) $(NEED_REDIS) $(NEED_ETCD) $(NEED_CLIENTS)
+	cargo build --workspace --bins
+	@WEFT_BIN_DIR=$(TARGET)/debug scripts/test $(TARGET)/test.log
+
+.PHONY: lint
+lint: ## Formatting, clippy, documentation and layout, all without a single warning
+	@scripts/need $(NEED_BUILD)
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+
+.PHONY: bench
+bench: ## CPU per request of a pair of proxies, beside Envoy's and no proxy at all; ROUNDS=n, SCENARIO=name
+	@scripts/need $(NEED_BUILD) $(NEED_PODS) $(NEED_BENCH)
+	cargo build --release --bin weft-proxy --bin weft-discovery --bin weft-bench
+	@scripts/envoy $(TARGET)/bench
+	@WEFT_BIN_DIR=$(TARGET)/release $(TARGET)/release/weft-bench --out $(TARGET)/bench \
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SCENARIO),--scenario $(SCENARIO))
