@@ -4,3 +4,4 @@
 //! and see what an operator sees. Needs root, iproute2 and iptables.
 
 pub mod pods;
+pub mod mesh;
