@@ -1,0 +1,279 @@
+//! Records: the keys and values of the store that describe the mesh, and how they are written and read.
+//!
+//! Stands between the sources, which write records, and the registry, which reads them. Reading fails naming the key and
+//! the reason; a record that was read agrees with its key, so that nobody has to compare the two again.
+
+use crate::store::{Entry, Op};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::fmt;
+use weft_model::names::{label, subdomain};
+use weft_model::{Endpoint, Route, Service, ServiceName, TrafficPolicy};
+
+/// The key of a record: `services/<ns>/<name>`, `routes/<ns>/<name>`, `policies/<ns>/<name>`,
+/// `endpoints/<ns>/<service>/<id>`, `withdrawals/<ns>/<service>`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Key {
+    Service(ServiceName),
+    Route {
+        namespace: String,
+        name: String,
+    },
+    Policy {
+        namespace: String,
+        name: String,
+    },
+    Endpoint {
+        service: ServiceName,
+        id: String,
+    },
+    /// Which endpoints of this service were last taken out on purpose ([`Withdrawal`]).
+    Withdrawal(ServiceName),
+}
+
+/// Who wrote a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// `weftctl apply`.
+    Apply,
+    /// A workload through its own proxy.
+    Registration,
+    Kubernetes,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Apply => "apply",
+            Self::Registration => "registration",
+            Self::Kubernetes => "kubernetes",
+        })
+    }
+}
+
+/// A record's value: what the registry uses, beside what the user wrote.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record<M> {
+    pub model: M,
+    /// The document as it was applied; `None` for registrations.
+    #[serde(default)]
+    pub document: Option<serde_json::Value>,
+    pub source: Source,
+}
+
+/// A route and the services it is attached to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttachedRoute {
+    pub parents: Vec<ServiceName>,
+    pub route: Route,
+}
+
+/// A policy and the services it is attached to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttachedPolicy {
+    pub targets: Vec<ServiceName>,
+    pub policy: TrafficPolicy,
+}
+
+/// Put in the same commit that deletes endpoints on purpose. It tells the registry that they did not vanish because a
+/// lease ran out, so that the brake lets them go at once; a store's watch cannot tell the two apart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Withdrawal {
+    pub ids: Vec<String>,
+}
+
+/// One record, read.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Content {
+    Service(Record<Service>),
+    Route(Record<AttachedRoute>),
+    Policy(Record<AttachedPolicy>),
+    Endpoint(Record<Endpoint>),
+    Withdrawal(Withdrawal),
+}
+
+/// Why a record could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("store key {key:?}: {reason}")]
+pub struct RecordError {
+    pub key: String,
+    pub reason: String,
+}
+
+impl Key {
+    /// Where all keys of one kind are: a prefix for [`crate::store::Store::range`].
+    pub const SERVICES: &str = "services/";
+    pub const ROUTES: &str = "routes/";
+    pub const POLICIES: &str = "policies/";
+    pub const ENDPOINTS: &str = "endpoints/";
+    pub const WITHDRAWALS: &str = "withdrawals/";
+
+    /// `None`: a key of somebody else's (addresses, certificates, ...). An error: ours, but not of our shape.
+    pub fn parse(text: &str) -> Option<Result<Self, RecordError>> {
+        let (kind, rest) = text.split_once('/')?;
+        if !["services", "routes", "policies", "endpoints", "withdrawals"].contains(&kind) {
+            return None;
+        }
+        let refuse = |reason: String| RecordError { key: text.to_owned(), reason };
+        let parts: Vec<&str> = rest.split('/').collect();
+        let service = |ns: &str, name: &str| ServiceName::new(ns, name).map_err(|e| refuse(e.to_string()));
+        let document = |ns: &str, name: &str| {
+            let checked = label(ns).and_then(|namespace| Ok((namespace, subdomain(name)?)));
+            checked.map_err(|e| refuse(e.to_string()))
+        };
+        Some(match (kind, &parts[..]) {
+            ("services", [ns, name]) => service(ns, name).map(Self::Service),
+            ("routes", [ns, name]) => document(ns, name).map(|(namespace, name)| Self::Route { namespace, name }),
+            ("policies", [ns, name]) => document(ns, name).map(|(namespace, name)| Self::Policy { namespace, name }),
+            ("withdrawals", [ns, name]) => service(ns, name).map(Self::Withdrawal),
+            ("endpoints", [ns, name, id]) if !id.is_empty() => {
+                service(ns, name).map(|service| Self::Endpoint { service, id: (*id).to_owned() })
+            }
+            _ => Err(refuse("the key does not have the shape of its kind".to_owned())),
+        })
+    }
+
+    pub fn endpoint(endpoint: &Endpoint) -> Self {
+        Self::Endpoint { service: endpoint.service.clone(), id: endpoint.id.clone() }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service(s) => write!(f, "services/{}/{}", s.namespace, s.name),
+            Self::Route { namespace, name } => write!(f, "routes/{namespace}/{name}"),
+            Self::Policy { namespace, name } => write!(f, "policies/{namespace}/{name}"),
+            Self::Endpoint { service: s, id } => write!(f, "endpoints/{}/{}/{id}", s.namespace, s.name),
+            Self::Withdrawal(s) => write!(f, "withdrawals/{}/{}", s.namespace, s.name),
+        }
+    }
+}
+
+impl<M: Serialize> Record<M> {
+    /// The value to put.
+    pub fn encode(&self) -> Bytes {
+        // Records hold only text, numbers, lists and maps with text keys; all of them have a form in JSON.
+        serde_json::to_vec(self).expect("a record always has a JSON form").into()
+    }
+}
+
+impl Content {
+    /// Reads a store entry. `None`: not a record of ours, see [`Key::parse`].
+    pub fn decode(entry: &Entry) -> Option<Result<(Key, Self), RecordError>> {
+        let key = match Key::parse(&entry.key)? {
+            Ok(key) => key,
+            Err(error) => return Some(Err(error)),
+        };
+        let refuse = |reason| RecordError { key: entry.key.clone(), reason };
+        Some(Self::read(&key, &entry.value).map(|content| (key, content)).map_err(refuse))
+    }
+
+    fn read(key: &Key, value: &[u8]) -> Result<Self, String> {
+        let content = match key {
+            Key::Service(_) => Self::Service(json(value)?),
+            Key::Route { .. } => Self::Route(json(value)?),
+            Key::Policy { .. } => Self::Policy(json(value)?),
+            Key::Endpoint { .. } => Self::Endpoint(json(value)?),
+            Key::Withdrawal(_) => Self::Withdrawal(json(value)?),
+        };
+        let agrees = match (key, &content) {
+            (Key::Service(name), Self::Service(r)) => r.model.name == *name,
+            (Key::Route { namespace, name }, Self::Route(r)) => {
+                r.model.route.namespace == *namespace && r.model.route.name == *name
+            }
+            (Key::Endpoint { service, id }, Self::Endpoint(r)) => r.model.service == *service && r.model.id == *id,
+            _ => true,
+        };
+        if !agrees {
+            return Err("the name in the value is not the name in the key".to_owned());
+        }
+        content.sound().map(|()| content)
+    }
+
+    /// The invariants of the model's types that their JSON form cannot express.
+    fn sound(&self) -> Result<(), String> {
+        match self {
+            Self::Service(r) if r.model.ports.is_empty() => {
+                Err("model.ports: a service has at least one port".to_owned())
+            }
+            Self::Endpoint(r) if r.model.addresses.is_empty() => {
+                Err("model.addresses: an endpoint has at least one address".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn json<T: DeserializeOwned>(value: &[u8]) -> Result<T, String> {
+    let mut reader = serde_json::Deserializer::from_slice(value);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|e| format!("{}: {}", e.path(), e.inner()))?;
+    reader.end().map_err(|e| e.to_string()).map(|()| value)
+}
+
+/// What takes endpoints of one service out on purpose: to be carried out in one commit.
+pub fn withdraw(service: &ServiceName, ids: impl IntoIterator<Item = String>) -> Vec<Op> {
+    let withdrawal = Withdrawal { ids: ids.into_iter().collect() };
+    let mut ops: Vec<Op> = withdrawal
+        .ids
+        .iter()
+        .map(|id| Op::delete(Key::Endpoint { service: service.clone(), id: id.clone() }.to_string()))
+        .collect();
+    // A list of strings always has a JSON form.
+    let value = serde_json::to_vec(&withdrawal).expect("a list of names always has a JSON form");
+    ops.push(Op::put(Key::Withdrawal(service.clone()).to_string(), value));
+    ops
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(key: &str, value: &str) -> Entry {
+        Entry { key: key.to_owned(), value: value.to_owned().into(), created: 1, modified: 1, lease: None }
+    }
+
+    #[test]
+    fn keys_are_read_as_they_are_written() {
+        for text in [
+            "services/shop/cart",
+            "routes/shop/cart.v2",
+            "policies/shop/cart",
+            "endpoints/shop/cart/cart-0",
+            "withdrawals/shop/cart",
+        ] {
+            assert_eq!(Key::parse(text).unwrap().unwrap().to_string(), text);
+        }
+        assert!(Key::parse("addresses/198.18.0.1").is_none());
+        for text in ["services/shop", "services/shop/", "endpoints/shop/cart", "endpoints/shop/cart/", "routes/a/b/c"] {
+            assert!(Key::parse(text).unwrap().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_record_survives_the_store() {
+        let name = ServiceName::new("shop", "cart").unwrap();
+        let policy = AttachedPolicy { targets: vec![name], policy: TrafficPolicy::default() };
+        let record = Record { model: policy, document: Some(serde_json::json!({"kind": "x"})), source: Source::Apply };
+        let text = String::from_utf8(record.encode().to_vec()).unwrap();
+        let (_, content) = Content::decode(&entry("policies/shop/cart", &text)).unwrap().unwrap();
+        assert_eq!(content, Content::Policy(record));
+    }
+
+    #[test]
+    fn faults_are_named() {
+        let fault = |key: &str, value: &str| Content::decode(&entry(key, value)).unwrap().unwrap_err().to_string();
+        let no_port = r#"{"model":{"name":{"namespace":"shop","name":"cart"},"ports":[]},"source":"apply"}"#;
+        assert!(fault("services/shop/cart", no_port).contains("model.ports"));
+        assert!(fault("services/shop/other", no_port).contains("not the name in the key"));
+        assert!(fault("services/shop/cart", "{").contains("services/shop/cart"));
+        let zero = r#"{"model":{"name":{"namespace":"shop","name":"cart"},"ports":[{"name":"","port":0,"target_port":1}]},"source":"apply"}"#;
+        assert!(
+            fault("services/shop/cart", zero).contains("model.ports[0].port"),
+            "{}",
+            fault("services/shop/cart", zero)
+        );
+        assert!(fault("services/shop/cart", &format!("{no_port} x")).contains("trailing"));
+    }
+}
