@@ -3,6 +3,7 @@
 //! Started by the demo (`STORE=etcd`) and by the store's tests, which also kill, pause and restart members. A member that
 //! does not come up fails with the end of its own log. Invariant: when the cluster is dropped, nothing of it is left.
 
+use crate::pods::Pod;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::File;
@@ -36,13 +37,24 @@ struct Member {
 impl EtcdCluster {
     /// Starts `size` members and waits until all of them serve. `NotFound`: there is no etcd on this machine.
     pub async fn start(size: usize) -> io::Result<Self> {
+        Self::start_in(size, &std::env::temp_dir()).await
+    }
+
+    /// The same on the loopback of `pod`, with all files in its network's directory. Blocks the thread. To restart a member,
+    /// be [`within`](Pod::within) the pod too.
+    pub fn start_on(pod: &Pod, size: usize) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        pod.within(|| runtime.block_on(Self::start_in(size, pod.dir())))?
+    }
+
+    async fn start_in(size: usize, directory: &Path) -> io::Result<Self> {
         let ports = free_ports(2 * size)?;
         let members = ports
             .chunks(2)
             .enumerate()
             .map(|(i, pair)| Member { name: format!("etcd-{i}"), client: pair[0], peer: pair[1], process: None })
             .collect();
-        let mut cluster = Self { members, directory: tempfile::Builder::new().prefix("etcd-").tempdir()? };
+        let mut cluster = Self { members, directory: tempfile::Builder::new().prefix("etcd-").tempdir_in(directory)? };
         for member in 0..size {
             cluster.spawn(member)?;
         }
