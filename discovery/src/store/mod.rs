@@ -4,8 +4,12 @@
 //! obey the one contract written at [`Store`]; `conformance` in the tests runs against both.
 
 mod commit;
+pub mod embedded;
+pub mod etcd;
 
 pub use commit::{COMMIT_LIMIT, Compare, OPS_LIMIT, Op};
+pub use embedded::{Embedded, EmbeddedSettings};
+pub use etcd::{Etcd, EtcdSettings};
 
 use bytes::Bytes;
 use futures::stream::BoxStream;

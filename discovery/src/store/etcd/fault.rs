@@ -1,0 +1,72 @@
+//! What an error of etcd's client means: an answer from etcd, or the lack of one.
+//!
+//! Decides whether another member may be asked, and whether a commit that failed may have taken effect all the same.
+//! What is not known is taken for the worse case.
+
+use crate::store::{LeaseId, StoreError};
+use etcd_client::Error;
+use std::error::Error as _;
+use tonic::{Code, ConnectError, Status};
+
+/// A failed call.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// etcd's answer; no other member would say anything else.
+    Answer(StoreError),
+    /// The member is away and the request never reached it, or it refused to begin.
+    NotDone(String),
+    /// No answer: the request may or may not have been carried out.
+    Unknown(String),
+}
+
+impl Fault {
+    pub(super) fn of(error: &Error) -> Self {
+        match error {
+            Error::GRpcStatus(status) => Self::of_status(status),
+            // The client's way of saying that a lease is gone.
+            Error::LeaseKeepAliveError(text) if text == "lease not found" => {
+                Self::Answer(StoreError::LeaseGone(LeaseId(0)))
+            }
+            Error::InvalidArgs(_) | Error::InvalidUri(_) | Error::InvalidMetadataValue(_) => {
+                Self::Answer(StoreError::Open(error.to_string()))
+            }
+            other => Self::Unknown(other.to_string()),
+        }
+    }
+
+    fn of_status(status: &Status) -> Self {
+        // The texts are etcd's (api/v3rpc/rpctypes/error.go); several meanings share a code.
+        let text = status.message();
+        let says = |part: &str| text.contains(part);
+        match status.code() {
+            Code::OutOfRange if says("has been compacted") => Self::Answer(StoreError::Compacted { oldest: 0 }),
+            Code::OutOfRange => Self::Answer(StoreError::Invalid(text.to_owned())),
+            Code::NotFound if says("lease not found") => Self::Answer(StoreError::LeaseGone(LeaseId(0))),
+            Code::InvalidArgument if says("request is too large") => {
+                Self::Answer(StoreError::TooLarge { key: String::new(), size: 0, limit: crate::store::COMMIT_LIMIT })
+            }
+            Code::InvalidArgument => Self::Answer(StoreError::Invalid(text.to_owned())),
+            Code::Unauthenticated | Code::PermissionDenied => {
+                Self::Answer(StoreError::Unavailable(format!("etcd refuses this user: {text}")))
+            }
+            Code::ResourceExhausted if says("database space exceeded") => Self::Answer(StoreError::Unavailable(
+                "etcd's space quota is used up: compact, defragment and disarm its alarm".to_owned(),
+            )),
+            Code::ResourceExhausted if says("too many requests") => Self::NotDone(text.to_owned()),
+            Code::Unavailable if says("no leader") || never_sent(status) => Self::NotDone(text.to_owned()),
+            _ => Self::Unknown(if text.is_empty() { status.code().to_string() } else { text.to_owned() }),
+        }
+    }
+}
+
+/// Whether no connection was made at all.
+fn never_sent(status: &Status) -> bool {
+    let mut cause = status.source();
+    while let Some(error) = cause {
+        if error.is::<ConnectError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}

@@ -1,0 +1,121 @@
+//! Which member of the etcd cluster is asked: one that answered last, then the others in turn.
+//!
+//! One client per member rather than one balancer over all, because a member that hangs must be left at once and for all
+//! calls. Fails with [`StoreError::Unavailable`] naming the last member's reason. A call that may have taken effect is never repeated
+//! unless repeating it is safe.
+
+use super::{EtcdSettings, Fault};
+use crate::store::StoreError;
+use etcd_client::{Client, ConnectOptions, Error};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::OnceCell;
+use tokio::time::timeout;
+
+/// A connection on which a call or a watch waits is probed this often; etcd closes those that are probed more often
+/// than every 5 s (`--grpc-keepalive-min-time`).
+const PROBE_INTERVAL: Duration = Duration::from_secs(6);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// May a call be repeated whose outcome is not known?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeat {
+    Safe,
+    UnlessItMayHaveWorked,
+}
+
+pub(super) struct Members {
+    members: Vec<Member>,
+    /// The index of the member to ask first.
+    preferred: AtomicUsize,
+    options: ConnectOptions,
+    request_timeout: Duration,
+}
+
+struct Member {
+    url: String,
+    client: OnceCell<Client>,
+}
+
+impl Members {
+    pub(super) fn new(settings: &EtcdSettings) -> Result<Self, StoreError> {
+        let refuse = |text: String| Err(StoreError::Open(text));
+        if settings.endpoints.is_empty() {
+            return refuse("no etcd endpoint is given".to_owned());
+        }
+        for url in &settings.endpoints {
+            let parsed = url.parse::<tonic::transport::Uri>();
+            if !url.starts_with("http://") || parsed.is_ok_and(|uri| uri.authority().is_none()) {
+                return refuse(format!("etcd endpoint {url:?} must be http://host:port"));
+            }
+        }
+        let mut options = ConnectOptions::new()
+            .with_connect_timeout(settings.request_timeout)
+            .with_keep_alive(PROBE_INTERVAL, PROBE_TIMEOUT)
+            .with_keep_alive_while_idle(false)
+            .with_require_leader(true);
+        if let Some((user, password)) = &settings.user {
+            options = options.with_user(user, password).with_auto_token_refresh(true);
+        }
+        let member = |url: &String| Member { url: url.clone(), client: OnceCell::new() };
+        Ok(Self {
+            members: settings.endpoints.iter().map(member).collect(),
+            // Replicas of discovery spread over the members.
+            preferred: AtomicUsize::new(fastrand::usize(..settings.endpoints.len())),
+            options,
+            request_timeout: settings.request_timeout,
+        })
+    }
+
+    pub(super) fn request_timeout(&self) -> Duration {
+        self.request_timeout
+    }
+
+    /// Makes the call at the preferred member, and at the others in turn while that may help.
+    pub(super) async fn call<T, F>(&self, repeat: Repeat, call: impl Fn(Client) -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let count = self.members.len();
+        let first = self.preferred.load(Ordering::Relaxed);
+        let share = match repeat {
+            // `count` is a handful of members.
+            Repeat::Safe => self.request_timeout / count as u32,
+            Repeat::UnlessItMayHaveWorked => self.request_timeout,
+        };
+        let mut reason = String::new();
+        for index in (0..count).map(|turn| (first + turn) % count) {
+            let member = &self.members[index];
+            let fault = match timeout(share, self.ask(member, &call)).await {
+                Ok(Ok(answer)) => {
+                    self.preferred.store(index, Ordering::Relaxed);
+                    return Ok(answer);
+                }
+                Ok(Err(error)) => Fault::of(&error),
+                Err(_) => Fault::Unknown(format!("no answer in {share:?}")),
+            };
+            reason = match fault {
+                Fault::Answer(error) => return Err(error),
+                Fault::NotDone(text) => format!("{}: {text}", member.url),
+                Fault::Unknown(text) => {
+                    // The next call must not wait for the same member again.
+                    self.preferred.store((index + 1) % count, Ordering::Relaxed);
+                    let text = format!("{}: {text}", member.url);
+                    if repeat == Repeat::UnlessItMayHaveWorked {
+                        return Err(StoreError::Unavailable(text));
+                    }
+                    text
+                }
+            };
+        }
+        Err(StoreError::Unavailable(reason))
+    }
+
+    async fn ask<T, F>(&self, member: &Member, call: impl Fn(Client) -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let connect = || Client::connect([&member.url], Some(self.options.clone()));
+        call(member.client.get_or_try_init(connect).await?.clone()).await
+    }
+}
