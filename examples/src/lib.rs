@@ -6,3 +6,4 @@
 pub mod pods;
 pub mod etcd;
 pub mod mesh;
+pub mod capture;

@@ -2,9 +2,13 @@
 //!
 //! Services run in pods and are told each other's addresses. Needs root and redis-server.
 
+// A test may unwrap: a panic is how it fails, also in what several tests share.
+#![allow(clippy::unwrap_used)]
+
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+use weft_examples::capture::Capture;
 use weft_examples::mesh::{fetch, get};
 use weft_examples::pods::{Network, Pod, Process, Program, poll_until};
 
@@ -33,7 +37,7 @@ fn open() -> Shop {
         cart.spawn(service("cart")).unwrap(),
         frontend.spawn(service("frontend").args(["--search", &at(search), "--cart", &at(cart)])).unwrap(),
     ];
-    let shop = Shop { network, frontend: frontend.clone(), cache: cache_process, services: services };
+    let shop = Shop { network, frontend: frontend.clone(), cache: cache_process, services };
     let whole = || get(shop.network.node(), shop.address(), "/search?q=lamp").is_ok_and(|reply| reply.status == 200);
     poll_until(Instant::now() + Duration::from_secs(10), "the shop to open", || whole().then_some(())).unwrap();
     shop
@@ -120,4 +124,16 @@ fn services_end_in_order() {
         let status = service.wait_exit(Duration::from_secs(8));
         assert!(status.is_some_and(|status| status.success()), "{}: {status:?}\n{}", service.name(), service.log());
     }
+}
+
+#[test]
+fn without_a_mesh_anybody_on_the_wire_can_read_along() {
+    let shop = open();
+    let customer = shop.network.pod("customer").unwrap();
+    let capture = Capture::start(&shop.network).unwrap();
+    let request = "GET /search?q=lamp HTTP/1.0\r\nhost: shop\r\n\r\n";
+    assert_eq!(fetch(&customer, shop.address(), request).unwrap().status, 200);
+    let seen = capture.stop();
+    assert!(seen.plaintext.iter().any(|stream| stream.starts_with.starts_with(b"GET /search?q=lamp")), "{seen:?}");
+    assert!(seen.versions.is_empty() && seen.frames >= 2, "{seen:?}");
 }
