@@ -1,1 +1,8 @@
-//! x
+//! What every Weft program says about itself: log lines, metrics, and the admin endpoint that shows them.
+//!
+//! Nothing here may slow a request down: metrics are atomics, log lines go to a thread of their own and are dropped
+//! (and counted) rather than waited for, and the admin endpoint runs wherever its caller spawns it.
+
+pub mod logs;
+pub mod metrics;
+pub mod admin;

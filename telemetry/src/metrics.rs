@@ -1,0 +1,109 @@
+//! The registry of a program's metrics, in the OpenMetrics text format.
+//!
+//! Filled while the program starts, read at each scrape. Every name of ours begins with `weft_`; what describes the
+//! process keeps the names that Prometheus client libraries agree on (`process_...`).
+
+mod latency;
+mod process;
+
+pub use latency::LatencyHistogram;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Metric, Registry as Names};
+use std::collections::HashSet;
+use std::fmt;
+
+/// What `/metrics` answers with.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The metrics of one program.
+#[derive(Debug)]
+pub struct Registry {
+    ours: Names,
+    process: Names,
+    taken: HashSet<String>,
+}
+
+impl Registry {
+    /// With the metrics every program has: `weft_build_info{binary, version}` and those of the process.
+    pub fn new(binary: &'static str, version: &'static str) -> Self {
+        let mut process = Names::default();
+        process.register_collector(Box::new(process::Process::new()));
+        let mut ours = Names::with_prefix("weft");
+        ours.register("build", "The program that runs here", Info::new([("binary", binary), ("version", version)]));
+        Self { ours, process, taken: HashSet::from(["build".to_owned()]) }
+    }
+
+    /// Adds `metric` as `weft_<name>` and returns it. The format adds `_total` to counters; `help` has no full stop.
+    ///
+    /// # Panics
+    /// When the name is taken or not of lower-case letters, digits and `_`: a fault of the program, met at every start.
+    pub fn register<M: Metric + Clone>(&mut self, name: &str, help: &str, metric: M) -> M {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        let sound = name.chars().all(plain) && !name.starts_with("weft") && !name.ends_with("_total");
+        assert!(sound && !name.is_empty(), "{name:?} is no metric name: snake_case, without weft_ and _total");
+        assert!(self.taken.insert(name.to_owned()), "metric {name:?} is registered twice");
+        self.ours.register(name, help, metric.clone());
+        metric
+    }
+
+    /// Adds metrics that are looked up when they are asked for; their names get the prefix, too.
+    pub fn register_collector(&mut self, collector: impl Collector) {
+        self.ours.register_collector(Box::new(collector));
+    }
+
+    /// All metrics as [`CONTENT_TYPE`]. Fails only when a collector does.
+    pub fn encode(&self) -> Result<String, fmt::Error> {
+        let mut text = String::with_capacity(16 * 1024);
+        encode_registry(&mut text, &self.ours)?;
+        encode_registry(&mut text, &self.process)?;
+        encode_eof(&mut text)?;
+        Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prometheus_client::metrics::counter::Counter;
+    use prometheus_client::metrics::family::Family;
+    use std::time::Duration;
+
+    #[test]
+    fn names_get_the_prefix_and_the_process_is_described() {
+        let mut registry = Registry::new("weft-proxy", "1.2.3");
+        let requests = registry.register("requests", "Requests", Family::<Vec<(String, String)>, Counter>::default());
+        requests.get_or_create(&vec![("status".to_owned(), "2\"\n".to_owned())]).inc();
+        let latency = registry.register("latency_seconds", "Latency", LatencyHistogram::default());
+        latency.observe(Duration::from_millis(3));
+        let text = registry.encode().unwrap();
+        for line in [
+            r#"weft_build_info{binary="weft-proxy",version="1.2.3"} 1"#,
+            r#"weft_requests_total{status="2\"\n"} 1"#,
+            "# TYPE weft_latency_seconds histogram",
+            r#"weft_latency_seconds_bucket{le="0.005"} 1"#,
+            "weft_latency_seconds_count 1",
+        ] {
+            assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
+        let value = |name: &str| {
+            let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+            line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
+        };
+        assert!(value("process_cpu_seconds_total ") > 0.0);
+        assert!(value("process_resident_memory_bytes ") > 1e6);
+        assert!(value("process_open_fds ") >= 3.0);
+        assert!(value("process_start_time_seconds ") > 1e9);
+        assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    #[should_panic(expected = "registered twice")]
+    fn a_name_is_taken_once() {
+        let mut registry = Registry::new("weft-proxy", "1.2.3");
+        registry.register("requests", "Requests", Counter::<u64>::default());
+        registry.register("requests", "Requests", Counter::<u64>::default());
+    }
+}
