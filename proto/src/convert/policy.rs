@@ -1,0 +1,126 @@
+//! Traffic policies and their parts.
+//!
+//! A part that is missing stands for the model's default, so that an older discovery does not change what newer proxies
+//! do by default. Refuses statuses that no response can have and cookie names that no client would send back.
+
+use super::{ConvertError, Result, is_token, micros, some_duration, some_micros};
+use crate::v1;
+use std::time::Duration;
+use weft_model::policy::{Balancer, CookieAffinity, Retry, Timeouts, TrafficPolicy};
+
+impl From<&TrafficPolicy> for v1::TrafficPolicy {
+    fn from(policy: &TrafficPolicy) -> Self {
+        Self {
+            balancer: Some((&policy.balancer).into()),
+            affinity: policy.affinity.as_ref().map(Into::into),
+            retry: Some((&policy.retry).into()),
+            timeouts: Some((&policy.timeouts).into()),
+        }
+    }
+}
+
+impl TryFrom<v1::TrafficPolicy> for TrafficPolicy {
+    type Error = ConvertError;
+
+    fn try_from(wire: v1::TrafficPolicy) -> Result<Self> {
+        let affinity = wire.affinity.map(CookieAffinity::try_from).transpose().map_err(|e| e.within("affinity"))?;
+        let retry = wire.retry.map(Retry::try_from).transpose().map_err(|e| e.within("retry"))?;
+        let timeouts = wire.timeouts.map(Timeouts::try_from).transpose().map_err(|e| e.within("timeouts"))?;
+        let balancer = wire.balancer.map(Balancer::try_from).transpose().map_err(|e| e.within("balancer"))?;
+        Ok(Self {
+            balancer: balancer.unwrap_or_default(),
+            affinity,
+            retry: retry.unwrap_or_default(),
+            timeouts: timeouts.unwrap_or_default(),
+        })
+    }
+}
+
+impl From<&Balancer> for v1::traffic_policy::Balancer {
+    fn from(balancer: &Balancer) -> Self {
+        match balancer {
+            Balancer::P2cEwma { decay } => Self::P2cEwma(v1::P2cEwma { decay_us: micros(*decay) }),
+        }
+    }
+}
+
+impl TryFrom<v1::traffic_policy::Balancer> for Balancer {
+    type Error = ConvertError;
+
+    fn try_from(wire: v1::traffic_policy::Balancer) -> Result<Self> {
+        match wire {
+            v1::traffic_policy::Balancer::P2cEwma(wire) => {
+                Ok(Self::P2cEwma { decay: positive("p2c_ewma.decay_us", wire.decay_us)? })
+            }
+        }
+    }
+}
+
+impl From<&CookieAffinity> for v1::CookieAffinity {
+    fn from(affinity: &CookieAffinity) -> Self {
+        Self { name: affinity.name.clone(), ttl_us: some_micros(affinity.ttl) }
+    }
+}
+
+impl TryFrom<v1::CookieAffinity> for CookieAffinity {
+    type Error = ConvertError;
+
+    fn try_from(wire: v1::CookieAffinity) -> Result<Self> {
+        if !is_token(&wire.name) {
+            return Err(ConvertError::new("name", format!("{:?} is not a cookie name (RFC 6265)", wire.name)));
+        }
+        Ok(Self { ttl: some_duration(wire.ttl_us), name: wire.name })
+    }
+}
+
+impl From<&Retry> for v1::Retry {
+    fn from(retry: &Retry) -> Self {
+        Self {
+            attempts: retry.attempts,
+            non_idempotent: retry.non_idempotent,
+            statuses: retry.statuses.iter().map(|status| u32::from(*status)).collect(),
+            per_try_timeout_us: some_micros(retry.per_try_timeout),
+            replay_bytes: retry.replay_bytes as u64,
+            budget_percent: retry.budget_percent,
+            budget_min_per_second: retry.budget_min_per_second,
+        }
+    }
+}
+
+impl TryFrom<v1::Retry> for Retry {
+    type Error = ConvertError;
+
+    fn try_from(wire: v1::Retry) -> Result<Self> {
+        let status = |(n, status): (usize, &u32)| match u16::try_from(*status) {
+            Ok(status @ 100..=599) => Ok(status),
+            _ => Err(ConvertError::new(format!("statuses[{n}]"), format!("{status} is not an HTTP status"))),
+        };
+        Ok(Self {
+            attempts: wire.attempts,
+            non_idempotent: wire.non_idempotent,
+            statuses: wire.statuses.iter().enumerate().map(status).collect::<Result<_>>()?,
+            per_try_timeout: some_duration(wire.per_try_timeout_us),
+            replay_bytes: usize::try_from(wire.replay_bytes).map_err(|e| ConvertError::new("replay_bytes", e))?,
+            budget_percent: wire.budget_percent,
+            budget_min_per_second: wire.budget_min_per_second,
+        })
+    }
+}
+
+impl From<&Timeouts> for v1::Timeouts {
+    fn from(timeouts: &Timeouts) -> Self {
+        Self { connect_us: micros(timeouts.connect), request_us: some_micros(timeouts.request) }
+    }
+}
+
+impl TryFrom<v1::Timeouts> for Timeouts {
+    type Error = ConvertError;
+
+    fn try_from(wire: v1::Timeouts) -> Result<Self> {
+        Ok(Self { connect: positive("connect_us", wire.connect_us)?, request: some_duration(wire.request_us) })
+    }
+}
+
+fn positive(field: &str, micros: u64) -> Result<Duration> {
+    some_duration(micros).ok_or_else(|| ConvertError::new(field, "must be more than 0"))
+}
