@@ -5,7 +5,7 @@
 
 mod verify;
 
-pub use verify::{PeerRefused, refusal};
+pub use verify::{Clients, PeerRefused, refusal};
 
 use crate::certificate::{CertificateError, Credentials, roots};
 use crate::provider::provider;
@@ -56,13 +56,6 @@ impl Alpn {
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         Self::ALL.into_iter().find(|alpn| alpn.as_bytes() == bytes)
     }
-}
-
-/// Whether a server insists on a client certificate. One that is presented is checked either way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Clients {
-    Required,
-    Optional,
 }
 
 /// To the workload `expected` and nobody else, showing our own certificate. The server name that a connection is opened

@@ -3,7 +3,9 @@
 //! Runs in discovery only. Takes from a signing request nothing but its proven public key; name, usage and lifetime are
 //! the caller's decision. A certificate it signs never outlives the root and never leaves the root's trust domain.
 
-use super::{CertificateError, malformed, new_key_pair, validity};
+use super::encoding::{from_pem, to_pem, validity};
+use super::fault::{CertificateError, malformed};
+use super::key::new_key_pair;
 use crate::provider::random;
 use crate::spiffe;
 use rcgen::string::Ia5String;
@@ -65,7 +67,7 @@ impl Authority {
 
     /// A root from elsewhere: exactly one certificate, which must be an authority's, and its key.
     pub fn from_pem(certificate: &str, key: &str) -> Result<Self, CertificateError> {
-        let mut certificates = super::from_pem(certificate)?;
+        let mut certificates = from_pem(certificate)?;
         if certificates.len() != 1 {
             return Err(malformed(
                 "authority certificate",
@@ -95,7 +97,7 @@ impl Authority {
 
     /// The root as (certificate, PKCS #8 key), both PEM. The key is the mesh's greatest secret.
     pub fn to_pem(&self) -> (String, String) {
-        (super::to_pem(std::slice::from_ref(&self.certificate)), self.issuer.key().serialize_pem())
+        (to_pem(std::slice::from_ref(&self.certificate)), self.issuer.key().serialize_pem())
     }
 
     /// The root, as a trust anchor.

@@ -1,7 +1,12 @@
-//! What is signed, and what is refused before it can be used.
+//! What is signed, and what is refused before it can be used: requests that prove nothing, authorities that are none,
+//! credentials whose parts do not fit.
 
 use super::*;
-use rcgen::{DnType, ExtendedKeyUsagePurpose, IsCa, SanType};
+use crate::spiffe;
+use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, PKCS_ECDSA_P256_SHA256, SanType};
+use rustls_pki_types::CertificateDer;
+use std::time::{Duration, SystemTime};
+use weft_model::SpiffeId;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 

@@ -1,4 +1,5 @@
-//! Handshakes in memory, the good one and every refusal.
+//! Handshakes in memory: what both sides learn of each other when they succeed, and every way to be refused.
+//! No sockets and no clocks but the real one; certificates are signed for other times instead.
 
 use super::*;
 use crate::certificate::{Authority, Key};

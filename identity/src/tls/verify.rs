@@ -3,7 +3,6 @@
 //! Called by rustls during a full handshake. Both require a chain to any of the anchors at the present time; refusals
 //! end the handshake with an alert and carry a [`PeerRefused`] for the log.
 
-use super::Clients;
 use crate::certificate::Credentials;
 use crate::provider::provider;
 use crate::spiffe::{self, SpiffeError};
@@ -19,6 +18,13 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use std::fmt;
 use std::sync::Arc;
 use weft_model::SpiffeId;
+
+/// Whether a server insists on a client certificate. One that is presented is checked either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clients {
+    Required,
+    Optional,
+}
 
 /// Why a peer with a valid chain was refused all the same.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]

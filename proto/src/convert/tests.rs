@@ -1,4 +1,5 @@
-//! Every model value survives the wire; every broken promise is named.
+//! Every model value survives the wire, as bytes and back; every broken promise of the model is named by its field;
+//! arbitrary bytes are refused or make a sound value.
 
 use super::*;
 use crate::v1;
