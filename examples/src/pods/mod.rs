@@ -30,7 +30,7 @@ pub use pod::{Output, Pod};
 pub use poll::{free_port, poll_until, poll_until_async};
 pub use process::Process;
 pub use program::Program;
-pub use sweep::{remove_all, remove_on_signals, sweep};
+pub use sweep::{is_closing, remove_all, remove_on_signals, sweep};
 
 use std::io;
 

@@ -31,8 +31,14 @@ pub fn remove_all() {
     remove(|owner| owner == std::process::id());
 }
 
-/// On SIGINT, SIGTERM or SIGHUP: [`remove_all`], then `last_words`, then exit with 128 + the signal.
-pub fn remove_on_signals(last_words: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+/// Whether [`remove_all`] has begun.
+pub fn is_closing() -> bool {
+    CLOSING.load(Ordering::SeqCst)
+}
+
+/// On SIGINT, SIGTERM or SIGHUP: [`remove_all`], then `last_words`, then exit with the status it returns; it is given the
+/// customary one, 128 + the signal.
+pub fn remove_on_signals(last_words: impl FnOnce(i32) -> i32 + Send + 'static) -> Result<(), Error> {
     use tokio::signal::unix::{SignalKind, signal};
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(Error::io("watch for signals"))?;
@@ -52,14 +58,13 @@ pub fn remove_on_signals(last_words: impl FnOnce() + Send + 'static) -> Result<(
             }
         });
         remove_all();
-        last_words();
-        std::process::exit(128 + number);
+        std::process::exit(last_words(128 + number));
     });
     Ok(())
 }
 
 pub(super) fn refuse_when_closing() -> Result<(), Error> {
-    if CLOSING.load(Ordering::SeqCst) { Err(Error::Closing) } else { Ok(()) }
+    if is_closing() { Err(Error::Closing) } else { Ok(()) }
 }
 
 fn remove(unwanted: impl Fn(u32) -> bool) {
