@@ -2,5 +2,6 @@
 //!
 //! A library so that tests can hold the parts one by one; `main.rs` only starts it.
 
+pub mod translate;
 pub mod record;
 pub mod store;

@@ -1,0 +1,76 @@
+//! Weft's `Endpoint` document: an instance that somebody describes instead of it registering itself.
+//!
+//! For workloads without a sidecar, or with one that cannot register. With a `serviceAccount` the endpoint is meshed:
+//! proxies speak mTLS to exactly that identity, and never plaintext.
+
+use super::fault::Faults;
+use super::field;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use weft_model::{Endpoint, EndpointState, SpiffeId};
+
+/// `spec` of `weft.dev/v1alpha1 Endpoint`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EndpointSpec {
+    /// The service it serves, of the same namespace.
+    service: String,
+    addresses: Vec<String>,
+    #[serde(default)]
+    ports: BTreeMap<String, i64>,
+    weight: Option<i64>,
+    zone: Option<String>,
+    node: Option<String>,
+    service_account: Option<String>,
+}
+
+/// The heaviest weight, as in Gateway API's `backendRefs`.
+const MAX_WEIGHT: i64 = 1_000_000;
+
+pub fn translate(
+    namespace: &str,
+    id: &str,
+    spec: EndpointSpec,
+    trust_domain: &str,
+    faults: &mut Faults,
+) -> Option<Endpoint> {
+    let service = field::service(namespace, &spec.service, "spec.service", faults);
+    let mut addresses = Vec::new();
+    for (index, text) in spec.addresses.iter().enumerate() {
+        let at = format!("spec.addresses[{index}]");
+        let Some(address) = field::address(text, &at, faults) else { continue };
+        if addresses.iter().any(|other: &std::net::IpAddr| other.is_ipv4() == address.is_ipv4()) {
+            faults
+                .add(at, format_args!("{address} is the second of its family: one IPv4 and one IPv6 address at most"));
+        }
+        addresses.push(address);
+    }
+    if spec.addresses.is_empty() {
+        faults.add("spec.addresses", "an endpoint needs at least one address");
+    }
+    let mut ports = BTreeMap::new();
+    for (name, number) in &spec.ports {
+        let at = format!("spec.ports.{name}");
+        let (name, port) = (field::label(name, &at, faults), field::port(*number, &at, faults));
+        ports.extend(name.zip(port));
+    }
+    let weight = field::number(spec.weight.unwrap_or(1), 0, MAX_WEIGHT, "spec.weight", faults);
+    let identity = spec.service_account.and_then(|account| {
+        SpiffeId::new(trust_domain, namespace, &account).map_err(|e| faults.add("spec.serviceAccount", e)).ok()
+    });
+    let word =
+        |text: Option<String>, at: &str, faults: &mut Faults| text.and_then(|text| field::subdomain(&text, at, faults));
+    let (zone, node) = (word(spec.zone, "spec.zone", faults), word(spec.node, "spec.node", faults));
+    let state = EndpointState::Ready;
+    Some(Endpoint {
+        id: id.to_owned(),
+        service: service?,
+        addresses,
+        ports,
+        weight: weight?,
+        zone,
+        node,
+        identity,
+        state,
+    })
+}

@@ -1,0 +1,159 @@
+//! Weft's `TrafficPolicy` document to the model's policy.
+//!
+//! What is left out keeps the model's default; what is given is checked against bounds that a proxy can carry. The
+//! services it names need not exist yet.
+
+use super::fault::Faults;
+use super::field;
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use weft_model::policy::{Balancer, CookieAffinity, Retry, Timeouts};
+use weft_model::{ServiceName, TrafficPolicy};
+
+/// `spec` of `weft.dev/v1alpha1 TrafficPolicy`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TrafficPolicySpec {
+    target_refs: Vec<TargetRef>,
+    load_balancer: Option<LoadBalancerSpec>,
+    session_affinity: Option<SessionAffinitySpec>,
+    retry: Option<RetrySpec>,
+    timeouts: Option<TimeoutsSpec>,
+}
+
+#[derive(Debug, Deserialize)]
+struct TargetRef {
+    group: Option<String>,
+    kind: Option<String>,
+    name: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LoadBalancerSpec {
+    algorithm: Option<String>,
+    ewma_decay: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct SessionAffinitySpec {
+    cookie: CookieSpec,
+}
+
+#[derive(Debug, Deserialize)]
+struct CookieSpec {
+    name: String,
+    ttl: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RetrySpec {
+    attempts: Option<i64>,
+    non_idempotent: Option<bool>,
+    status_codes: Option<Vec<i64>>,
+    per_try_timeout: Option<String>,
+    replay_bytes: Option<i64>,
+    budget: Option<BudgetSpec>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct BudgetSpec {
+    percent: Option<i64>,
+    min_per_second: Option<i64>,
+}
+
+#[derive(Debug, Deserialize)]
+struct TimeoutsSpec {
+    connect: Option<String>,
+    request: Option<String>,
+}
+
+/// A replay buffer is held once per request in flight.
+const MAX_REPLAY_BYTES: i64 = 16 * 1024 * 1024;
+
+/// The services the policy is for, and the policy.
+pub fn translate(namespace: &str, spec: TrafficPolicySpec, faults: &mut Faults) -> (Vec<ServiceName>, TrafficPolicy) {
+    let targets = targets(namespace, &spec.target_refs, faults);
+    let default = TrafficPolicy::default();
+    let policy = TrafficPolicy {
+        balancer: spec.load_balancer.and_then(|spec| balancer(spec, faults)).unwrap_or(default.balancer),
+        affinity: spec.session_affinity.and_then(|spec| affinity(spec.cookie, faults)),
+        retry: spec.retry.map(|spec| retry(spec, faults)).unwrap_or(default.retry),
+        timeouts: spec.timeouts.map(|spec| timeouts(spec, faults)).unwrap_or(default.timeouts),
+    };
+    (targets, policy)
+}
+
+fn targets(namespace: &str, refs: &[TargetRef], faults: &mut Faults) -> Vec<ServiceName> {
+    if refs.is_empty() {
+        faults.add("spec.targetRefs", "a policy needs at least one target");
+    }
+    let mut seen = BTreeSet::new();
+    for (index, target) in refs.iter().enumerate() {
+        let at = format!("spec.targetRefs[{index}]");
+        field::service_kind(target.group.as_deref(), target.kind.as_deref(), "Service", &at, faults);
+        let Some(name) = field::service(namespace, &target.name, format!("{at}.name"), faults) else { continue };
+        if !seen.insert(name) {
+            faults.add(format!("{at}.name"), format_args!("{:?} is named twice", target.name));
+        }
+    }
+    seen.into_iter().collect()
+}
+
+fn balancer(spec: LoadBalancerSpec, faults: &mut Faults) -> Option<Balancer> {
+    if let Some(other) = spec.algorithm.as_deref().filter(|name| *name != "p2c-ewma") {
+        faults.add("spec.loadBalancer.algorithm", format_args!("{other:?} is not supported, only \"p2c-ewma\""));
+    }
+    let decay = field::positive(spec.ewma_decay.as_deref()?, "spec.loadBalancer.ewmaDecay", faults)?;
+    Some(Balancer::P2cEwma { decay })
+}
+
+fn affinity(spec: CookieSpec, faults: &mut Faults) -> Option<CookieAffinity> {
+    // A cookie's name is a token (RFC 6265 section 4.1.1), as a header's name is; its case counts.
+    if http::HeaderName::from_bytes(spec.name.as_bytes()).is_err() {
+        let reason = format_args!("{:?} is not the name of a cookie (RFC 6265)", spec.name).to_string();
+        faults.add("spec.sessionAffinity.cookie.name", reason);
+    }
+    let ttl = spec.ttl.and_then(|ttl| field::positive(&ttl, "spec.sessionAffinity.cookie.ttl", faults));
+    Some(CookieAffinity { name: spec.name, ttl })
+}
+
+fn retry(spec: RetrySpec, faults: &mut Faults) -> Retry {
+    let mut retry = Retry::default();
+    if let Some(attempts) = spec.attempts {
+        retry.attempts = field::number(attempts, 0, 10, "spec.retry.attempts", faults).unwrap_or_default();
+    }
+    retry.non_idempotent = spec.non_idempotent.unwrap_or(retry.non_idempotent);
+    if let Some(codes) = spec.status_codes {
+        let checked = codes.iter().enumerate().filter_map(|(index, code)| {
+            field::number(*code, 400, 599, format!("spec.retry.statusCodes[{index}]"), faults)
+        });
+        retry.statuses = checked.collect();
+    }
+    retry.per_try_timeout =
+        spec.per_try_timeout.and_then(|text| field::positive(&text, "spec.retry.perTryTimeout", faults));
+    if let Some(bytes) = spec.replay_bytes {
+        let checked = field::number(bytes, 0, MAX_REPLAY_BYTES, "spec.retry.replayBytes", faults);
+        retry.replay_bytes = checked.unwrap_or_default();
+    }
+    if let Some(percent) = spec.budget.as_ref().and_then(|budget| budget.percent) {
+        let checked = field::number(percent, 0, 100, "spec.retry.budget.percent", faults);
+        retry.budget_percent = checked.unwrap_or_default();
+    }
+    if let Some(rate) = spec.budget.as_ref().and_then(|budget| budget.min_per_second) {
+        let checked = field::number(rate, 0, 1_000_000, "spec.retry.budget.minPerSecond", faults);
+        retry.budget_min_per_second = checked.unwrap_or_default();
+    }
+    retry
+}
+
+fn timeouts(spec: TimeoutsSpec, faults: &mut Faults) -> Timeouts {
+    let mut timeouts = Timeouts::default();
+    if let Some(text) = spec.connect {
+        timeouts.connect = field::positive(&text, "spec.timeouts.connect", faults).unwrap_or(timeouts.connect);
+    }
+    timeouts.request = field::limit(spec.request.as_deref(), "spec.timeouts.request", faults);
+    timeouts
+}
