@@ -7,49 +7,15 @@ mod story;
 mod stage;
 mod customers;
 mod say;
+mod config;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
+use config::{Flags, LIMIT, Verdict};
 use say::Say;
 use stage::Stage;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::time::Duration;
 use weft_examples::pods;
-
-/// The story ends by then, well or badly.
-const LIMIT: Duration = Duration::from_secs(58);
-
-/// Runs a shop in a mesh on this machine, shows it working, and cleans up. Needs root.
-#[derive(Debug, Clone, Parser)]
-#[command(name = "weft-demo", version)]
-struct Flags {
-    /// What discovery keeps its state in
-    #[arg(long, value_enum, default_value_t = Store::Embedded)]
-    store: Store,
-    /// Leave the mesh up until Ctrl-C
-    #[arg(long)]
-    keep: bool,
-    /// Customers' requests per second
-    #[arg(long, default_value_t = 120)]
-    rate: u32,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Store {
-    /// One file
-    Embedded,
-    /// Three etcd members on loopback
-    Etcd,
-}
-
-/// What the customers met with in the end.
-#[derive(Debug, Clone)]
-struct Verdict {
-    requests: u64,
-    retried: u64,
-    p50: Duration,
-    p99: Duration,
-}
 
 fn main() -> ExitCode {
     let flags = Flags::parse();

@@ -2,7 +2,7 @@
 //!
 //! Colour only where a person looks at a terminal (and NO_COLOR is unset). The last line has a fixed form for scripts.
 
-use super::Verdict;
+use super::config::Verdict;
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 

@@ -3,9 +3,9 @@
 //! Set up from `examples/shop.yaml` and the table below. Fails naming the part that did not come up. Everything ends when
 //! the stage is dropped: first who depends on others, then those others.
 
+use super::config::{Flags, Store};
 use super::customers::Customers;
 use super::say::Say;
-use super::{Flags, Store};
 use anyhow::Context;
 use std::collections::BTreeMap;
 use std::time::Duration;

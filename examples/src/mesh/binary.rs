@@ -2,7 +2,8 @@
 //!
 //! Fails naming the binary, so that nobody searches for a cryptic "file not found".
 
-use super::Error;
+use super::error::Error;
+use crate::pods::Program;
 use std::path::PathBuf;
 
 /// The path of the binary `name`.
@@ -13,4 +14,9 @@ pub fn binary(name: &str) -> Result<PathBuf, Error> {
     }
     let found = places.into_iter().map(|place| place.join(name)).find(|path| path.is_file());
     found.ok_or_else(|| Error::NoBinary(name.to_owned()))
+}
+
+/// The program `name` of Weft's own.
+pub(super) fn program(name: &str) -> Result<Program, Error> {
+    Ok(Program::new(binary(name)?))
 }

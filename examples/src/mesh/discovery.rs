@@ -3,7 +3,10 @@
 //! Started before any sidecar, and killed, hung or started again by whoever wants to see what happens then. Its state
 //! is in the store, so a replica that is started again is the same one.
 
-use super::{Error, START_LIMIT, fetch, program};
+use super::binary::program;
+use super::error::{Error, START_LIMIT};
+use super::fetch;
+use super::metrics::Metrics;
 use crate::pods::{Network, Pod, Process, Program, poll_until};
 use nix::sys::signal::Signal;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -136,14 +139,25 @@ impl Discovery {
     }
 
     /// The admin endpoint's metrics.
-    pub fn metrics(&self) -> super::Metrics {
+    pub fn metrics(&self) -> Metrics {
         let text = fetch::get(&self.node, self.admin(), "/metrics").map(|reply| reply.body).unwrap_or_default();
-        super::Metrics::parse(&text)
+        Metrics::parse(&text)
     }
 
     /// Runs `weftctl` against this replica; standard output.
     pub fn weftctl(&self, args: &[&str]) -> Result<String, Error> {
         Ok(self.node.run_ok(self.weftctl_program()?.args(args))?)
+    }
+
+    /// A join token for a service account.
+    pub fn token(&self, namespace: &str, account: &str) -> Result<String, Error> {
+        let args = ["token", "create", "--namespace", namespace, "--service-account", account, "--ttl", "1h"];
+        let output = self.weftctl(&args)?;
+        // The token is the last word, whatever explanation stands around it.
+        match output.split_whitespace().last() {
+            Some(token) => Ok(token.to_owned()),
+            None => Err(Error::Answer { command: args.join(" "), output }),
+        }
     }
 
     /// `weftctl` with the flag that leads it here, for callers who want the status too.

@@ -3,7 +3,11 @@
 //! Made by [`Mesh::join`](super::Mesh::join) in the order an init container and a sidecar would follow: redirect, proxy,
 //! then the application. Sidecar and application are ended and started again independently.
 
-use super::{Error, Mesh, Metrics, START_LIMIT, fetch, program};
+use super::binary::program;
+use super::discovery::Discovery;
+use super::error::{Error, START_LIMIT};
+use super::fetch;
+use super::metrics::Metrics;
 use crate::pods::{self, Pod, Process, Program, poll_until};
 use std::fs;
 use std::net::SocketAddr;
@@ -102,10 +106,10 @@ pub struct Member {
 }
 
 impl Member {
-    pub(super) fn join(mesh: &Mesh, pod: Pod, workload: Workload) -> Result<Self, Error> {
+    pub(super) fn join(discovery: &[Discovery], pod: Pod, workload: Workload) -> Result<Self, Error> {
         let redirect = program("weft-proxy")?.args(["redirect", "apply", "--proxy-uid", &PROXY_UID.to_string()]);
         pod.run_ok(redirect.args(&workload.redirect_args))?;
-        let proxy_program = proxy_program(mesh, &pod, &workload)?;
+        let proxy_program = proxy_program(discovery, &pod, &workload)?;
         let member = Self { workload, pod, proxy_program, application: Mutex::default(), proxy: Mutex::default() };
         member.start_proxy()?;
         member.wait_ready(START_LIMIT)?;
@@ -231,18 +235,19 @@ fn state_dir(pod: &Pod) -> PathBuf {
 }
 
 /// `weft-proxy run` with all its files in place, as its own user.
-fn proxy_program(mesh: &Mesh, pod: &Pod, workload: &Workload) -> Result<Program, Error> {
+fn proxy_program(discovery: &[Discovery], pod: &Pod, workload: &Workload) -> Result<Program, Error> {
     let state = state_dir(pod);
     let token = state.join("join-token");
-    let secret = mesh.token(&workload.namespace, &workload.account)?;
+    let secret = discovery[0].token(&workload.namespace, &workload.account)?;
     place(&state, &token, &secret).map_err(pods::Error::io(format!("write {}", token.display())))?;
+    let urls: Vec<_> = discovery.iter().map(Discovery::url).collect();
     let mut program = program("weft-proxy")?
         .user(PROXY_UID)
         .arg("run")
         .args(["--name", &workload.name, "--namespace", &workload.namespace, "--service-account", &workload.account])
-        .args(["--discovery", &mesh.discovery_urls().join(",")])
+        .args(["--discovery", &urls.join(",")])
         .arg("--trust-anchors")
-        .arg(mesh.discovery()[0].trust_anchors())
+        .arg(discovery[0].trust_anchors())
         .arg("--join-token-file")
         .arg(token)
         .arg("--state-dir")

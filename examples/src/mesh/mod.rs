@@ -3,38 +3,21 @@
 //! Stands on [`pods`](crate::pods) and starts the real binaries as an operator would: tokens by weftctl, the redirect as
 //! root, the proxy as a user without privileges. A part that does not come up fails with the tail of its log.
 
-mod binary;
 mod discovery;
 mod member;
-mod metrics;
+mod binary;
 mod fetch;
+mod metrics;
+mod error;
 
 pub use binary::binary;
 pub use discovery::Discovery;
+pub use error::{Error, START_LIMIT};
 pub use fetch::{Reply, fetch, get};
 pub use member::{Member, PROXY_ADMIN_PORT, PROXY_UID, Workload};
 pub use metrics::{Metrics, Sample};
 
-use crate::pods::{Network, Pod, Program};
-use std::time::Duration;
-
-/// How long a part may take to come up.
-pub const START_LIMIT: Duration = Duration::from_secs(20);
-
-/// Why a part of the mesh is not there.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error(transparent)]
-    Pods(#[from] crate::pods::Error),
-    #[error("{what} is not ready after {waited:?}: {said}\n{log}")]
-    NotReady { what: String, waited: Duration, said: String, log: String },
-    #[error("{what} ended: {status}\n{log}")]
-    Ended { what: String, status: String, log: String },
-    #[error("{0} is neither in WEFT_BIN_DIR nor beside this program; build it first (cargo build --bins)")]
-    NoBinary(String),
-    #[error("`weftctl {command}` said nothing that can be used: {output}")]
-    Answer { command: String, output: String },
-}
+use crate::pods::{Network, Pod};
 
 /// What a mesh is made of.
 #[derive(Debug, Clone)]
@@ -104,13 +87,7 @@ impl Mesh {
 
     /// A join token for a service account.
     pub fn token(&self, namespace: &str, account: &str) -> Result<String, Error> {
-        let args = ["token", "create", "--namespace", namespace, "--service-account", account, "--ttl", "1h"];
-        let output = self.weftctl(&args)?;
-        // The token is the last word, whatever explanation stands around it.
-        match output.split_whitespace().last() {
-            Some(token) => Ok(token.to_owned()),
-            None => Err(Error::Answer { command: args.join(" "), output }),
-        }
+        self.discovery[0].token(namespace, account)
     }
 
     /// Where a proxy finds discovery: one URL per replica.
@@ -132,7 +109,7 @@ impl Mesh {
             let started = workloads
                 .into_iter()
                 .zip(pods)
-                .map(|(workload, pod)| scope.spawn(|| Member::join(self, pod, workload)));
+                .map(|(workload, pod)| scope.spawn(|| Member::join(&self.discovery, pod, workload)));
             let started: Vec<_> = started.collect();
             let joined = started
                 .into_iter()
@@ -145,9 +122,4 @@ impl Mesh {
     pub fn bystander(&self, namespace: &str, name: &str) -> Result<Pod, Error> {
         Ok(self.network.pod_in(namespace, name)?)
     }
-}
-
-/// The program `name` of Weft's own.
-fn program(name: &str) -> Result<Program, Error> {
-    Ok(Program::new(binary(name)?))
 }

@@ -16,47 +16,25 @@
 //! ```
 
 mod network;
-mod namespace;
 mod pod;
-mod program;
-mod process;
 mod fault;
-mod poll;
+mod process;
+mod program;
+mod place;
 mod sweep;
+mod ip;
+mod namespace;
+mod poll;
+mod error;
 
+pub use error::Error;
 pub use fault::Fault;
-pub use network::Network;
-pub use pod::{Output, Pod};
+pub use network::{BRIDGE, Network};
+pub use pod::Pod;
 pub use poll::{free_port, poll_until, poll_until_async};
-pub use process::Process;
+pub use process::{Output, Process};
 pub use program::Program;
 pub use sweep::{is_closing, remove_all, remove_on_signals, sweep};
-
-use std::io;
-
-/// Why a pod, or something in it, could not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error("{what}: {source}")]
-    Io { what: String, source: io::Error },
-    #[error("`{command}` failed: {output}")]
-    Command { command: String, output: String },
-    #[error("{0:?} is no name for a pod: use 1 to 40 lower-case letters, digits and '-'")]
-    Name(String),
-    #[error("the network already has a pod {0:?}")]
-    Taken(String),
-    #[error("waited {waited:.1?} in vain: {what}")]
-    Deadline { what: String, waited: std::time::Duration },
-    #[error("the process is about to end")]
-    Closing,
-}
-
-impl Error {
-    /// Names the step in which an operating system call failed.
-    pub fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io { what: what.into(), source }
-    }
-}
 
 #[cfg(test)]
 mod tests;

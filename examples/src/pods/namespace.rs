@@ -3,7 +3,7 @@
 //! The name appears in /run/netns, so that `ip netns exec` works on it; /etc/netns/<name>/resolv.conf gives it a resolver.
 //! Removal never fails loudly: what is already gone is fine.
 
-use super::Error;
+use super::error::Error;
 use nix::mount::{MntFlags, MsFlags};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::{Signal, kill};

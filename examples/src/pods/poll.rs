@@ -2,7 +2,7 @@
 //!
 //! Used wherever something starts, ends or spreads. Fails at the deadline, naming what was waited for.
 
-use super::Error;
+use super::error::Error;
 use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};

@@ -3,8 +3,11 @@
 //! Between fork and exec the child enters the pod's network, gets the pod's resolv.conf in a mount namespace of its own
 //! and drops its privileges. It never outlives this process (PR_SET_PDEATHSIG), nor its [`Process`] value.
 
-use super::network::system_path;
-use super::{Error, Pod, Program, poll, sweep};
+use super::error::Error;
+use super::ip::system_path;
+use super::place::Place;
+use super::program::Program;
+use super::{poll, sweep};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::{Signal, kill, killpg};
@@ -15,16 +18,19 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 /// The last capability the kernel knows lies below this; dropping one it does not know is harmless.
 const CAPABILITIES: libc::c_ulong = 64;
 
+/// How long [`run`] lets a program run.
+const RUN_LIMIT: Duration = Duration::from_secs(30);
+
 static OUTPUTS: AtomicU32 = AtomicU32::new(0);
 
 /// Where output goes.
-pub(super) enum Sink {
+enum Sink {
     /// Both streams into the pod's log of this program.
     Log,
     /// Each stream into a file of its own.
@@ -35,7 +41,7 @@ pub(super) enum Sink {
 #[derive(Debug)]
 pub struct Process {
     // The pod stays as long as somebody lives in it.
-    _pod: Pod,
+    _place: Arc<Place>,
     name: String,
     pid: Pid,
     child: Mutex<Child>,
@@ -46,11 +52,16 @@ pub struct Process {
 }
 
 impl Process {
-    pub(super) fn start(pod: &Pod, program: Program, sink: Sink) -> Result<Self, Error> {
+    /// Starts `program`; its output goes to the pod's log of it.
+    pub(super) fn start(place: &Arc<Place>, program: Program) -> Result<Self, Error> {
+        Self::start_into(place, program, Sink::Log)
+    }
+
+    fn start_into(place: &Arc<Place>, program: Program, sink: Sink) -> Result<Self, Error> {
         sweep::refuse_when_closing()?;
-        let name = format!("{}/{}", pod.name(), program.name());
+        let name = format!("{}/{}", place.name(), program.name());
         let failed = |step: &str| Error::io(format!("{name}: {step}"));
-        let (out, err) = files(pod, &program, sink);
+        let (out, err) = files(place, &program, sink);
         let open =
             |path: &PathBuf| OpenOptions::new().create(true).append(true).open(path).map_err(failed("open its log"));
         let stdout = open(&out)?;
@@ -59,11 +70,11 @@ impl Process {
             Some(path) => open(path)?,
             None => stdout.try_clone().map_err(failed("open its log"))?,
         };
-        let mut command = command(pod, &program)?;
+        let mut command = command(place, &program)?;
         command.stdout(stdout).stderr(stderr).stdin(stdin(&program).map_err(failed("give it its input"))?);
         let child = spawn(command).map_err(failed("start it"))?;
         let pid = Pid::from_raw(child.id() as i32);
-        Ok(Self { _pod: pod.clone(), name, pid, child: Mutex::new(child), out, err, offset })
+        Ok(Self { _place: Arc::clone(place), name, pid, child: Mutex::new(child), out, err, offset })
     }
 
     /// `pod/program`.
@@ -142,7 +153,7 @@ impl Process {
     }
 
     /// Reads and removes the files of [`Sink::Output`].
-    pub(super) fn take_output(&self) -> (String, String) {
+    fn take_output(&self) -> (String, String) {
         let take = |path: &Path| {
             let text = read_from(path, 0).unwrap_or_default();
             let _ = fs::remove_file(path);
@@ -152,6 +163,42 @@ impl Process {
     }
 }
 
+/// What a program that ran to its end left.
+#[derive(Debug, Clone)]
+pub struct Output {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Output {
+    /// Both streams, for messages.
+    pub fn text(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
+    }
+}
+
+/// Runs `program` to its end.
+pub(super) fn run(place: &Arc<Place>, program: Program) -> Result<Output, Error> {
+    let what = program.to_string();
+    let process = Process::start_into(place, program, Sink::Output)?;
+    let status = process.wait_exit(RUN_LIMIT);
+    let (stdout, stderr) = process.take_output();
+    let status = status.ok_or(Error::Deadline { what, waited: RUN_LIMIT })?;
+    Ok(Output { status, stdout, stderr })
+}
+
+/// The same, and a failing status is an error. Returns standard output.
+pub(super) fn run_ok(place: &Arc<Place>, program: Program) -> Result<String, Error> {
+    let command = program.to_string();
+    let output = run(place, program)?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let said = format!("{} {}", output.status, output.text());
+    Err(Error::Command { command, output: said.trim().to_owned() })
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
@@ -159,10 +206,10 @@ impl Drop for Process {
     }
 }
 
-fn files(pod: &Pod, program: &Program, sink: Sink) -> (PathBuf, Option<PathBuf>) {
-    let logs = pod.dir().join("logs");
+fn files(place: &Place, program: &Program, sink: Sink) -> (PathBuf, Option<PathBuf>) {
+    let logs = place.dir().join("logs");
     match sink {
-        Sink::Log => (logs.join(format!("{}.{}.log", pod.name(), program.name())), None),
+        Sink::Log => (logs.join(format!("{}.{}.log", place.name(), program.name())), None),
         Sink::Output => {
             let run = OUTPUTS.fetch_add(1, Ordering::Relaxed);
             (logs.join(format!("run-{run}.out")), Some(logs.join(format!("run-{run}.err"))))
@@ -188,25 +235,25 @@ fn stdin(program: &Program) -> io::Result<Stdio> {
 }
 
 /// The command with everything that happens between fork and exec.
-fn command(pod: &Pod, program: &Program) -> Result<Command, Error> {
+fn command(place: &Place, program: &Program) -> Result<Command, Error> {
     let search = system_path();
     let Some(file) = program.find(&search) else {
         let output = format!("no such program in {search}");
         return Err(Error::Command { command: program.to_string(), output });
     };
-    let network = pod.own_namespace().handle().try_clone().map_err(Error::io("share a namespace"))?;
-    let mut mounts = vec![(pod.own_namespace().resolv_conf(), PathBuf::from("/etc/resolv.conf"))];
+    let network = place.namespace.handle().try_clone().map_err(Error::io("share a namespace"))?;
+    let mut mounts = vec![(place.namespace.resolv_conf(), PathBuf::from("/etc/resolv.conf"))];
     let mut path = file.clone();
     if program.user.is_some() {
         // Its user may not pass the directories above it (a checkout in /root), so it is shown a copy elsewhere.
-        path = stand_in(pod, &file)?;
+        path = stand_in(place, &file)?;
         mounts.push((file, path.clone()));
     }
     let user = program.user.map(|uid| (Uid::from_raw(uid), Gid::from_raw(uid)));
     let mut command = Command::new(path);
     command.args(&program.args).env("PATH", search).envs(program.envs.iter().map(|(k, v)| (k, v)));
     // Its own process group: Ctrl-C in the terminal is for us, and children end with it.
-    command.process_group(0).current_dir(pod.dir());
+    command.process_group(0).current_dir(place.dir());
     let prepare = move || {
         setns(&network, CloneFlags::CLONE_NEWNET)?;
         unshare(CloneFlags::CLONE_NEWNS)?;
@@ -230,8 +277,8 @@ fn command(pod: &Pod, program: &Program) -> Result<Command, Error> {
 }
 
 /// An empty file in the network's directory, over which the program is mounted.
-fn stand_in(pod: &Pod, file: &Path) -> Result<PathBuf, Error> {
-    let dir = pod.dir().join("bin");
+fn stand_in(place: &Place, file: &Path) -> Result<PathBuf, Error> {
+    let dir = place.dir().join("bin");
     let path = dir.join(file.file_name().unwrap_or_default());
     fs::create_dir_all(&dir)
         .and_then(|()| File::create(&path))

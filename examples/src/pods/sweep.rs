@@ -3,7 +3,8 @@
 //! Serves three moments: a signal, the end of a test run, and the start of the next one after a crash. Names of living
 //! owners are left alone, except the caller's own in [`remove_all`].
 
-use super::{Error, namespace};
+use super::error::Error;
+use super::namespace;
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -2,7 +2,7 @@
 //!
 //! Counts who served what, as the replies themselves say. Fails when the slow replica gets its full share, or a cart moves.
 
-use super::Scene;
+use super::scene::Scene;
 use crate::stage::{DELAY, SLOW};
 use anyhow::ensure;
 

@@ -3,7 +3,7 @@
 //! The wire is looked at from outside, on the node, without any help of the proxies; the identities are in the proxies' own
 //! record. Fails when a single stream between pods is not TLS 1.3.
 
-use super::Scene;
+use super::scene::Scene;
 use crate::say::bytes;
 use anyhow::{Context, ensure};
 use weft_examples::capture::Seen;

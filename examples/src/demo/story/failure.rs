@@ -3,7 +3,7 @@
 //! The pod dies as in a power cut: proxy and program at once, by SIGKILL, under load. Fails when a request fails, or the
 //! newcomer waits longer than a second for its first one.
 
-use super::Scene;
+use super::scene::Scene;
 use crate::say::short;
 use crate::stage::{SERVICES, workload};
 use anyhow::{Context, ensure};

@@ -3,7 +3,7 @@
 //! Discovery is killed; traffic goes on. A proxy that is started again meanwhile knows its way from its own disk. Fails when a
 //! request fails, or discovery does not find everybody again afterwards.
 
-use super::Scene;
+use super::scene::Scene;
 use crate::say::short;
 use anyhow::ensure;
 use std::time::{Duration, Instant};
