@@ -45,7 +45,8 @@ impl Members {
         }
         for url in &settings.endpoints {
             let parsed = url.parse::<tonic::transport::Uri>();
-            if !url.starts_with("http://") || parsed.is_ok_and(|uri| uri.authority().is_none()) {
+            let complete = parsed.is_ok_and(|uri| uri.authority().is_some_and(|a| a.port_u16().is_some()));
+            if !url.starts_with("http://") || !complete {
                 return refuse(format!("etcd endpoint {url:?} must be http://host:port"));
             }
         }
