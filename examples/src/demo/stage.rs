@@ -97,13 +97,15 @@ impl Stage {
     /// After the story: the mesh stays up under a little load, with hints at what to look at. Lasts as long as the result.
     pub fn keep(&self, say: &Say) -> anyhow::Result<Customers> {
         let customers = Customers::start(self.member("customers")?, 10, Duration::from_secs(24 * 3600))?;
-        let socket = format!("unix://{}", self.mesh.discovery()[0].socket().display());
-        let weftctl = binary("weftctl")?;
         say.title("The mesh stays up until Ctrl-C. Worth trying, in another terminal:");
+        say.plain(&format!("    export WEFT_DISCOVERY=unix://{}", self.mesh.discovery()[0].socket().display()));
+        let weftctl = binary("weftctl")?;
+        let here = std::env::current_dir().unwrap_or_default();
+        let weftctl = weftctl.strip_prefix(here).unwrap_or(&weftctl);
         for command in COMMANDS {
             // What is printed works: it has just been tried.
             self.mesh.weftctl(&command.split(' ').collect::<Vec<_>>())?;
-            say.plain(&format!("    {} --discovery {socket} {command}", weftctl.display()));
+            say.plain(&format!("    {} {command}", weftctl.display()));
         }
         Ok(customers)
     }
@@ -133,7 +135,8 @@ pub fn workload(service: &Service, index: u32) -> anyhow::Result<Workload> {
     let workload = Workload::new(NAMESPACE, &name, service.name)
         .zone(ZONES[index as usize % ZONES.len()])
         .registers(format!("{}={port_name}:{port}", service.name))
-        .health_check(service.health_check);
+        .health_check(service.health_check)
+        .proxy_arg("--drain-timeout=3s");
     let program = if service.name == "cache" {
         Program::new("redis-server").args(["--port", &port.to_string(), "--protected-mode", "no", "--save", ""])
     } else {

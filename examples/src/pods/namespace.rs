@@ -1,6 +1,6 @@
 //! One named network namespace: made, entered, emptied, removed.
 //!
-//! The name appears in /run/netns, so that `ip netns exec` works on it; /etc/netns/<name>/resolv.conf gives it a resolver.
+//! The name appears in /run/netns, so that `ip netns exec` works on it; `/etc/netns/NAME/resolv.conf` gives it a resolver.
 //! Removal never fails loudly: what is already gone is fine.
 
 use super::error::Error;
