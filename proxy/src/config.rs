@@ -1,0 +1,307 @@
+//! Everything that can be set about a proxy, checked before anything starts.
+//!
+//! From flags and `WEFT_*` environment variables; below everything else. A start with faults names all of them at once and
+//! ends with status 2. A [`Config`] that exists is consistent, and nothing in it changes while the process lives.
+
+mod flags;
+mod machine;
+mod registration;
+
+pub use registration::{HealthCheck, Registration};
+
+use clap::error::ErrorKind;
+use flags::Flags;
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+use weft_model::{Cidr, Port, SpiffeId, names};
+use weft_telemetry::logs::Format;
+
+/// The configuration of `weft-proxy run`; `--help` says what each value is for.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub name: String,
+    pub namespace: String,
+    pub service_account: String,
+    pub trust_domain: String,
+    pub domain: String,
+    pub zone: Option<String>,
+    /// 1 to the number of cores.
+    pub workers: usize,
+    pub outbound_port: u16,
+    pub inbound_port: u16,
+    /// 0: no DNS.
+    pub dns_port: u16,
+    pub admin_listen: SocketAddr,
+    /// `https://host:port`, in the order of preference; at least one.
+    pub discovery: Vec<String>,
+    pub trust_anchors: PathBuf,
+    pub join_token_file: Option<PathBuf>,
+    pub state_dir: PathBuf,
+    pub register: Vec<Registration>,
+    /// One of each family at most.
+    pub address: Vec<IpAddr>,
+    pub health_check: Option<HealthCheck>,
+    pub weight: u32,
+    pub detect_timeout: Duration,
+    pub resolve_timeout: Duration,
+    pub drain_timeout: Duration,
+    pub idle_timeout: Duration,
+    pub header_timeout: Duration,
+    pub max_header_bytes: usize,
+    pub virtual_range: Cidr,
+    pub upstream_dns: Vec<SocketAddr>,
+    pub log_format: Format,
+    /// Directives as `tracing-subscriber` takes them.
+    pub log_level: String,
+}
+
+/// Header sections may be limited to this at least: less refuses what every browser sends.
+const LEAST_HEADER_BYTES: usize = 1024;
+/// And to this at most: more is memory that anybody may claim.
+const MOST_HEADER_BYTES: usize = 16 * 1024 * 1024;
+
+impl Config {
+    /// The workload's SPIFFE ID.
+    pub fn identity(&self) -> SpiffeId {
+        let parts = (&self.trust_domain, &self.namespace, &self.service_account);
+        SpiffeId { trust_domain: parts.0.clone(), namespace: parts.1.clone(), service_account: parts.2.clone() }
+    }
+
+    /// The SPIFFE ID that discovery shows.
+    pub fn discovery_identity(&self) -> SpiffeId {
+        SpiffeId {
+            trust_domain: self.trust_domain.clone(),
+            namespace: "weft".to_owned(),
+            service_account: "weft-discovery".to_owned(),
+        }
+    }
+
+    /// `name.namespace` of the registration that listens on the local `port`, or `unknown`. A registration that names no
+    /// ports listens on whatever the service's target ports are.
+    pub fn service_of(&self, port: u16) -> String {
+        let listens = |r: &&Registration| r.ports.values().any(|p| p.get() == port);
+        let named = self.register.iter().find(listens);
+        let any = named.or_else(|| self.register.iter().find(|r| r.ports.is_empty()));
+        any.map_or_else(|| "unknown".to_owned(), |r| r.service.to_string())
+    }
+
+    fn check(flags: Flags) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
+        let f = &mut faults;
+        let config = Self {
+            name: f.take("--name", &flags.name, names::subdomain),
+            namespace: f.take("--namespace", &flags.namespace, names::label),
+            service_account: f.take("--service-account", &flags.service_account, names::subdomain),
+            trust_domain: f.take("--trust-domain", &flags.trust_domain, names::subdomain),
+            domain: f.take("--domain", &flags.domain, names::subdomain),
+            zone: flags.zone.filter(|zone| !zone.is_empty()),
+            workers: f.take("--workers", &flags.workers, workers),
+            outbound_port: f.take("--outbound-port", &flags.outbound_port, port),
+            inbound_port: f.take("--inbound-port", &flags.inbound_port, port),
+            dns_port: f.take("--dns-port", &flags.dns_port, parsed),
+            admin_listen: f.take_or("--admin-listen", &flags.admin_listen, parsed, ([0, 0, 0, 0], 0).into()),
+            discovery: flags.discovery.iter().map(|url| f.take("--discovery", url, discovery)).collect(),
+            trust_anchors: f.take("--trust-anchors", &flags.trust_anchors, path),
+            join_token_file: flags
+                .join_token_file
+                .as_ref()
+                .map(|file: &String| f.take("--join-token-file", file.as_str(), path)),
+            state_dir: f.take("--state-dir", &flags.state_dir, path),
+            register: f.registrations(&flags.register, &flags.namespace),
+            address: f.addresses(&flags.address, !flags.register.is_empty()),
+            health_check: f.take("--health-check", &flags.health_check, HealthCheck::parse),
+            weight: f.take("--weight", &flags.weight, parsed),
+            detect_timeout: f.take("--detect-timeout", &flags.detect_timeout, duration),
+            resolve_timeout: f.take("--resolve-timeout", &flags.resolve_timeout, duration),
+            drain_timeout: f.take("--drain-timeout", &flags.drain_timeout, duration),
+            idle_timeout: f.take("--idle-timeout", &flags.idle_timeout, duration),
+            header_timeout: f.take("--header-timeout", &flags.header_timeout, duration),
+            max_header_bytes: f.take("--max-header-bytes", &flags.max_header_bytes, header_bytes),
+            virtual_range: f.take_or(
+                "--virtual-range",
+                &flags.virtual_range,
+                |t| t.parse::<Cidr>(),
+                weft_model::address::DEFAULT_VIRTUAL_RANGE,
+            ),
+            upstream_dns: f.name_servers(&flags.upstream_dns),
+            log_format: f.take("--log-format", &flags.log_format, |t| t.parse::<Format>()),
+            log_level: flags.log_level,
+        };
+        faults.ports(&config);
+        if faults.0.is_empty() { Ok(config) } else { Err(faults) }
+    }
+}
+
+/// One line for each value that was refused.
+#[derive(Debug, Default)]
+struct Faults(Vec<String>);
+
+impl Faults {
+    fn add(&mut self, flag: &str, reason: impl std::fmt::Display) {
+        self.0.push(format!("{flag}: {reason}"));
+    }
+
+    fn take<T: Default, E: std::fmt::Display>(
+        &mut self,
+        flag: &str,
+        text: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> T {
+        self.take_or(flag, text, parse, T::default())
+    }
+
+    /// The parsed value. After a fault the stand-in, which nobody sees: a configuration with faults is not returned.
+    fn take_or<T, E: std::fmt::Display>(
+        &mut self,
+        flag: &str,
+        text: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+        stand_in: T,
+    ) -> T {
+        parse(text).unwrap_or_else(|error| {
+            self.add(flag, error);
+            stand_in
+        })
+    }
+
+    fn registrations(&mut self, texts: &[String], namespace: &str) -> Vec<Registration> {
+        let mut seen = HashSet::new();
+        let mut all = Vec::with_capacity(texts.len());
+        for text in texts.iter().filter(|text| !text.is_empty()) {
+            match Registration::parse(text, namespace) {
+                Ok(one) if seen.insert(one.service.clone()) => all.push(one),
+                Ok(twin) => self.add("--register", format!("{} is there twice", twin.service)),
+                Err(reason) => self.add("--register", format!("{text:?}: {reason}")),
+            }
+        }
+        all
+    }
+
+    fn addresses(&mut self, texts: &[String], needed: bool) -> Vec<IpAddr> {
+        if texts.is_empty() {
+            let found = machine::addresses();
+            if found.is_empty() && needed {
+                self.add("--address", "no interface has a global address that could be registered; name one");
+            }
+            return found;
+        }
+        let mut all: Vec<IpAddr> = Vec::with_capacity(2);
+        for text in texts {
+            match text.parse::<IpAddr>() {
+                Err(error) => self.add("--address", format!("{text:?}: {error}")),
+                Ok(one) if one.is_unspecified() || one.is_multicast() => {
+                    self.add("--address", format!("{one} is not the address of a workload"));
+                }
+                Ok(one) if all.iter().any(|known| known.is_ipv4() == one.is_ipv4()) => {
+                    self.add("--address", format!("{one} is the second address of its family"));
+                }
+                Ok(one) => all.push(one),
+            }
+        }
+        all
+    }
+
+    fn name_servers(&mut self, texts: &[String]) -> Vec<SocketAddr> {
+        if texts.is_empty() {
+            return machine::name_servers();
+        }
+        let server = |text: &str| {
+            let bare = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, machine::DNS_PORT));
+            bare.or_else(|_| parsed::<SocketAddr>(text))
+        };
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        texts.iter().map(|text| self.take_or("--upstream-dns", text, server, nowhere)).collect()
+    }
+
+    /// Two listeners never share a port.
+    fn ports(&mut self, config: &Config) {
+        let admin = ("--admin-listen", config.admin_listen.port());
+        let listeners = [
+            ("--outbound-port", config.outbound_port),
+            ("--inbound-port", config.inbound_port),
+            ("--dns-port", config.dns_port),
+            admin,
+        ];
+        for (n, (flag, port)) in listeners.iter().enumerate().filter(|(_, (_, port))| *port != 0) {
+            if let Some((other, _)) = listeners[..n].iter().find(|(_, taken)| taken == port) {
+                self.add(flag, format!("{port} is that of {other}, too"));
+            }
+        }
+    }
+}
+
+fn parsed<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error| format!("{text:?}: {error}"))
+}
+
+fn workers(text: &str) -> Result<usize, String> {
+    let wanted: NonZeroUsize = parsed(text)?;
+    Ok(wanted.min(std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)).get())
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    parsed::<Port>(text).map(Port::get)
+}
+
+fn path(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() { Err("empty".to_owned()) } else { Ok(PathBuf::from(text)) }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration.is_zero() => Err("must be longer than nothing".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(error) => Err(format!("{text:?}: {error} (write 100ms, 30s, 5m)")),
+    }
+}
+
+fn header_bytes(text: &str) -> Result<usize, String> {
+    let bytes = parsed(text)?;
+    match (LEAST_HEADER_BYTES..=MOST_HEADER_BYTES).contains(&bytes) {
+        true => Ok(bytes),
+        false => Err(format!("{bytes} is not between {LEAST_HEADER_BYTES} and {MOST_HEADER_BYTES}")),
+    }
+}
+
+fn discovery(text: &str) -> Result<String, String> {
+    let refused = || format!("{text:?} is not https://HOST:PORT");
+    let uri: http::Uri = text.parse().map_err(|_| refused())?;
+    let bare = uri.path_and_query().is_none_or(|path| path == "/") && !text.contains('@');
+    let whole = uri.scheme_str() == Some("https") && uri.host().is_some_and(|host| !host.is_empty());
+    match uri.port_u16() {
+        Some(port) if port != 0 && whole && bare => Ok(text.trim_end_matches('/').to_owned()),
+        _ => Err(refused()),
+    }
+}
+
+impl clap::Args for Config {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        Flags::augment_args(command)
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Flags::augment_args_for_update(command)
+    }
+}
+
+impl clap::FromArgMatches for Config {
+    fn from_arg_matches(matches: &clap::ArgMatches) -> Result<Self, clap::Error> {
+        let flags = Flags::from_arg_matches(matches)?;
+        Self::check(flags).map_err(|faults| {
+            let lines = faults.0.join("\n  ");
+            clap::Error::raw(ErrorKind::ValueValidation, format!("the configuration has faults:\n  {lines}\n"))
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &clap::ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

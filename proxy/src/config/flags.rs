@@ -1,0 +1,103 @@
+//! The flags of `weft-proxy run` as text, with their defaults, units and environment variables.
+//!
+//! Read by clap, then checked as a whole by [`config`](super), so that one start names every fault. Nothing here fails
+//! but for flags that do not exist or are given twice.
+
+/// Every value is text until all of them are checked together.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct Flags {
+    /// Name of this workload, unique in its namespace
+    #[arg(long, env = "WEFT_NAME", value_name = "NAME")]
+    pub name: String,
+    /// Namespace of this workload
+    #[arg(long, env = "WEFT_NAMESPACE", value_name = "NAMESPACE", default_value = "default")]
+    pub namespace: String,
+    /// Service account that the workload's identity names
+    #[arg(long, env = "WEFT_SERVICE_ACCOUNT", value_name = "ACCOUNT", default_value = "default")]
+    pub service_account: String,
+    /// Trust domain of the mesh
+    #[arg(long, env = "WEFT_TRUST_DOMAIN", value_name = "DOMAIN", default_value = "weft.local")]
+    pub trust_domain: String,
+    /// Domain that mesh names end in
+    #[arg(long, env = "WEFT_DOMAIN", value_name = "DOMAIN", default_value = weft_model::names::DEFAULT_DOMAIN)]
+    pub domain: String,
+    /// Zone this workload runs in
+    #[arg(long, env = "WEFT_ZONE", value_name = "ZONE")]
+    pub zone: Option<String>,
+
+    /// Data threads; no more than there are cores are started
+    #[arg(long, env = "WEFT_WORKERS", value_name = "COUNT", default_value = "1")]
+    pub workers: String,
+    /// Port that the pod's outgoing connections are redirected to
+    #[arg(long, env = "WEFT_OUTBOUND_PORT", value_name = "PORT", default_value = "15001")]
+    pub outbound_port: String,
+    /// Port that connections to the pod are redirected to
+    #[arg(long, env = "WEFT_INBOUND_PORT", value_name = "PORT", default_value = "15006")]
+    pub inbound_port: String,
+    /// Port that DNS queries are redirected to (UDP and TCP); 0 turns DNS off
+    #[arg(long, env = "WEFT_DNS_PORT", value_name = "PORT", default_value = "15053")]
+    pub dns_port: String,
+    /// Address of metrics and probes
+    #[arg(long, env = "WEFT_ADMIN_LISTEN", value_name = "ADDRESS:PORT", default_value = "0.0.0.0:15020")]
+    pub admin_listen: String,
+
+    /// Discovery replicas in the order of preference, separated by commas
+    #[arg(long, env = "WEFT_DISCOVERY", value_name = "https://HOST:PORT", value_delimiter = ',', required = true)]
+    pub discovery: Vec<String>,
+    /// File with the mesh's trust anchors, PEM
+    #[arg(long, env = "WEFT_TRUST_ANCHORS", value_name = "FILE")]
+    pub trust_anchors: String,
+    /// File with the token that proves who this workload is until it has a certificate
+    #[arg(long, env = "WEFT_JOIN_TOKEN_FILE", value_name = "FILE")]
+    pub join_token_file: Option<String>,
+    /// Directory for key, certificate and what is known of the mesh; for this user only (0700)
+    #[arg(long, env = "WEFT_STATE_DIR", value_name = "DIRECTORY", default_value = "/var/lib/weft-proxy")]
+    pub state_dir: String,
+
+    /// Registers this workload as an endpoint of a service: [NAMESPACE/]SERVICE[=PORTNAME:PORT[,..]]; several are
+    /// given by repeating the flag, or separated by semicolons
+    #[arg(long, env = "WEFT_REGISTER", value_name = "SERVICE=PORTNAME:PORT", value_delimiter = ';')]
+    pub register: Vec<String>,
+    /// Address that peers reach this workload at, one of each family at most, separated by commas [default: the
+    /// first global IPv4 and IPv6 addresses of the interfaces]
+    #[arg(long, env = "WEFT_ADDRESS", value_name = "ADDRESS", value_delimiter = ',')]
+    pub address: Vec<String>,
+    /// Whether the application is able to work: tcp:PORT, http:PORT/PATH or none
+    #[arg(long, env = "WEFT_HEALTH_CHECK", value_name = "CHECK", default_value = "none")]
+    pub health_check: String,
+    /// Relative share of load; 0 takes no new requests
+    #[arg(long, env = "WEFT_WEIGHT", value_name = "SHARE", default_value = "1")]
+    pub weight: String,
+
+    /// How long a connection of unknown protocol may be silent before it is taken for opaque
+    #[arg(long, env = "WEFT_DETECT_TIMEOUT", value_name = "DURATION", default_value = "100ms")]
+    pub detect_timeout: String,
+    /// How long a connection waits for discovery to say what its destination is
+    #[arg(long, env = "WEFT_RESOLVE_TIMEOUT", value_name = "DURATION", default_value = "1s")]
+    pub resolve_timeout: String,
+    /// How long requests in flight may go on after SIGTERM
+    #[arg(long, env = "WEFT_DRAIN_TIMEOUT", value_name = "DURATION", default_value = "30s")]
+    pub drain_timeout: String,
+    /// How long a connection may stay open without a request
+    #[arg(long, env = "WEFT_IDLE_TIMEOUT", value_name = "DURATION", default_value = "60s")]
+    pub idle_timeout: String,
+    /// How long a request's header section may take to arrive
+    #[arg(long, env = "WEFT_HEADER_TIMEOUT", value_name = "DURATION", default_value = "30s")]
+    pub header_timeout: String,
+    /// Size limit of a header section, bytes
+    #[arg(long, env = "WEFT_MAX_HEADER_BYTES", value_name = "BYTES", default_value = "65536")]
+    pub max_header_bytes: String,
+
+    /// Range that virtual addresses are taken from; nothing outside the mesh has an address in it
+    #[arg(long, env = "WEFT_VIRTUAL_RANGE", value_name = "CIDR", default_value = "198.18.0.0/15")]
+    pub virtual_range: String,
+    /// DNS servers for names outside the mesh, separated by commas; port 53 unless given [default: /etc/resolv.conf]
+    #[arg(long, env = "WEFT_UPSTREAM_DNS", value_name = "ADDRESS[:PORT]", value_delimiter = ',')]
+    pub upstream_dns: Vec<String>,
+    /// Shape of log lines: text or json
+    #[arg(long, env = "WEFT_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    pub log_format: String,
+    /// What is logged: a level, or directives such as info,weft_proxy=debug
+    #[arg(long, env = "WEFT_LOG_LEVEL", value_name = "FILTER", default_value = "info")]
+    pub log_level: String,
+}

@@ -1,0 +1,86 @@
+use super::*;
+use clap::Parser;
+
+#[derive(Debug, Parser)]
+struct Program {
+    #[command(flatten)]
+    config: Config,
+}
+
+const NEEDED: [&str; 7] = [
+    "weft-proxy",
+    "--name=cart-1",
+    "--namespace=shop",
+    "--discovery=https://10.0.0.1:15010",
+    "--trust-anchors=anchors.pem",
+    "--address=10.0.0.7",
+    "--upstream-dns=10.0.0.2",
+];
+
+fn config(more: &[&str]) -> Result<Config, String> {
+    let program = Program::try_parse_from(NEEDED.iter().chain(more));
+    program.map(|program| program.config).map_err(|error| error.to_string())
+}
+
+#[test]
+fn defaults_are_those_of_the_help() {
+    let config = config(&[]).unwrap();
+    assert_eq!((config.outbound_port, config.inbound_port, config.dns_port), (15001, 15006, 15053));
+    assert_eq!(config.admin_listen.to_string(), "0.0.0.0:15020");
+    assert_eq!((config.workers, config.weight, config.max_header_bytes), (1, 1, 65536));
+    assert_eq!(config.detect_timeout, Duration::from_millis(100));
+    assert_eq!(config.virtual_range, weft_model::address::DEFAULT_VIRTUAL_RANGE);
+    assert_eq!(config.upstream_dns, ["10.0.0.2:53".parse().unwrap()]);
+    assert_eq!(config.identity().to_string(), "spiffe://weft.local/ns/shop/sa/default");
+    assert_eq!(config.discovery_identity().to_string(), "spiffe://weft.local/ns/weft/sa/weft-discovery");
+}
+
+#[test]
+fn every_fault_is_named_at_once() {
+    let faulty = [
+        "--register=cart=http:0",
+        "--register=ok",
+        "--register=ok",
+        "--health-check=ping",
+        "--idle-timeout=0s",
+        "--drain-timeout=soon",
+        "--workers=0",
+        "--max-header-bytes=10",
+        "--inbound-port=15001",
+        "--discovery=http://10.0.0.2:1",
+        "--address=10.0.0.8",
+        "--virtual-range=10.0.0.0/40",
+        "--log-format=xml",
+        "--service-account=A",
+    ];
+    let said = config(&faulty).unwrap_err();
+    for flag in faulty.iter().map(|flag| flag.split('=').next().unwrap()) {
+        assert!(said.contains(&format!("{flag}: ")), "{flag} is missing in\n{said}");
+    }
+    assert!(said.contains("ok.shop is there twice"), "{said}");
+    assert!(said.contains("--inbound-port: 15001 is that of --outbound-port, too"), "{said}");
+}
+
+#[test]
+fn discovery_replicas_keep_their_order_and_have_to_be_whole() {
+    let two = config(&["--discovery=https://a:2/,https://[::1]:3"]).unwrap();
+    assert_eq!(two.discovery, ["https://10.0.0.1:15010", "https://a:2", "https://[::1]:3"]);
+    for bad in ["a:2", "https://a", "https://a:0", "https://a:1/x", "https://u@a:1", "https://:1", ""] {
+        assert!(discovery(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn local_ports_belong_to_registrations() {
+    let some = config(&["--register=cart=http:8080", "--register=infra/cache=redis:6379"]).unwrap();
+    assert_eq!(some.service_of(8080), "cart.shop");
+    assert_eq!(some.service_of(6379), "cache.infra");
+    assert_eq!(some.service_of(1), "unknown");
+    assert_eq!(config(&["--register=cart"]).unwrap().service_of(1), "cart.shop");
+}
+
+#[test]
+fn more_workers_than_cores_are_not_started() {
+    let cores = std::thread::available_parallelism().unwrap().get();
+    assert_eq!(config(&["--workers=100000"]).unwrap().workers, cores);
+}
