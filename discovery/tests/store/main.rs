@@ -2,6 +2,8 @@
 //!
 //! Needs a real etcd (Debian: etcd-server); without it the tests fail and say so.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod conformance;
 mod embedded;
 mod etcd;
