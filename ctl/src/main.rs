@@ -1,1 +1,180 @@
-fn main() {}
+//! `weftctl`: what people hold in the hand to see and change the mesh.
+//!
+//! Reads the command line, asks discovery over its unix socket, prints. Exit codes: 0 done, 1 failed (the reason and what
+//! to do next on standard error), 2 the command line was wrong. Standard output carries the answer and nothing else.
+
+mod apply;
+mod delete;
+mod get;
+mod status;
+mod proxy;
+mod check;
+mod token;
+mod trust;
+mod completion;
+mod documents;
+mod scope;
+mod kind;
+mod connect;
+mod print;
+
+use clap::{Parser, Subcommand};
+use connect::{Address, Discovery};
+use print::Output;
+use std::io::{ErrorKind, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// See and change a Weft mesh
+#[derive(Debug, Parser)]
+#[command(name = "weftctl", version, propagate_version = true, max_term_width = 110)]
+struct Cli {
+    /// Admin socket of a discovery replica; give several, or separate them by commas
+    #[arg(
+        long = "discovery",
+        global = true,
+        env = "WEFT_DISCOVERY",
+        value_name = "unix://PATH",
+        value_delimiter = ',',
+        default_value = "unix:///run/weft/discovery.sock"
+    )]
+    discovery: Vec<Address>,
+    /// How long one replica may take to answer
+    #[arg(long, global = true, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Put documents into force: all of them or, if any is wrong, none
+    Apply(apply::Args),
+    /// Take objects out of the mesh
+    Delete(delete::Args),
+    /// List or show objects
+    Get(get::Args),
+    /// Show discovery and every proxy: revisions, how far behind, since when connected
+    Status(status::Args),
+    /// Look into one proxy
+    #[command(subcommand)]
+    Proxy(proxy::Command),
+    /// Test that the mesh is well; each line that failed says what to do
+    Check,
+    /// Join tokens, with which a proxy proves who it is
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Whom the mesh trusts
+    #[command(subcommand)]
+    Trust(trust::Command),
+    /// Print a completion script for a shell
+    Completion(completion::Args),
+}
+
+async fn run(cli: Cli) -> anyhow::Result<Output> {
+    let discovery = Discovery::new(cli.discovery, cli.timeout);
+    match cli.command {
+        Command::Apply(args) => apply::run(args, &discovery).await,
+        Command::Delete(args) => delete::run(args, &discovery).await,
+        Command::Get(args) => get::run(args, &discovery).await,
+        Command::Status(args) => status::run(args, &discovery).await,
+        Command::Proxy(command) => proxy::run(command, &discovery).await,
+        Command::Check => check::run(&discovery).await,
+        Command::Token(command) => token::run(command, &discovery).await,
+        Command::Trust(command) => trust::run(command, &discovery).await,
+        Command::Completion(args) => Ok(completion::run::<Cli>(&args)),
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    // A wrong command line ends here, with status 2.
+    let cli = Cli::parse();
+    let output = match run(cli).await {
+        Ok(output) => output,
+        Err(error) => {
+            eprintln!("weftctl: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
+    for note in &output.notes {
+        eprintln!("{note}");
+    }
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(output.text.as_bytes()).and_then(|()| stdout.flush()) {
+        // A reader such as `head` may have seen enough.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            eprintln!("weftctl: standard output: {error}");
+            ExitCode::FAILURE
+        }
+        _ if output.failed => ExitCode::FAILURE,
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    fn parse(line: &str) -> Result<Cli, ErrorKind> {
+        Cli::try_parse_from(line.split_whitespace()).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn replicas_may_be_repeated_or_listed_before_or_after_the_command() {
+        let cli = parse("weftctl --discovery unix:///a.sock,/b.sock status --discovery c.sock").unwrap();
+        assert_eq!(cli.discovery.last().unwrap().to_string(), "unix://c.sock");
+        let cli = parse("weftctl check --discovery unix:///a.sock --discovery /b.sock").unwrap();
+        let shown: Vec<_> = cli.discovery.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["unix:///a.sock", "unix:///b.sock"]);
+    }
+
+    #[test]
+    fn every_form_in_the_manual_is_understood() {
+        for line in [
+            "weftctl apply -f a.yaml -f dir --dry-run",
+            "weftctl apply -f -",
+            "weftctl delete service cart -n shop",
+            "weftctl delete -f a.yaml",
+            "weftctl get services",
+            "weftctl get ep cart-0 -n shop -o wide",
+            "weftctl get certificates -A -o json",
+            "weftctl status",
+            "weftctl proxy dump cart-0 -n shop -o yaml",
+            "weftctl check --timeout 3s",
+            "weftctl token create --namespace shop --service-account cart --ttl 1h",
+            "weftctl trust anchors",
+            "weftctl completion zsh",
+        ] {
+            assert!(parse(line).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn wrong_command_lines_are_refused() {
+        for line in [
+            "weftctl get",
+            "weftctl get gadgets",
+            "weftctl get services -n shop -A",
+            "weftctl get services -n Shop",
+            "weftctl apply",
+            "weftctl delete",
+            "weftctl delete service",
+            "weftctl delete certificate cart",
+            "weftctl delete service cart -f a.yaml",
+            "weftctl token create --namespace shop --service-account cart --ttl soon",
+            "weftctl token create --namespace shop --service-account cart --ttl 0s",
+            "weftctl status --discovery http://localhost:8080",
+            "weftctl completion csh",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The way to discovery: its admin API over unix sockets, one per replica.
+//!
+//! Every command goes through here. A replica that cannot be reached or does not answer in time is passed over for the
+//! next; what a replica refuses is refused. Errors name the socket and say what to do next.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Response, Status};
+use weft_proto::v1::admin_client::AdminClient;
+
+/// The most that one answer may be: a dump or a listing of a big mesh.
+const ANSWER_LIMIT: usize = 256 * 1024 * 1024;
+
+/// Where a replica's admin socket is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address(PathBuf);
+
+impl FromStr for Address {
+    type Err = String;
+
+    /// `unix:///path`, `unix:path` or a bare path.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let path = text.strip_prefix("unix://").or_else(|| text.strip_prefix("unix:")).unwrap_or(text);
+        if path.is_empty() || path.contains("://") {
+            return Err("the admin API is served on a unix socket: write unix:///run/weft/discovery.sock".to_owned());
+        }
+        Ok(Self(path.into()))
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "unix://{}", self.0.display())
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    #[error("cannot reach discovery at {address}: {reason}; {}", advice(*.kind))]
+    Unreachable { address: Address, reason: String, kind: Option<io::ErrorKind> },
+    #[error("discovery at {address} does not answer ({reason}); see its log, or name another with --discovery")]
+    Silent { address: Address, reason: String },
+    #[error("no discovery replica answers:{}", list(.0))]
+    Nobody(Vec<CallError>),
+    /// The request itself was found wrong, or there is no such thing.
+    #[error("{}", .0.message())]
+    Refused(Status),
+    #[error("discovery at {address} failed: {} ({:?}); see its log", .status.message(), .status.code())]
+    Failed { address: Address, status: Status },
+}
+
+fn advice(kind: Option<io::ErrorKind>) -> &'static str {
+    match kind {
+        Some(io::ErrorKind::PermissionDenied) => "the socket is not for this user: try as root",
+        _ => "is weft-discovery running? name another with --discovery",
+    }
+}
+
+fn list(errors: &[CallError]) -> String {
+    errors.iter().map(|error| format!("\n  {error}")).collect()
+}
+
+impl CallError {
+    /// Whether another replica might do better.
+    fn concerns_one_replica(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Silent { .. })
+    }
+
+    /// Whether discovery answered that there is no such object.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused(status) if status.code() == Code::NotFound)
+    }
+
+    fn from_status(address: &Address, status: Status) -> Self {
+        let address = address.clone();
+        match status.code() {
+            Code::InvalidArgument | Code::NotFound | Code::FailedPrecondition | Code::AlreadyExists => {
+                Self::Refused(status)
+            }
+            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => {
+                Self::Silent { address, reason: status.message().to_owned() }
+            }
+            _ => Self::Failed { address, status },
+        }
+    }
+}
+
+/// A connection to one replica.
+pub type Admin = AdminClient<Channel>;
+
+/// The replicas, in the order in which they were named.
+#[derive(Debug)]
+pub struct Discovery {
+    replicas: Vec<Address>,
+    timeout: Duration,
+}
+
+impl Discovery {
+    pub fn new(replicas: Vec<Address>, timeout: Duration) -> Self {
+        Self { replicas, timeout }
+    }
+
+    /// The answer of the first replica that answers.
+    pub async fn call<T>(&self, ask: impl AsyncFn(Admin) -> Result<Response<T>, Status>) -> Result<T, CallError> {
+        let mut errors = Vec::new();
+        for address in &self.replicas {
+            match self.ask(address, &ask).await {
+                Err(error) if error.concerns_one_replica() => errors.push(error),
+                answer => return answer,
+            }
+        }
+        // One replica's reason reads better without a list around it.
+        Err(if errors.len() == 1 { errors.remove(0) } else { CallError::Nobody(errors) })
+    }
+
+    /// The answer of every replica.
+    pub async fn each<T>(
+        &self,
+        ask: impl AsyncFn(Admin) -> Result<Response<T>, Status>,
+    ) -> Vec<(&Address, Result<T, CallError>)> {
+        let mut answers = Vec::new();
+        for address in &self.replicas {
+            answers.push((address, self.ask(address, &ask).await));
+        }
+        answers
+    }
+
+    async fn ask<T>(
+        &self,
+        address: &Address,
+        ask: &impl AsyncFn(Admin) -> Result<Response<T>, Status>,
+    ) -> Result<T, CallError> {
+        let answer = tokio::time::timeout(self.timeout, async {
+            let channel = connect(address).await?;
+            let admin = AdminClient::new(channel).max_decoding_message_size(ANSWER_LIMIT);
+            ask(admin).await.map(Response::into_inner).map_err(|status| CallError::from_status(address, status))
+        });
+        answer.await.unwrap_or_else(|_| {
+            let reason = format!("nothing heard for {}", humantime::format_duration(self.timeout));
+            Err(CallError::Silent { address: address.clone(), reason })
+        })
+    }
+}
+
+async fn connect(address: &Address) -> Result<Channel, CallError> {
+    let unreachable = |reason: String, kind| CallError::Unreachable { address: address.clone(), reason, kind };
+    let endpoint = Endpoint::from_shared(format!("unix:{}", address.0.display()));
+    let endpoint = endpoint.map_err(|error| unreachable(error.to_string(), None))?;
+    endpoint.connect().await.map_err(|error| {
+        // The system's own words are at the bottom of the chain.
+        let mut cause: &dyn std::error::Error = &error;
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
+        }
+        unreachable(cause.to_string(), cause.downcast_ref().map(io::Error::kind))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_socket_path() {
+        for text in ["unix:///run/a.sock", "unix:/run/a.sock", "/run/a.sock"] {
+            assert_eq!(text.parse::<Address>().unwrap().to_string(), "unix:///run/a.sock");
+        }
+        for text in ["", "unix://", "http://localhost:1"] {
+            assert!(text.parse::<Address>().unwrap_err().contains("unix:///run/weft/discovery.sock"));
+        }
+    }
+
+    async fn refused(replicas: &[&str], timeout: Duration) -> String {
+        let discovery = Discovery::new(replicas.iter().map(|text| text.parse().unwrap()).collect(), timeout);
+        let answer = discovery.call(async |mut admin| admin.status(weft_proto::v1::StatusRequest {}).await).await;
+        answer.unwrap_err().to_string()
+    }
+
+    #[tokio::test]
+    async fn a_missing_socket_is_named_with_what_to_do() {
+        let one = refused(&["/nonexistent/a.sock"], Duration::from_secs(5)).await;
+        assert_eq!(
+            one,
+            "cannot reach discovery at unix:///nonexistent/a.sock: No such file or directory (os error 2); \
+             is weft-discovery running? name another with --discovery"
+        );
+        let two = refused(&["/nonexistent/a.sock", "/nonexistent/b.sock"], Duration::from_secs(5)).await;
+        assert!(two.starts_with("no discovery replica answers:\n  cannot reach"), "{two}");
+        assert!(two.contains("b.sock"), "{two}");
+    }
+
+    #[tokio::test]
+    async fn a_replica_that_hangs_is_given_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("hung.sock");
+        let _listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let error = refused(&[path.to_str().unwrap()], Duration::from_millis(50)).await;
+        assert!(error.contains("does not answer (nothing heard for 50ms)"), "{error}");
+    }
+}

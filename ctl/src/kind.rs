@@ -1,0 +1,68 @@
+//! The kinds of objects, by the words people use for them.
+//!
+//! Read from command lines and from documents. An unknown word is an error that lists the known ones.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A kind that documents describe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Services,
+    Endpoints,
+    Routes,
+    Policies,
+}
+
+impl Kind {
+    /// The word the admin API knows it by.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Services => "services",
+            Self::Endpoints => "endpoints",
+            Self::Routes => "routes",
+            Self::Policies => "policies",
+        }
+    }
+}
+
+/// As documents write it.
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Services => "Service",
+            Self::Endpoints => "Endpoint",
+            Self::Routes => "HTTPRoute",
+            Self::Policies => "TrafficPolicy",
+        })
+    }
+}
+
+impl FromStr for Kind {
+    type Err = String;
+
+    /// Plural, singular, short form or a document's `kind`, in any case.
+    fn from_str(word: &str) -> Result<Self, String> {
+        match word.to_ascii_lowercase().as_str() {
+            "services" | "service" | "svc" => Ok(Self::Services),
+            "endpoints" | "endpoint" | "ep" => Ok(Self::Endpoints),
+            "routes" | "route" | "httproutes" | "httproute" => Ok(Self::Routes),
+            "policies" | "policy" | "trafficpolicies" | "trafficpolicy" => Ok(Self::Policies),
+            _ => Err("known kinds are services, endpoints, routes and policies".to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_of_a_kind_leads_to_it() {
+        for kind in [Kind::Services, Kind::Endpoints, Kind::Routes, Kind::Policies] {
+            assert_eq!(kind.plural().parse(), Ok(kind));
+            assert_eq!(kind.to_string().parse(), Ok(kind));
+        }
+        assert!("gadgets".parse::<Kind>().unwrap_err().contains("services"));
+    }
+}

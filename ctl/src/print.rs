@@ -1,0 +1,182 @@
+//! How answers look: tables for people, JSON and YAML for programs, spans of time in two units.
+//!
+//! Pure: values in, text out. Whatever a cell contains, it stays in its line: control characters are escaped, so that
+//! nothing in the mesh can write to the terminal of who looks at it.
+
+use comfy_table::{ColumnConstraint, ContentArrangement, Table as Grid, Width, presets};
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::io::IsTerminal;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// What a command has to say.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// For standard output.
+    pub text: String,
+    /// For standard error, a line each.
+    pub notes: Vec<String>,
+    /// The command did its work and the news is bad.
+    pub failed: bool,
+}
+
+impl From<String> for Output {
+    fn from(text: String) -> Self {
+        Self { text, ..Self::default() }
+    }
+}
+
+/// `-o`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Format {
+    #[default]
+    Table,
+    /// A table with more columns
+    Wide,
+    Json,
+    Yaml,
+}
+
+/// Rows under headings, aligned by spaces.
+#[derive(Debug)]
+pub struct Table {
+    headings: Vec<&'static str>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub fn new(headings: &[&'static str]) -> Self {
+        Self { headings: headings.to_vec(), rows: Vec::new() }
+    }
+
+    /// One cell per heading.
+    pub fn row(&mut self, cells: Vec<String>) {
+        debug_assert_eq!(cells.len(), self.headings.len());
+        self.rows.push(cells.iter().map(|cell| if cell.is_empty() { "-".to_owned() } else { plain(cell) }).collect());
+    }
+
+    /// As wide as the terminal, or as its content when there is none.
+    pub fn render(&self) -> String {
+        self.render_in(None)
+    }
+
+    fn render_in(&self, width: Option<u16>) -> String {
+        let mut grid = Grid::new();
+        grid.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+        grid.set_header(&self.headings).add_rows(&self.rows);
+        if let Some(width) = width {
+            grid.set_width(width);
+        }
+        for (column, heading) in grid.column_iter_mut().zip(&self.headings) {
+            column.set_padding((0, 2));
+            // Headings are never broken in two.
+            let least = u16::try_from(heading.len()).unwrap_or(u16::MAX).saturating_add(2);
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(least)));
+        }
+        let mut text = String::new();
+        for line in grid.lines() {
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// `text` without control characters: they appear as escapes.
+pub fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { plain.extend(c.escape_default()) } else { plain.push(c) }
+    }
+    plain
+}
+
+/// Indented JSON with a line break at its end.
+pub fn json(value: &impl Serialize) -> serde_json::Result<String> {
+    Ok(serde_json::to_string_pretty(value)? + "\n")
+}
+
+/// YAML documents, divided by `---`.
+pub fn yaml<T: Serialize>(values: &[T]) -> Result<String, serde_yaml_ng::Error> {
+    let documents: Result<Vec<_>, _> = values.iter().map(serde_yaml_ng::to_string).collect();
+    Ok(documents?.join("---\n"))
+}
+
+/// The two largest units of a span: `3d4h`, `5m12s`, `0s`.
+pub fn span(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let units = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
+    let first = units.iter().position(|(_, size)| seconds >= *size).unwrap_or(units.len() - 1);
+    let mut text = String::new();
+    let mut rest = seconds;
+    for (unit, size) in units.iter().skip(first).take(2) {
+        if rest >= *size || text.is_empty() {
+            write!(text, "{}{unit}", rest / size).expect("writing to a String does not fail");
+        }
+        rest %= size;
+    }
+    text
+}
+
+/// A time of the wire: seconds since the epoch.
+pub fn time(seconds: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+}
+
+/// How far `then` lies ahead (`in 3h`) or back (`5m ago`).
+pub fn relative(then: SystemTime, now: SystemTime) -> String {
+    match then.duration_since(now) {
+        Ok(ahead) => format!("in {}", span(ahead)),
+        Err(back) => format!("{} ago", span(back.duration())),
+    }
+}
+
+/// Whether standard output takes colours: a terminal, and `NO_COLOR` unset or empty (no-color.org).
+pub fn colours() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_align_and_do_not_trail_blanks() {
+        let mut table = Table::new(&["NAME", "PORTS"]);
+        table.row(vec!["cart".to_owned(), "80/http".to_owned()]);
+        table.row(vec!["a-long-name".to_owned(), String::new()]);
+        assert_eq!(table.render_in(None), "NAME         PORTS\ncart         80/http\na-long-name  -\n");
+    }
+
+    #[test]
+    fn tables_fit_the_terminal() {
+        let mut table = Table::new(&["NAME", "IDENTITY"]);
+        table.row(vec!["cart-0".to_owned(), "spiffe://weft.local/ns/shop/sa/cart".to_owned()]);
+        let text = table.render_in(Some(30));
+        assert!(text.lines().all(|line| line.len() <= 30), "{text}");
+        assert!(text.lines().count() > 2 && text.starts_with("NAME    IDENTITY\n"), "{text}");
+    }
+
+    #[test]
+    fn nothing_writes_to_the_terminal() {
+        let mut table = Table::new(&["NAME"]);
+        table.row(vec!["a\x1b[2Jb\nc".to_owned()]);
+        assert_eq!(table.render_in(None), "NAME\na\\u{1b}[2Jb\\nc\n");
+    }
+
+    #[test]
+    fn spans_have_two_units() {
+        for (seconds, text) in [(0, "0s"), (59, "59s"), (60, "1m"), (312, "5m12s"), (3_600, "1h"), (273_900, "3d4h")] {
+            assert_eq!(span(Duration::from_secs(seconds)), text);
+        }
+        assert_eq!(relative(time(100), time(40)), "in 1m");
+        assert_eq!(relative(time(40), time(100)), "1m ago");
+    }
+
+    #[test]
+    fn yaml_documents_can_be_read_again() {
+        let values = [serde_json::json!({"a": 1}), serde_json::json!({"b": [1, "x"]})];
+        let text = yaml(&values).unwrap();
+        assert_eq!(text, "a: 1\n---\nb:\n- 1\n- x\n");
+    }
+}
