@@ -3,6 +3,7 @@
 //! Every command goes through here. A replica that cannot be reached or does not answer in time is passed over for the
 //! next; what a replica refuses is refused. Errors name the socket and say what to do next.
 
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -45,6 +46,9 @@ pub enum CallError {
     Unreachable { address: Address, reason: String, kind: Option<io::ErrorKind> },
     #[error("discovery at {address} does not answer ({reason}); see its log, or name another with --discovery")]
     Silent { address: Address, reason: String },
+    /// It says itself that it cannot, for the time being.
+    #[error("discovery at {address} cannot answer now: {reason}")]
+    Unable { address: Address, reason: String },
     #[error("no discovery replica answers:{}", list(.0))]
     Nobody(Vec<CallError>),
     /// The request itself was found wrong, or there is no such thing.
@@ -68,7 +72,7 @@ fn list(errors: &[CallError]) -> String {
 impl CallError {
     /// Whether another replica might do better.
     fn concerns_one_replica(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Silent { .. })
+        matches!(self, Self::Unreachable { .. } | Self::Silent { .. } | Self::Unable { .. })
     }
 
     /// Whether discovery answered that there is no such object.
@@ -78,13 +82,18 @@ impl CallError {
 
     fn from_status(address: &Address, status: Status) -> Self {
         let address = address.clone();
+        let reason = status.message().to_owned();
         match status.code() {
-            Code::InvalidArgument | Code::NotFound | Code::FailedPrecondition | Code::AlreadyExists => {
-                Self::Refused(status)
-            }
-            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => {
-                Self::Silent { address, reason: status.message().to_owned() }
-            }
+            Code::InvalidArgument
+            | Code::NotFound
+            | Code::FailedPrecondition
+            | Code::AlreadyExists
+            | Code::PermissionDenied
+            | Code::ResourceExhausted
+            | Code::Aborted => Self::Refused(status),
+            Code::Unavailable | Code::DeadlineExceeded if status.source().is_none() => Self::Unable { address, reason },
+            // What has a cause did not come from discovery but from the connection to it.
+            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => Self::Silent { address, reason },
             _ => Self::Failed { address, status },
         }
     }
@@ -153,7 +162,7 @@ async fn connect(address: &Address) -> Result<Channel, CallError> {
     let endpoint = endpoint.map_err(|error| unreachable(error.to_string(), None))?;
     endpoint.connect().await.map_err(|error| {
         // The system's own words are at the bottom of the chain.
-        let mut cause: &dyn std::error::Error = &error;
+        let mut cause: &dyn Error = &error;
         while let Some(deeper) = cause.source() {
             cause = deeper;
         }

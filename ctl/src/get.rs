@@ -43,7 +43,7 @@ impl FromStr for What {
     fn from_str(word: &str) -> Result<Self, String> {
         match word.to_ascii_lowercase().as_str() {
             "certificates" | "certificate" | "certs" | "cert" => Ok(Self::Certificates),
-            _ => word.parse().map(Self::Objects).map_err(|known: String| format!("{known}, and certificates")),
+            _ => word.parse().map(Self::Objects).map_err(|known: String| format!("{known}, certificates")),
         }
     }
 }

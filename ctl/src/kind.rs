@@ -48,7 +48,7 @@ impl FromStr for Kind {
             "endpoints" | "endpoint" | "ep" => Ok(Self::Endpoints),
             "routes" | "route" | "httproutes" | "httproute" => Ok(Self::Routes),
             "policies" | "policy" | "trafficpolicies" | "trafficpolicy" => Ok(Self::Policies),
-            _ => Err("known kinds are services, endpoints, routes and policies".to_owned()),
+            _ => Err("known kinds are services, endpoints, routes, policies".to_owned()),
         }
     }
 }

@@ -92,13 +92,6 @@ fn replica_table(replicas: &[Replica<'_>]) -> String {
                 cells.push(if status.ready { "yes" } else { "no" }.to_owned());
                 let counts = [status.services, status.endpoints, status.routes, status.policies];
                 cells.extend(counts.map(|count| count.to_string()));
-                if status.skipped > 0 {
-                    notes.push_str(&format!(
-                        "{}: {} unreadable values skipped\n",
-                        plain(&status.replica),
-                        status.skipped
-                    ));
-                }
                 for note in &status.notes {
                     notes.push_str(&format!("{}: {}\n", plain(&status.replica), plain(note)));
                 }
@@ -216,7 +209,6 @@ mod tests {
             store: "embedded".to_owned(),
             revision: 7,
             ready: true,
-            skipped: 1,
             notes: vec!["the brake holds shop/cart".to_owned()],
             ..Default::default()
         };
@@ -226,9 +218,8 @@ mod tests {
         let lines: Vec<_> = text.lines().collect();
         assert!(lines[1].starts_with("unix:///run/a.sock  d-1"), "{text}");
         assert!(lines[1].contains("embedded") && lines[1].contains("yes"), "{text}");
-        assert_eq!(lines[3], "d-1: 1 unreadable values skipped");
-        assert_eq!(lines[4], "d-1: the brake holds shop/cart");
-        assert!(lines[5].contains("does not answer"), "{text}");
+        assert_eq!(lines[3], "d-1: the brake holds shop/cart");
+        assert!(lines[4].contains("does not answer"), "{text}");
 
         let text = proxy_table(&[proxy(7, 5, 0)], true, time(160));
         let row: Vec<_> = text.lines().nth(1).unwrap().split_whitespace().collect();
