@@ -1,0 +1,195 @@
+//! The `Admin` gRPC service, for weftctl.
+//!
+//! Served on a unix socket ([`socket`]) only: whoever may open the socket may administer the mesh. Everything here is a
+//! question to the part that knows; what a caller asks wrongly is answered naming the field.
+
+mod socket;
+
+pub use socket::{Claimed, SocketError, claim};
+
+use crate::apply::{ApplyError, Documents};
+use crate::authority::{Authority, Ledger, OWN_ACCOUNT, OWN_NAMESPACE, TokenError, seconds};
+use crate::registry::Registry;
+use crate::rpc::store_status;
+use crate::serve::{Proxies, Session};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tonic::{Request, Response, Status};
+use weft_identity::certificate::to_pem;
+use weft_model::SpiffeId;
+use weft_proto::v1;
+
+/// How long a proxy may take to answer with its dump.
+const DUMP_TIME: Duration = Duration::from_secs(5);
+/// How long a join token lives unless the caller says so.
+const DEFAULT_TOKEN_TTL: Duration = Duration::from_secs(24 * 3600);
+
+/// The service of one replica.
+pub struct Admin {
+    pub documents: Documents,
+    pub authority: Arc<Authority>,
+    pub registry: Registry,
+    pub proxies: Proxies,
+    pub replica: String,
+    pub store_kind: &'static str,
+}
+
+impl Admin {
+    fn status(&self) -> v1::StatusResponse {
+        let (world, counters) = (self.registry.world(), self.registry.counters());
+        let mut notes = Vec::new();
+        if !counters.connected() {
+            notes.push("the store does not answer; proxies are told what was known last".to_owned());
+        }
+        if counters.braking() > 0 {
+            let braking = counters.braking();
+            notes.push(format!("most endpoints of {braking} services vanished at once; the last good ones are kept"));
+        }
+        if counters.unreadable() > 0 {
+            notes.push(format!("{} values in the store cannot be read and are skipped", counters.unreadable()));
+        }
+        let counts = world.counts();
+        v1::StatusResponse {
+            replica: self.replica.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            store: self.store_kind.to_owned(),
+            revision: world.revision(),
+            ready: self.registry.is_ready(),
+            skipped: counters.skipped(),
+            notes,
+            services: counts.services as u64,
+            endpoints: counts.endpoints as u64,
+            routes: counts.routes as u64,
+            policies: counts.policies as u64,
+        }
+    }
+
+    fn proxy(&self, session: &Session) -> v1::Proxy {
+        let read = |number: &std::sync::atomic::AtomicU64| number.load(Ordering::Relaxed);
+        v1::Proxy {
+            name: session.hello.proxy.clone(),
+            namespace: session.hello.namespace.clone(),
+            identity: session.caller.identity.as_ref().map(ToString::to_string).unwrap_or_default(),
+            address: session.caller.address.map(|address| address.to_string()).unwrap_or_default(),
+            version: session.hello.version.clone(),
+            zone: session.hello.zone.clone(),
+            sent_revision: read(&session.sent),
+            acked_revision: read(&session.acked),
+            subscriptions: read(&session.subscriptions),
+            connected_at: seconds(session.connected),
+            pending: read(&session.pending),
+            replica: self.replica.clone(),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl v1::admin_server::Admin for Admin {
+    async fn apply(&self, request: Request<v1::ApplyRequest>) -> Result<Response<v1::ApplyResponse>, Status> {
+        let request = request.into_inner();
+        let done = self.documents.apply(&request.yaml, request.dry_run).await.map_err(apply_status)?;
+        let applied = done.documents.into_iter().map(|document| v1::Applied {
+            kind: document.kind.name().to_owned(),
+            namespace: document.namespace,
+            name: document.name,
+            outcome: document.outcome.word().to_owned(),
+        });
+        Ok(Response::new(v1::ApplyResponse { applied: applied.collect(), revision: done.revision }))
+    }
+
+    async fn delete(&self, request: Request<v1::DeleteRequest>) -> Result<Response<v1::DeleteResponse>, Status> {
+        let v1::DeleteRequest { kind, namespace, name } = request.into_inner();
+        let revision = self.documents.delete(&kind, &namespace, &name).await.map_err(apply_status)?;
+        Ok(Response::new(v1::DeleteResponse { revision }))
+    }
+
+    async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::GetResponse>, Status> {
+        let v1::GetRequest { kind, namespace, name } = request.into_inner();
+        let (objects, revision) = self.documents.get(&kind, &namespace, &name).await.map_err(apply_status)?;
+        Ok(Response::new(v1::GetResponse { objects, revision }))
+    }
+
+    async fn list_proxies(
+        &self,
+        _: Request<v1::ListProxiesRequest>,
+    ) -> Result<Response<v1::ListProxiesResponse>, Status> {
+        let proxies = self.proxies.list().iter().map(|session| self.proxy(session)).collect();
+        Ok(Response::new(v1::ListProxiesResponse { proxies, revision: self.registry.revision() }))
+    }
+
+    async fn dump_proxy(
+        &self,
+        request: Request<v1::DumpProxyRequest>,
+    ) -> Result<Response<v1::DumpProxyResponse>, Status> {
+        let v1::DumpProxyRequest { namespace, name } = request.into_inner();
+        let session = self.proxies.find(&namespace, &name).ok_or_else(|| {
+            let replica = &self.replica;
+            Status::not_found(format!("no proxy {namespace}/{name} has a stream to this replica ({replica})"))
+        })?;
+        let busy = || Status::unavailable(format!("proxy {namespace}/{name} does not take the request now: try again"));
+        let answer = session.dump().ok_or_else(busy)?;
+        match tokio::time::timeout(DUMP_TIME, answer).await {
+            Ok(Ok(json)) => Ok(Response::new(v1::DumpProxyResponse { json })),
+            Ok(Err(_)) => Err(Status::unavailable(format!("the stream of proxy {namespace}/{name} has ended"))),
+            Err(_) => Err(Status::deadline_exceeded(format!("proxy {namespace}/{name} does not answer"))),
+        }
+    }
+
+    async fn list_certificates(
+        &self,
+        _: Request<v1::ListCertificatesRequest>,
+    ) -> Result<Response<v1::ListCertificatesResponse>, Status> {
+        let issued = self.authority.issued().await.map_err(store_status)?;
+        let certificates = issued.into_iter().map(|Ledger { identity, proxy, serial, not_before, not_after }| {
+            v1::Certificate { identity: identity.to_string(), proxy, serial, not_before, not_after }
+        });
+        Ok(Response::new(v1::ListCertificatesResponse { certificates: certificates.collect() }))
+    }
+
+    async fn create_join_token(
+        &self,
+        request: Request<v1::CreateJoinTokenRequest>,
+    ) -> Result<Response<v1::CreateJoinTokenResponse>, Status> {
+        let request = request.into_inner();
+        let (namespace, account) = (&request.namespace, &request.service_account);
+        let id = SpiffeId::new(self.authority.trust_domain(), namespace, account).map_err(Status::invalid_argument)?;
+        if namespace == OWN_NAMESPACE && account == OWN_ACCOUNT {
+            let reason = format!("service_account: {id} is discovery itself; no token may stand for it");
+            return Err(Status::permission_denied(reason));
+        }
+        let ttl = match request.ttl_seconds {
+            0 => DEFAULT_TOKEN_TTL,
+            seconds => Duration::from_secs(seconds),
+        };
+        let token = self.authority.create_token(id, ttl).await.map_err(|e| match e {
+            TokenError::Store(e) => store_status(e),
+            e => Status::invalid_argument(e.to_string()),
+        })?;
+        tracing::info!(namespace, account, ?ttl, "made a join token");
+        Ok(Response::new(v1::CreateJoinTokenResponse { token: token.text, expires: seconds(token.expires) }))
+    }
+
+    async fn get_trust_anchors(
+        &self,
+        _: Request<v1::GetTrustAnchorsRequest>,
+    ) -> Result<Response<v1::GetTrustAnchorsResponse>, Status> {
+        Ok(Response::new(v1::GetTrustAnchorsResponse { pem: to_pem(&self.authority.anchors()) }))
+    }
+
+    async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<v1::StatusResponse>, Status> {
+        Ok(Response::new(Admin::status(self)))
+    }
+}
+
+fn apply_status(error: ApplyError) -> Status {
+    let text = error.to_string();
+    match error {
+        ApplyError::Faults(_) | ApplyError::Asked(_) => Status::invalid_argument(text),
+        ApplyError::NotFound(_) => Status::not_found(text),
+        ApplyError::Belongs(_) => Status::failed_precondition(text),
+        ApplyError::NoAddress(_) => Status::resource_exhausted(text),
+        ApplyError::Contended => Status::aborted(text),
+        ApplyError::Store(e) => store_status(e),
+    }
+}

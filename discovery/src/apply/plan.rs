@@ -1,0 +1,186 @@
+//! The plan of one apply: what each document would change, and the comparisons under which that is still true.
+//!
+//! Made from what the store has now and thrown away when somebody else writes first. Virtual addresses are claimed here, in
+//! the same commit that makes their service; a service keeps its address as long as it exists.
+
+use super::{Applied, ApplyError, Documents, Outcome, owned, unnamed};
+use crate::addresses;
+use crate::record::{self, AttachedPolicy, AttachedRoute, Content, Key, Record, Source};
+use crate::store::{Compare, Entry, Op, Revision};
+use crate::translate::{Kind, Object, Translated};
+use std::collections::{BTreeMap, BTreeSet};
+use weft_model::{Service, ServiceName};
+
+pub(super) struct Plan {
+    pub applied: Vec<Applied>,
+    pub compares: Vec<Compare>,
+    pub ops: Vec<Op>,
+    /// The store's revision that the plan was made at.
+    pub revision: Revision,
+}
+
+/// A plan that is being made.
+struct Draft<'a> {
+    to: &'a Documents,
+    present: BTreeMap<String, Entry>,
+    plan: Plan,
+    /// Endpoints that move to another service, by the one they leave.
+    leaving: BTreeMap<ServiceName, Vec<String>>,
+}
+
+impl Plan {
+    pub(super) async fn make(to: &Documents, documents: &[Translated]) -> Result<Self, ApplyError> {
+        let mut present = BTreeMap::new();
+        let mut revision = 0;
+        let prefixes: BTreeSet<String> = documents.iter().map(|d| format!("{}{}/", prefix(d.kind), d.namespace)).collect();
+        for prefix in prefixes {
+            let range = to.store.range(&prefix).await?;
+            revision = range.revision;
+            present.extend(range.entries.into_iter().map(|entry| (entry.key.clone(), entry)));
+        }
+        let plan = Plan { applied: Vec::new(), compares: Vec::new(), ops: Vec::new(), revision };
+        let mut draft = Draft { to, present, plan, leaving: BTreeMap::new() };
+        for document in documents {
+            draft.document(document).await?;
+        }
+        for (service, ids) in std::mem::take(&mut draft.leaving) {
+            draft.plan.ops.extend(record::withdraw(&service, ids));
+        }
+        Ok(draft.plan)
+    }
+}
+
+impl Draft<'_> {
+    async fn document(&mut self, document: &Translated) -> Result<(), ApplyError> {
+        let Translated { kind, namespace, name, .. } = document;
+        let key = match &document.object {
+            Object::Endpoint(endpoint) => Key::endpoint(endpoint),
+            _ => key_of(*kind, namespace, name).ok_or_else(|| unnamed(namespace, name))?,
+        };
+        let key = key.to_string();
+        let entry = self.present.get(&key).cloned();
+        let content = entry.as_ref().and_then(Content::decode).and_then(Result::ok).map(|(_, content)| content);
+        if let Some(content) = &content {
+            owned(&format!("{} {namespace}/{name}", kind.name()), content)?;
+        }
+        let wanted = self.content(document, content.as_ref()).await?;
+        let moved = self.moves(document, &key);
+        let outcome = match &entry {
+            None if moved => Outcome::Configured,
+            None => Outcome::Created,
+            Some(_) if content.as_ref() == Some(&wanted) => Outcome::Unchanged,
+            Some(_) => Outcome::Configured,
+        };
+        if outcome != Outcome::Unchanged {
+            self.plan.compares.push(Compare::Modified(key.clone(), entry.map_or(0, |entry| entry.modified)));
+            self.plan.ops.push(Op::put(key, encode(&wanted)));
+        }
+        let (kind, namespace, name) = (*kind, namespace.clone(), name.clone());
+        self.plan.applied.push(Applied { kind, namespace, name, outcome });
+        Ok(())
+    }
+
+    /// What the store is to have of the document.
+    async fn content(&mut self, document: &Translated, present: Option<&Content>) -> Result<Content, ApplyError> {
+        let written = Some(document.document.clone());
+        Ok(match &document.object {
+            Object::Service { service, addressed } => {
+                let before = match present {
+                    Some(Content::Service(record)) => Some(&record.model),
+                    _ => None,
+                };
+                Content::Service(of(self.service(service, *addressed, before).await?, written))
+            }
+            Object::Endpoint(endpoint) => Content::Endpoint(of(endpoint.clone(), written)),
+            Object::Route { parents, route } => {
+                Content::Route(of(AttachedRoute { parents: parents.clone(), route: route.clone() }, written))
+            }
+            Object::Policy { targets, policy } => {
+                Content::Policy(of(AttachedPolicy { targets: targets.clone(), policy: policy.clone() }, written))
+            }
+        })
+    }
+
+    /// The service with the address it has, or a new one if it is to have one.
+    async fn service(&mut self, service: &Service, addressed: bool, before: Option<&Service>) -> Result<Service, ApplyError> {
+        let had = before.map(|before| before.virtual_addresses.clone()).unwrap_or_default();
+        let mut service = service.clone();
+        match (addressed, had.is_empty()) {
+            (true, false) => service.virtual_addresses = had,
+            (false, _) => self.plan.ops.extend(had.into_iter().map(addresses::release)),
+            (true, true) => {
+                let claim = addresses::claim(&*self.to.store, self.to.range, &service.name, &self.plan.ops).await?;
+                service.virtual_addresses = vec![claim.address];
+                self.plan.compares.extend(claim.compares);
+                self.plan.ops.extend(claim.ops);
+            }
+        }
+        Ok(service)
+    }
+
+    /// Whether an endpoint of this name is another service's until now; it is taken out there.
+    fn moves(&mut self, document: &Translated, key: &str) -> bool {
+        if document.kind != Kind::Endpoint {
+            return false;
+        }
+        let prefix = format!("{}{}/", Key::ENDPOINTS, document.namespace);
+        let others = self.present.range(prefix.clone()..).take_while(|(other, _)| other.starts_with(&prefix));
+        let others = others.filter(|(other, _)| *other != key && other.rsplit('/').next() == Some(&document.name));
+        let mut moved = false;
+        for (other, entry) in others {
+            let Some(Ok((Key::Endpoint { service, id }, Content::Endpoint(record)))) = Content::decode(entry) else { continue };
+            if record.source == Source::Apply {
+                self.plan.compares.push(Compare::Modified(other.clone(), entry.modified));
+                self.leaving.entry(service).or_default().push(id);
+                moved = true;
+            }
+        }
+        moved
+    }
+}
+
+/// What gives a deleted service's addresses back.
+pub(super) fn release(entry: &Entry) -> Vec<Op> {
+    match Content::decode(entry) {
+        Some(Ok((_, Content::Service(record)))) => {
+            record.model.virtual_addresses.into_iter().map(addresses::release).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+pub(super) fn key_of(kind: Kind, namespace: &str, name: &str) -> Option<Key> {
+    let (ns, document) = (namespace.to_owned(), name.to_owned());
+    let key = match kind {
+        Kind::Service => Key::Service(ServiceName::new(namespace, name).ok()?),
+        Kind::HttpRoute => Key::Route { namespace: ns, name: document },
+        Kind::TrafficPolicy => Key::Policy { namespace: ns, name: document },
+        Kind::Endpoint => return None,
+    };
+    // A text that is no name must not become somebody else's key.
+    Key::parse(&key.to_string())?.ok()
+}
+
+pub(super) fn prefix(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Service => Key::SERVICES,
+        Kind::Endpoint => Key::ENDPOINTS,
+        Kind::HttpRoute => Key::ROUTES,
+        Kind::TrafficPolicy => Key::POLICIES,
+    }
+}
+
+fn of<M>(model: M, document: Option<serde_json::Value>) -> Record<M> {
+    Record { model, document, source: Source::Apply }
+}
+
+fn encode(content: &Content) -> bytes::Bytes {
+    match content {
+        Content::Service(record) => record.encode(),
+        Content::Route(record) => record.encode(),
+        Content::Policy(record) => record.encode(),
+        Content::Endpoint(record) => record.encode(),
+        // Plans are made of documents, and no document is a withdrawal.
+        Content::Withdrawal(_) => bytes::Bytes::new(),
+    }
+}

@@ -1,0 +1,212 @@
+//! The configuration of weft-discovery: every value with its default, from flags and `WEFT_*` variables.
+//!
+//! Read once at the start. All faults are told at once, each naming its flag; a [`Config`] that exists is usable.
+
+use crate::store::{EmbeddedSettings, EtcdSettings};
+use clap::Parser;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+use weft_model::{Cidr, address::DEFAULT_VIRTUAL_RANGE, names};
+use weft_telemetry::logs;
+
+/// The flags as they are typed; [`Config::check`] says what they mean.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "weft-discovery", version, about = "Weft's control plane: what exists, who is who, and telling every proxy")]
+pub struct Flags {
+    /// Where the mesh is kept: `embedded:/path/to/file`, or `etcd:http://a:2379,http://b:2379`
+    #[arg(long, env = "WEFT_STORE", default_value = "embedded:/var/lib/weft/discovery.redb")]
+    pub store: String,
+    /// What all keys of this mesh begin with in etcd
+    #[arg(long, env = "WEFT_STORE_PREFIX", default_value = "/weft/")]
+    pub store_prefix: String,
+    /// Where proxies connect to (TLS)
+    #[arg(long, env = "WEFT_LISTEN", default_value = "0.0.0.0:15010")]
+    pub listen: String,
+    /// The unix socket for weftctl; whoever can open it administers the mesh
+    #[arg(long, env = "WEFT_ADMIN_SOCKET", default_value = "/run/weft/discovery.sock")]
+    pub admin_socket: PathBuf,
+    /// Where metrics and probes are served
+    #[arg(long, env = "WEFT_ADMIN_LISTEN", default_value = "127.0.0.1:15014")]
+    pub admin_listen: String,
+    /// The trust domain of all identities; cannot be changed once the store has a root of trust
+    #[arg(long, env = "WEFT_TRUST_DOMAIN", default_value = "weft.local")]
+    pub trust_domain: String,
+    /// The block that services' virtual addresses are taken from
+    #[arg(long, env = "WEFT_VIRTUAL_RANGE", default_value_t = DEFAULT_VIRTUAL_RANGE.to_string())]
+    pub virtual_range: String,
+    /// A file to write the trust anchors to (PEM), for proxies to be given
+    #[arg(long, env = "WEFT_TRUST_ANCHORS_OUT")]
+    pub trust_anchors_out: Option<PathBuf>,
+    /// How long certificates are valid; their owners renew them at half time
+    #[arg(long, env = "WEFT_CERTIFICATE_LIFETIME", default_value = "24h")]
+    pub certificate_lifetime: String,
+    /// This replica's name; the host's name by default
+    #[arg(long, env = "WEFT_REPLICA")]
+    pub replica: Option<String>,
+    /// `text` or `json`
+    #[arg(long, env = "WEFT_LOG_FORMAT", default_value = "text")]
+    pub log_format: String,
+    /// Such as `info`, or `warn,weft_discovery=debug`
+    #[arg(long, env = "WEFT_LOG_LEVEL", default_value = "info")]
+    pub log_level: String,
+}
+
+/// Where the mesh is kept.
+#[derive(Clone)]
+pub enum StoreConfig {
+    Embedded(EmbeddedSettings),
+    Etcd(EtcdSettings),
+}
+
+/// The checked configuration.
+#[derive(Clone)]
+pub struct Config {
+    pub store: StoreConfig,
+    pub listen: SocketAddr,
+    pub admin_socket: PathBuf,
+    pub admin_listen: SocketAddr,
+    pub trust_domain: String,
+    pub virtual_range: Cidr,
+    pub trust_anchors_out: Option<PathBuf>,
+    pub certificate_lifetime: Duration,
+    pub replica: String,
+    pub log_format: logs::Format,
+    pub log_level: String,
+}
+
+/// Below it, renewals and the clocks of the machines would get into each other's way.
+const SHORTEST_LIFETIME: Duration = Duration::from_secs(60);
+const LONGEST_LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
+
+impl Config {
+    /// What the flags mean, or everything that is wrong with them.
+    pub fn check(flags: Flags) -> Result<Self, Vec<String>> {
+        let mut faults = Vec::new();
+        let store = keep(store(&flags.store, &flags.store_prefix), &mut faults);
+        let listen = keep(socket("--listen", &flags.listen), &mut faults);
+        let admin_listen = keep(socket("--admin-listen", &flags.admin_listen), &mut faults);
+        let domain = names::subdomain(&flags.trust_domain).map_err(|e| format!("--trust-domain: {e}"));
+        let trust_domain = keep(domain, &mut faults);
+        let virtual_range = keep(range(&flags.virtual_range), &mut faults);
+        let certificate_lifetime = keep(lifetime(&flags.certificate_lifetime), &mut faults);
+        let replica = flags.replica.map_or_else(hostname, Ok);
+        let replica = replica.and_then(|name| names::subdomain(&name).map_err(|e| format!("--replica: {e}")));
+        let replica = keep(replica, &mut faults);
+        let log_format = keep(flags.log_format.parse().map_err(|e| format!("--log-format: {e}")), &mut faults);
+        if flags.admin_socket.as_os_str().len() > 100 {
+            faults.push(format!("--admin-socket: {} is too long for a unix socket", flags.admin_socket.display()));
+        }
+        let checked = || {
+            Some(Self {
+                store: store?,
+                listen: listen?,
+                admin_socket: flags.admin_socket,
+                admin_listen: admin_listen?,
+                trust_domain: trust_domain?,
+                virtual_range: virtual_range?,
+                trust_anchors_out: flags.trust_anchors_out,
+                certificate_lifetime: certificate_lifetime?,
+                replica: replica?,
+                log_format: log_format?,
+                log_level: flags.log_level,
+            })
+        };
+        match checked() {
+            Some(config) if faults.is_empty() => Ok(config),
+            _ => Err(faults),
+        }
+    }
+}
+
+fn keep<T>(checked: Result<T, String>, faults: &mut Vec<String>) -> Option<T> {
+    checked.map_err(|fault| faults.push(fault)).ok()
+}
+
+fn store(text: &str, prefix: &str) -> Result<StoreConfig, String> {
+    let refused = |reason: &str| format!("--store: {text:?} {reason}");
+    match text.split_once(':') {
+        Some(("embedded", "")) => Err(refused("names no file: write embedded:/path/to/file")),
+        Some(("embedded", path)) => Ok(StoreConfig::Embedded(EmbeddedSettings::new(path))),
+        Some(("etcd", list)) => {
+            let endpoints: Vec<String> = list.split(',').map(str::trim).map(str::to_owned).collect();
+            if let Some(bad) = endpoints.iter().find(|url| !is_url(url)) {
+                return Err(refused(&format!("has {bad:?}, which is not http://HOST:PORT")));
+            }
+            if prefix.len() < 2 || !prefix.starts_with('/') || !prefix.ends_with('/') {
+                return Err(format!("--store-prefix: {prefix:?} is not a path such as /weft/"));
+            }
+            Ok(StoreConfig::Etcd(EtcdSettings { endpoints, prefix: prefix.to_owned(), ..EtcdSettings::default() }))
+        }
+        _ => Err(refused("is neither embedded:/path/to/file nor etcd:http://HOST:PORT,...")),
+    }
+}
+
+fn is_url(text: &str) -> bool {
+    let authority = text.parse::<http::Uri>().ok().filter(|uri| uri.scheme_str() == Some("http"));
+    authority.is_some_and(|uri| uri.port_u16().is_some_and(|port| port != 0) && uri.path() == "/")
+}
+
+fn socket(flag: &str, text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| format!("{flag}: {text:?} is not ADDRESS:PORT, such as 0.0.0.0:15010 or [::]:15010"))
+}
+
+fn range(text: &str) -> Result<Cidr, String> {
+    let range: Cidr = text.parse().map_err(|e| format!("--virtual-range: {e}"))?;
+    if range.size() < 4 {
+        return Err(format!("--virtual-range: {range} has room for {} addresses only", range.size()));
+    }
+    Ok(range)
+}
+
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let lifetime = humantime::parse_duration(text)
+        .map_err(|_| format!("--certificate-lifetime: {text:?} is not a duration such as 24h or 30m"))?;
+    match (SHORTEST_LIFETIME..=LONGEST_LIFETIME).contains(&lifetime) {
+        true => Ok(lifetime),
+        false => Err(format!("--certificate-lifetime: {text} is out of range (1m to 90days)")),
+    }
+}
+
+fn hostname() -> Result<String, String> {
+    let name = nix::unistd::gethostname().map_err(|e| format!("--replica: the host has no name ({e}): give one"))?;
+    Ok(name.to_string_lossy().to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(args: &[&str]) -> Result<Config, Vec<String>> {
+        Config::check(Flags::try_parse_from([&["weft-discovery", "--replica", "a"], args].concat()).unwrap())
+    }
+
+    #[test]
+    fn the_defaults_are_good() {
+        let config = check(&[]).ok().unwrap();
+        assert_eq!(config.listen.port(), 15010);
+        assert!(matches!(config.store, StoreConfig::Embedded(_)));
+    }
+
+    #[test]
+    fn all_faults_are_told_at_once() {
+        let args = "--store=x --listen=15010 --admin-listen=nowhere --trust-domain=Weft --virtual-range=10.0.0.0/40 \
+                    --certificate-lifetime=1s --replica=A_b --log-format=xml";
+        let args: Vec<&str> = args.split_whitespace().collect();
+        let flags = Flags::try_parse_from([&["weft-discovery"], &args[..]].concat()).unwrap();
+        let faults = Config::check(flags).err().unwrap();
+        for flag in args.iter().filter_map(|arg| arg.split_once('=')).map(|(flag, _)| flag) {
+            assert!(faults.iter().any(|fault| fault.starts_with(&format!("{flag}:"))), "{flag} is missing in {faults:?}");
+        }
+    }
+
+    #[test]
+    fn stores() {
+        assert!(check(&["--store", "etcd:http://127.0.0.1:2379,http://127.0.0.1:2380"]).is_ok());
+        for bad in ["etcd:", "etcd:127.0.0.1:2379", "etcd:http://127.0.0.1", "embedded:", "/file", "etcd:http://a:0"] {
+            let faults = check(&["--store", bad]).err().unwrap();
+            assert!(faults[0].starts_with("--store:"), "{faults:?}");
+        }
+        assert!(check(&["--store", "etcd:http://127.0.0.1:2379", "--store-prefix", "weft"]).is_err());
+    }
+}

@@ -1,0 +1,226 @@
+//! One replica, put together: authority, registry, the listener for proxies and the admin socket on one store.
+//!
+//! Starts in an order in which nothing is told before it is known: proxies are let in when the store has been read once.
+//! While the store is away the start waits; a fault of the configuration or of the root of trust ends it.
+
+use crate::admin::{self, Admin, SocketError};
+use crate::apply::Documents;
+use crate::authority::{Authority, AuthorityError, Certify};
+use crate::config::Config;
+use crate::listen::Listener;
+use crate::metrics::Metrics;
+use crate::register::Registrations;
+use crate::registry::Registry;
+use crate::serve::{Proxies, Serve, Settings};
+use crate::store::{Store, StoreError};
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::net::{TcpListener, UnixListener};
+use tokio_stream::wrappers::UnixListenerStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::service::Routes;
+use weft_identity::certificate::{Credentials, to_pem};
+use weft_identity::rotate::renew_at;
+use weft_identity::tls::{self, Alpn, Clients};
+use weft_proto::v1::{admin_server, authority_server, discovery_server};
+
+/// How long to wait before asking again, when the store or a renewal failed.
+const AGAIN: Duration = Duration::from_secs(1);
+/// An apply may carry 4 MiB of documents; the rest is room for the message around them.
+const ADMIN_MESSAGE: usize = 5 * 1024 * 1024;
+/// A proxy's dump has everything it knows.
+const PROXY_MESSAGE: usize = 16 * 1024 * 1024;
+/// How long admin calls may go on after shutdown has begun.
+const LINGER: Duration = Duration::from_secs(3);
+
+/// Why a replica does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplicaError {
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    #[error("--listen: cannot listen on {address}: {error}")]
+    Listen { address: SocketAddr, error: io::Error },
+    #[error("--trust-anchors-out: {0}")]
+    Anchors(io::Error),
+    #[error("stopped before the start was over")]
+    Stopped,
+}
+
+/// A replica that runs until its token is cancelled.
+pub struct Replica {
+    /// Where proxies connect to.
+    pub address: SocketAddr,
+    pub proxies: Proxies,
+    tasks: TaskTracker,
+    _socket: admin::Claimed,
+}
+
+/// What a replica stands on.
+pub struct Ground {
+    pub store: Arc<dyn Store>,
+    /// Follows the same store.
+    pub registry: Registry,
+    pub metrics: Metrics,
+    pub streams: Settings,
+    pub shutdown: CancellationToken,
+}
+
+impl Replica {
+    /// Starts everything and comes back when proxies can connect.
+    pub async fn start(config: &Config, ground: Ground) -> Result<Self, ReplicaError> {
+        let (socket, claimed) = admin::claim(&config.admin_socket)?;
+        let starting = Self::start_on(config, &ground, socket, claimed);
+        tokio::select! {
+            started = starting => started,
+            () = ground.shutdown.cancelled() => Err(ReplicaError::Stopped),
+        }
+    }
+
+    async fn start_on(
+        config: &Config,
+        ground: &Ground,
+        socket: UnixListener,
+        claimed: admin::Claimed,
+    ) -> Result<Self, ReplicaError> {
+        let Ground { store, registry, metrics, streams, shutdown } = ground;
+        let (authority, credentials) = trust(config, store).await?;
+        let authority = Arc::new(authority);
+        if let Some(file) = &config.trust_anchors_out {
+            write(file, &to_pem(&authority.anchors())).map_err(ReplicaError::Anchors)?;
+        }
+        let (proxies, tasks) = (Proxies::default(), TaskTracker::new());
+        let admin = admin(config, ground, &authority, &proxies);
+        tasks.spawn(serve_admin(admin, socket, shutdown.clone()));
+        registry.ready().await;
+        let address = config.listen;
+        let failed = |error| ReplicaError::Listen { address, error };
+        let bound = TcpListener::bind(address).await.map_err(failed)?;
+        let address = bound.local_addr().map_err(failed)?;
+        let discovery = Serve {
+            registry: registry.clone(),
+            registrations: Registrations::new(store.clone(), metrics.clone()),
+            proxies: proxies.clone(),
+            metrics: metrics.clone(),
+            settings: *streams,
+            shutdown: shutdown.clone(),
+        };
+        let discovery = discovery_server::DiscoveryServer::new(discovery).max_decoding_message_size(PROXY_MESSAGE);
+        let certify = authority_server::AuthorityServer::new(Certify::new(authority.clone(), metrics.clone()));
+        let tls = Arc::new(ArcSwap::new(server_config(&credentials)));
+        let routes = Routes::new(discovery).add_service(certify).prepare();
+        let listener = Listener { tls: tls.clone(), routes, metrics: metrics.clone() };
+        tasks.spawn(listener.serve(bound, shutdown.clone()));
+        tasks.spawn(renew(authority, credentials, tls, config.replica.clone(), shutdown.clone()));
+        tasks.close();
+        tracing::info!(%address, replica = config.replica, store = store.kind(), "ready for proxies");
+        Ok(Self { address, proxies, tasks, _socket: claimed })
+    }
+
+    /// Comes back when the token was cancelled and everything has ended in order.
+    pub async fn ended(self) {
+        self.tasks.wait().await;
+    }
+}
+
+/// The authority and discovery's own certificate, as soon as the store answers.
+async fn trust(config: &Config, store: &Arc<dyn Store>) -> Result<(Authority, Credentials), ReplicaError> {
+    loop {
+        let tried = async {
+            let authority = Authority::open(store.clone(), &config.trust_domain, config.certificate_lifetime).await?;
+            let credentials = authority.own_credentials(&config.replica).await?;
+            Ok((authority, credentials))
+        };
+        match tried.await {
+            Err(AuthorityError::Store(error @ StoreError::Unavailable(_))) => {
+                tracing::warn!(%error, "waiting for the store");
+                tokio::time::sleep(AGAIN).await;
+            }
+            other => return other.map_err(ReplicaError::Authority),
+        }
+    }
+}
+
+fn admin(config: &Config, ground: &Ground, authority: &Arc<Authority>, proxies: &Proxies) -> Admin {
+    let documents = Documents {
+        store: ground.store.clone(),
+        trust_domain: config.trust_domain.clone(),
+        range: config.virtual_range,
+        metrics: ground.metrics.clone(),
+    };
+    Admin {
+        documents,
+        authority: authority.clone(),
+        registry: ground.registry.clone(),
+        proxies: proxies.clone(),
+        replica: config.replica.clone(),
+        store_kind: ground.store.kind(),
+    }
+}
+
+async fn serve_admin(admin: Admin, socket: UnixListener, shutdown: CancellationToken) {
+    let service = admin_server::AdminServer::new(admin).max_decoding_message_size(ADMIN_MESSAGE);
+    let serving = tonic::transport::Server::builder()
+        .add_service(service)
+        .serve_with_incoming_shutdown(UnixListenerStream::new(socket), shutdown.clone().cancelled_owned());
+    let cut = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(LINGER).await;
+    };
+    tokio::select! {
+        ended = serving => {
+            if let Err(error) = ended {
+                tracing::error!(%error, "the admin socket is served no more");
+            }
+        }
+        () = cut => {}
+    }
+}
+
+/// Workloads show a certificate if they have one; the services that need it ask for it.
+fn server_config(credentials: &Credentials) -> Arc<ServerConfig> {
+    tls::server_config(credentials, &[Alpn::Rpc], Clients::Optional)
+}
+
+/// Gets discovery a new certificate at half the life of the present one, for as long as it runs.
+async fn renew(
+    authority: Arc<Authority>,
+    mut credentials: Credentials,
+    tls: Arc<ArcSwap<ServerConfig>>,
+    replica: String,
+    shutdown: CancellationToken,
+) {
+    loop {
+        let due = renew_at(credentials.not_before, credentials.not_after, fastrand::f64());
+        let wait = due.duration_since(SystemTime::now()).unwrap_or_default().max(AGAIN);
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+        match authority.own_credentials(&replica).await {
+            Ok(renewed) => {
+                tls.store(server_config(&renewed));
+                credentials = renewed;
+                tracing::info!("renewed discovery's own certificate");
+            }
+            Err(error) => tracing::warn!(%error, "cannot renew discovery's own certificate; trying again"),
+        }
+    }
+}
+
+/// Replaces the file in one step, so that a reader never sees half of it.
+fn write(file: &Path, text: &str) -> io::Result<()> {
+    if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder)?;
+    }
+    let hidden = file.with_extension(format!("{}.new", std::process::id()));
+    std::fs::write(&hidden, text)?;
+    std::fs::rename(&hidden, file)
+}

@@ -1,0 +1,93 @@
+//! weft-discovery as a process: logs, metrics, the store, the replica, and the signals that end it.
+//!
+//! Everything starts here and ends here, in order: SIGTERM or SIGINT ends streams so that proxies move to another replica,
+//! then what is under way, then the probes, then the store.
+
+use crate::config::{Config, StoreConfig};
+use crate::counted::Counted;
+use crate::metrics::{Metrics, RegistryCounts};
+use crate::registry::{BrakeSettings, Registry};
+use crate::replica::{Ground, Replica, ReplicaError};
+use crate::serve::Settings;
+use crate::store::{Embedded, Etcd, Store, StoreError};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use weft_telemetry::admin::{Admin, Condition, Readiness};
+use weft_telemetry::metrics;
+
+/// Why the process ended, other than by being told to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("--store: {0}")]
+    Store(#[from] StoreError),
+    #[error("--admin-listen: cannot listen on {address}: {error}")]
+    Listen { address: SocketAddr, error: io::Error },
+    #[error("signals: {0}")]
+    Signals(io::Error),
+    #[error(transparent)]
+    Replica(#[from] ReplicaError),
+}
+
+/// Runs until a signal says stop.
+pub async fn run(config: Config) -> Result<(), RunError> {
+    let shutdown = CancellationToken::new();
+    stop_on_signals(shutdown.clone())?;
+    let mut names = metrics::Registry::new("weft-discovery", env!("CARGO_PKG_VERSION"));
+    let metrics = Metrics::register(&mut names);
+    let readiness = Readiness::default();
+    let ready = readiness.require("registry", "the store has not been read yet");
+    let address = config.admin_listen;
+    let failed = |error| RunError::Listen { address, error };
+    let probes = TcpListener::bind(address).await.map_err(failed)?;
+    let store: Arc<dyn Store> = Arc::new(Counted { inner: open(&config.store)?, metrics: metrics.clone() });
+    let registry = Registry::start(store.clone(), BrakeSettings::default());
+    names.register_collector(RegistryCounts(registry.clone()));
+    let ended = CancellationToken::new();
+    let probes = Admin::new(names, readiness).serve(probes, ended.clone().cancelled_owned());
+    // Probes answer from here on, also while the store is away.
+    let probes = tokio::spawn(probes);
+    let ground = Ground { store, registry, metrics, streams: Settings::default(), shutdown };
+    let result = serve(&config, ground, &ready).await;
+    ended.cancel();
+    let _ = probes.await;
+    tracing::info!("stopped");
+    result
+}
+
+async fn serve(config: &Config, ground: Ground, ready: &Condition) -> Result<(), RunError> {
+    let shutdown = ground.shutdown.clone();
+    let replica = match Replica::start(config, ground).await {
+        Err(ReplicaError::Stopped) => return Ok(()),
+        started => started?,
+    };
+    ready.met();
+    shutdown.cancelled().await;
+    ready.unmet("shutting down");
+    replica.ended().await;
+    Ok(())
+}
+
+fn open(config: &StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(match config {
+        StoreConfig::Embedded(settings) => Arc::new(Embedded::open(settings)?),
+        StoreConfig::Etcd(settings) => Arc::new(Etcd::open(settings)?),
+    })
+}
+
+fn stop_on_signals(shutdown: CancellationToken) -> Result<(), RunError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("told to stop");
+        shutdown.cancel();
+    });
+    Ok(())
+}

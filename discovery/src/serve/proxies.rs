@@ -1,0 +1,94 @@
+//! The proxies that have a stream open to this replica: what `weftctl status` shows, and the way to ask one for a dump.
+//!
+//! Written by the streams, read by the admin service. A stream takes itself out when it ends, however it ends.
+
+use crate::rpc::Caller;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+use tokio::sync::{mpsc, oneshot};
+use weft_proto::v1;
+
+/// Requests for a dump that may wait for one proxy.
+const DUMPS: usize = 4;
+
+/// Where the answer to a request for a dump goes.
+pub type DumpReply = oneshot::Sender<String>;
+
+/// One stream.
+#[derive(Debug)]
+pub struct Session {
+    pub hello: v1::Hello,
+    pub caller: Caller,
+    pub connected: SystemTime,
+    pub sent: AtomicU64,
+    pub acked: AtomicU64,
+    pub subscriptions: AtomicU64,
+    pub pending: AtomicU64,
+    dumps: mpsc::Sender<DumpReply>,
+}
+
+impl Session {
+    /// Asks the proxy what it knows. `None`: too many are asking already, or the stream has ended.
+    pub fn dump(&self) -> Option<oneshot::Receiver<String>> {
+        let (reply, answer) = oneshot::channel();
+        self.dumps.try_send(reply).ok().map(|()| answer)
+    }
+}
+
+/// All streams of this replica; clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct Proxies(Arc<Sessions>);
+
+#[derive(Debug, Default)]
+struct Sessions {
+    next: AtomicU64,
+    open: Mutex<BTreeMap<u64, Arc<Session>>>,
+}
+
+/// A stream's entry; dropping it takes the stream out.
+#[derive(Debug)]
+pub struct Entered {
+    number: u64,
+    all: Proxies,
+    pub session: Arc<Session>,
+}
+
+impl Proxies {
+    /// Enters a stream. What the receiver yields are requests for a dump.
+    pub fn enter(&self, hello: v1::Hello, caller: Caller) -> (Entered, mpsc::Receiver<DumpReply>) {
+        let (dumps, asked) = mpsc::channel(DUMPS);
+        let zero = AtomicU64::default;
+        let (sent, acked, subscriptions, pending) = (zero(), zero(), zero(), zero());
+        let connected = SystemTime::now();
+        let session = Arc::new(Session { hello, caller, connected, sent, acked, subscriptions, pending, dumps });
+        let number = self.0.next.fetch_add(1, Ordering::Relaxed);
+        self.open().insert(number, session.clone());
+        (Entered { number, all: self.clone(), session }, asked)
+    }
+
+    /// All open streams, by the proxies' names; of one proxy the newest last.
+    pub fn list(&self) -> Vec<Arc<Session>> {
+        let mut list: Vec<_> = self.open().values().cloned().collect();
+        list.sort_by(|a, b| (&a.hello.namespace, &a.hello.proxy).cmp(&(&b.hello.namespace, &b.hello.proxy)));
+        list
+    }
+
+    /// The newest stream of one proxy.
+    pub fn find(&self, namespace: &str, name: &str) -> Option<Arc<Session>> {
+        let open = self.open();
+        open.values().rev().find(|session| session.hello.namespace == namespace && session.hello.proxy == name).cloned()
+    }
+
+    fn open(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Arc<Session>>> {
+        // Each change is one insertion or removal, so that a map whose holder panicked is sound.
+        self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.all.open().remove(&self.number);
+    }
+}

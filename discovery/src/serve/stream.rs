@@ -1,0 +1,312 @@
+//! One proxy's stream, from Hello to its end.
+//!
+//! Changes wait as a set of targets, never as messages: the next message is computed when the proxy's connection has room
+//! for it, from what was told last and what is so then. A slow proxy therefore costs a set of names, and delays nobody.
+
+use super::difference::{self, Told};
+use super::proxies::{DumpReply, Entered};
+use super::{Serve, Settings};
+use crate::metrics::{Metrics, Outcome, Push};
+use crate::registry::{Pending, Registry, Subscriber, Target, Versioned};
+use crate::rpc::Caller;
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::mpsc::{Permit, Receiver, Sender};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+use weft_model::{Binding, ServiceName};
+use weft_proto::v1;
+use weft_proto::v1::subscribe_request::Body as Request;
+use weft_proto::v1::subscribe_response::Body as Response;
+
+/// How long the last word of a stream may wait for a proxy that reads slowly.
+const LAST_WORD: Duration = Duration::from_secs(1);
+/// Requests for a dump that one proxy has not answered yet.
+const OPEN_DUMPS: usize = 16;
+
+/// One stream and what its proxy has been told.
+pub struct Stream {
+    registry: Registry,
+    metrics: Metrics,
+    settings: Settings,
+    shutdown: CancellationToken,
+    to: Sender<Result<v1::SubscribeResponse, Status>>,
+    entered: Entered,
+    asked: Receiver<DumpReply>,
+    state: State,
+}
+
+/// What changes while the stream goes on.
+struct State {
+    subscriber: Subscriber,
+    services: HashMap<ServiceName, Told>,
+    /// `None`: nothing told yet.
+    addresses: HashMap<IpAddr, Option<Binding>>,
+    /// Targets to be looked at; what changes meanwhile piles up at the subscriber, each target once.
+    due: Vec<Target>,
+    pending: Pending,
+    beat_due: bool,
+    /// Dumps to ask for, and those asked for.
+    dumps: VecDeque<DumpReply>,
+    dumping: VecDeque<(u64, DumpReply)>,
+    dump_number: u64,
+    heard: Instant,
+}
+
+/// Why a stream ends: a word for the metric, and what the proxy is told.
+type End = (&'static str, Status);
+
+/// Tells a proxy to go to another replica.
+pub fn shutting_down() -> Status {
+    Status::unavailable("this replica is shutting down: go to another one")
+}
+
+impl Stream {
+    pub fn new(serve: &Serve, hello: v1::Hello, caller: Caller, to: Sender<Result<v1::SubscribeResponse, Status>>) -> Self {
+        let (entered, asked) = serve.proxies.enter(hello, caller);
+        let subscriber = serve.registry.changes();
+        let state = State {
+            pending: subscriber.pending(),
+            subscriber,
+            services: HashMap::new(),
+            addresses: HashMap::new(),
+            due: Vec::new(),
+            beat_due: false,
+            dumps: VecDeque::new(),
+            dumping: VecDeque::new(),
+            dump_number: 0,
+            heard: Instant::now(),
+        };
+        Self {
+            registry: serve.registry.clone(),
+            metrics: serve.metrics.clone(),
+            settings: serve.settings,
+            shutdown: serve.shutdown.clone(),
+            to,
+            entered,
+            asked,
+            state,
+        }
+    }
+
+    pub async fn run(mut self, mut from: Streaming<v1::SubscribeRequest>) {
+        self.metrics.subscribers.inc();
+        let (outcome, status) = self.talk(&mut from).await;
+        self.metrics.subscribers.dec();
+        self.metrics.subscriptions.dec_by(self.state.subscriptions() as i64);
+        self.metrics.streams_ended.get_or_create(&Outcome::of(outcome)).inc();
+        let hello = &self.entered.session.hello;
+        tracing::info!(proxy = hello.proxy, namespace = hello.namespace, outcome, "the stream has ended");
+        let _ = tokio::time::timeout(LAST_WORD, self.to.send(Err(status))).await;
+    }
+
+    async fn talk(&mut self, from: &mut Streaming<v1::SubscribeRequest>) -> End {
+        let mut beats = tokio::time::interval(self.settings.beat);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            if let Err(end) = self.step(from, &mut beats).await {
+                return end;
+            }
+            self.entered.session.pending.store(self.state.pending(), Ordering::Relaxed);
+        }
+    }
+
+    /// Waits for one thing to happen and deals with it.
+    async fn step(&mut self, from: &mut Streaming<v1::SubscribeRequest>, beats: &mut Interval) -> Result<(), End> {
+        let to = self.to.clone();
+        let state = &mut self.state;
+        let speak = !state.due.is_empty() || state.beat_due || !state.dumps.is_empty();
+        tokio::select! {
+            () = self.shutdown.cancelled() => Err(("shutdown", shutting_down())),
+            () = tokio::time::sleep_until(state.heard + self.settings.silence) => {
+                Err(("silent", Status::deadline_exceeded("nothing was heard from the proxy")))
+            }
+            message = from.message() => match message {
+                Ok(Some(v1::SubscribeRequest { body: Some(body) })) => self.hear(body),
+                Ok(Some(_)) => Err(("malformed", Status::invalid_argument("a message without a body"))),
+                Ok(None) => Err(("closed", Status::ok(""))),
+                Err(status) => Err(("broken", status)),
+            },
+            _ = beats.tick() => {
+                state.beat_due = true;
+                Ok(())
+            }
+            Some(reply) = self.asked.recv() => {
+                state.dumps.push_back(reply);
+                Ok(())
+            }
+            changed = state.subscriber.next(), if state.due.is_empty() => {
+                state.due = changed;
+                Ok(())
+            }
+            room = to.reserve(), if speak => match room {
+                Ok(room) => {
+                    let message = state.next_message(&self.registry);
+                    send(room, message, &self.entered, &self.metrics);
+                    self.entered.session.pending.store(state.pending(), Ordering::Relaxed);
+                    Ok(())
+                }
+                Err(_) => Err(("closed", Status::ok(""))),
+            },
+        }
+    }
+
+    fn hear(&mut self, body: Request) -> Result<(), End> {
+        self.state.heard = Instant::now();
+        match body {
+            Request::Hello(_) => return Err(("malformed", Status::invalid_argument("Hello is only for the first message"))),
+            Request::Subscribe(target) => self.subscribe(target)?,
+            Request::Unsubscribe(target) => {
+                let removed = self.state.unsubscribe(parse(target)?);
+                self.metrics.subscriptions.dec_by(i64::from(removed));
+            }
+            Request::Ack(ack) => drop(self.entered.session.acked.fetch_max(ack.revision, Ordering::Relaxed)),
+            Request::Beat(_) => {}
+            Request::Dump(dump) => self.state.answer_dump(dump),
+        }
+        self.entered.session.subscriptions.store(self.state.subscriptions() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn subscribe(&mut self, target: v1::Target) -> Result<(), End> {
+        let limit = self.settings.subscriptions;
+        let target = parse(target)?;
+        if self.state.subscribe(target, limit)? {
+            self.metrics.subscriptions.inc();
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    fn subscriptions(&self) -> usize {
+        self.services.len() + self.addresses.len()
+    }
+
+    /// Targets with changes that were not sent yet.
+    fn pending(&self) -> u64 {
+        (self.pending.count() + self.due.len()) as u64
+    }
+
+    /// Whether it is new. Subscribing again has the present state sent again.
+    fn subscribe(&mut self, target: Target, limit: usize) -> Result<bool, End> {
+        let full = self.subscriptions() >= limit;
+        let known = match &target {
+            Target::Service(name) => self.services.contains_key(name),
+            Target::Address(address) => self.addresses.contains_key(address),
+        };
+        if full && !known {
+            let reason = format!("a stream may have {limit} subscriptions: unsubscribe from what is not dialled");
+            return Err(("too-many", Status::resource_exhausted(reason)));
+        }
+        match &target {
+            Target::Service(name) => drop(self.services.insert(name.clone(), Told::Nothing)),
+            Target::Address(address) => drop(self.addresses.insert(*address, None)),
+        }
+        if !self.subscriber.watch(target.clone()) && !self.due.contains(&target) {
+            self.due.push(target);
+        }
+        Ok(!known)
+    }
+
+    /// Whether it was subscribed to.
+    fn unsubscribe(&mut self, target: Target) -> bool {
+        let known = match &target {
+            Target::Service(name) => self.services.remove(name).is_some(),
+            Target::Address(address) => self.addresses.remove(address).is_some(),
+        };
+        self.subscriber.unwatch(&target);
+        self.due.retain(|due| *due != target);
+        known
+    }
+
+    fn answer_dump(&mut self, dump: v1::DumpResponse) {
+        if let Some(at) = self.dumping.iter().position(|(id, _)| *id == dump.id)
+            && let Some((_, reply)) = self.dumping.remove(at)
+        {
+            // Who asked may have given up meanwhile.
+            let _ = reply.send(dump.json);
+        }
+    }
+
+    /// The next thing to say, if the change that was due is one for this proxy.
+    fn next_message(&mut self, registry: &Registry) -> Option<v1::SubscribeResponse> {
+        let world = registry.world();
+        let body = if std::mem::take(&mut self.beat_due) {
+            Some(Response::Beat(v1::Beat {}))
+        } else if let Some(reply) = self.dumps.pop_front() {
+            Some(self.ask_for_dump(reply))
+        } else {
+            match self.due.pop()? {
+                Target::Service(name) => self.service(&name, world.service(&name)),
+                Target::Address(address) => self.address(address, world.binding(address)),
+            }
+        };
+        body.map(|body| v1::SubscribeResponse { revision: world.revision(), body: Some(body) })
+    }
+
+    fn service(&mut self, name: &ServiceName, now: Option<&Arc<Versioned>>) -> Option<Response> {
+        let told = self.services.get_mut(name)?;
+        let message = difference::service(name, told, now);
+        *told = now.map_or(Told::Gone, |now| Told::View(now.clone()));
+        message
+    }
+
+    fn address(&mut self, address: IpAddr, now: Binding) -> Option<Response> {
+        let told = self.addresses.get_mut(&address)?;
+        let news = told.as_ref() != Some(&now);
+        let message = news.then(|| Response::Binding((address, &now).into()));
+        *told = Some(now);
+        message
+    }
+
+    fn ask_for_dump(&mut self, reply: DumpReply) -> Response {
+        if self.dumping.len() == OPEN_DUMPS {
+            self.dumping.pop_front();
+        }
+        self.dump_number += 1;
+        self.dumping.push_back((self.dump_number, reply));
+        Response::Dump(v1::DumpRequest { id: self.dump_number })
+    }
+}
+
+fn send(
+    room: Permit<'_, Result<v1::SubscribeResponse, Status>>,
+    message: Option<v1::SubscribeResponse>,
+    entered: &Entered,
+    metrics: &Metrics,
+) {
+    let Some(message) = message else { return };
+    let kind = match &message.body {
+        Some(Response::Snapshot(_)) => "snapshot",
+        Some(Response::Delta(_)) => "delta",
+        Some(Response::Gone(_)) => "gone",
+        Some(Response::Binding(_)) => "binding",
+        Some(Response::Dump(_)) => "dump",
+        Some(Response::Beat(_)) | None => "beat",
+    };
+    metrics.pushes.get_or_create(&Push { kind }).inc();
+    if kind != "beat" && kind != "dump" {
+        entered.session.sent.fetch_max(message.revision, Ordering::Relaxed);
+    }
+    room.send(Ok(message));
+}
+
+fn parse(target: v1::Target) -> Result<Target, End> {
+    use v1::target::By;
+    let refuse = |reason: String| ("malformed", Status::invalid_argument(reason));
+    match target.by {
+        Some(By::Service(name)) => {
+            ServiceName::parse(&name).map(Target::Service).map_err(|e| refuse(format!("target.service: {e}")))
+        }
+        Some(By::Address(text)) => text
+            .parse()
+            .map(Target::Address)
+            .map_err(|_| refuse(format!("target.address: {text:?} is not an IP address"))),
+        None => Err(refuse("target: names neither a service nor an address".to_owned())),
+    }
+}
