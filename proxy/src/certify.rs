@@ -1,0 +1,231 @@
+//! How this workload comes by its identity and keeps it: a certificate from discovery's authority.
+//!
+//! First of all parts to run: without an identity there is no mTLS. The stored certificate serves as long as it is valid;
+//! otherwise the join token brings one. Renewed at half life; while that fails, the present one stays in use to its end.
+
+mod stored;
+
+use crate::backoff::Backoff;
+use crate::config::Config;
+use crate::discovery::{Discovery, DiscoveryError};
+use crate::state_dir::StateDir;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use rustls::ClientConfig;
+use rustls::pki_types::CertificateDer;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use stored::Stored;
+use weft_identity::certificate::{CertificateError, Credentials, Key, from_pem};
+use weft_identity::rotate::Identity;
+use weft_identity::tls::bootstrap_client_config;
+use weft_model::SpiffeId;
+use weft_proto::v1::authority_client::AuthorityClient;
+use weft_proto::v1::certify_request::Proof;
+use weft_proto::v1::{CertifyRequest, CertifyResponse};
+use weft_telemetry::admin::{Condition, Readiness};
+use weft_telemetry::metrics::Registry;
+
+/// Clocks can be set: the time to renew is looked at again at least this often.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// Why there is no (new) certificate.
+#[derive(Debug, thiserror::Error)]
+pub enum CertifyError {
+    #[error("{}: {source}", path.display())]
+    File { path: PathBuf, source: io::Error },
+    #[error("{}: {source}", path.display())]
+    Anchors { path: PathBuf, source: CertificateError },
+    #[error("there is neither a valid certificate in the state directory nor a join token: pass --join-token-file")]
+    NoProof,
+    #[error("{}: the file is empty", .0.display())]
+    EmptyToken(PathBuf),
+    #[error(transparent)]
+    Discovery(#[from] DiscoveryError),
+    #[error("discovery's answer is of no use: {0}")]
+    Answer(#[from] CertificateError),
+    #[error("the join token stands for {got}, this proxy is {wanted}")]
+    Identity { got: Box<SpiffeId>, wanted: Box<SpiffeId> },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+/// Obtains the identity, then keeps it fresh.
+#[derive(Debug)]
+pub struct Certifier {
+    proxy: String,
+    wanted: SpiffeId,
+    discovery: Discovery,
+    directory: StateDir,
+    anchors: Vec<CertificateDer<'static>>,
+    token: Option<PathBuf>,
+    condition: Condition,
+    tries: Family<Outcome, Counter>,
+    expiry: Gauge,
+}
+
+impl Certifier {
+    /// Reads the trust anchors; fails when they cannot be read. The condition `identity` holds once there is one.
+    pub fn new(
+        config: &Config,
+        discovery: Discovery,
+        directory: StateDir,
+        readiness: &Readiness,
+        registry: &mut Registry,
+    ) -> Result<Self, CertifyError> {
+        let path = &config.trust_anchors;
+        let anchors = from_pem(&read(path)?);
+        let anchors = anchors.map_err(|source| CertifyError::Anchors { path: path.clone(), source })?;
+        let tries = Family::default();
+        registry.register("certify", "Requests for a certificate by outcome", tries.clone());
+        let expiry = Gauge::default();
+        let help = "When the workload's certificate ends, seconds since the epoch";
+        registry.register("certificate_expiry_seconds", help, expiry.clone());
+        Ok(Self {
+            proxy: config.name.clone(),
+            wanted: config.identity(),
+            discovery,
+            directory,
+            anchors,
+            token: config.join_token_file.clone(),
+            condition: readiness.require("identity", "no certificate yet"),
+            tries,
+            expiry,
+        })
+    }
+
+    /// The stored identity, or a new one as soon as discovery gives it. Fails only when waiting could not help.
+    pub async fn obtain(&self) -> Result<Identity, CertifyError> {
+        match stored::load(&self.directory, &self.wanted, &self.anchors, SystemTime::now()) {
+            Ok(Some(credentials)) => return Ok(Identity::new(self.in_force(credentials))),
+            Ok(None) => {}
+            Err(reason) => tracing::warn!(%reason, "the stored certificate cannot be used"),
+        }
+        let token = self.token.as_deref().ok_or(CertifyError::NoProof)?;
+        let mut backoff = Backoff::default();
+        loop {
+            match self.by_token(token).await {
+                Ok(credentials) => return Ok(Identity::new(self.in_force(credentials))),
+                Err(error) => {
+                    tracing::warn!(%error, "no certificate yet");
+                    self.condition.unmet(&error.to_string());
+                    tokio::time::sleep(backoff.pause()).await;
+                }
+            }
+        }
+    }
+
+    /// Renews the identity for as long as the process lives.
+    pub async fn keep(self, identity: Identity) {
+        let mut backoff = Backoff::default();
+        loop {
+            let left = identity.renew_at().duration_since(SystemTime::now()).unwrap_or_default();
+            if !left.is_zero() {
+                tokio::time::sleep(left.min(LOOK_AGAIN)).await;
+                continue;
+            }
+            match self.renew(&identity).await {
+                Ok(credentials) => {
+                    identity.install(self.in_force(credentials));
+                    backoff.reset();
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the certificate could not be renewed");
+                    if identity.credentials().not_after <= SystemTime::now() {
+                        self.condition.unmet(&format!("the certificate has expired: {error}"));
+                    }
+                    tokio::time::sleep(backoff.pause()).await;
+                }
+            }
+        }
+    }
+
+    /// The present certificate is the proof; a token serves where that is not accepted any more.
+    async fn renew(&self, identity: &Identity) -> Result<Credentials, CertifyError> {
+        let present = identity.credentials();
+        let tls = self.discovery.client(identity);
+        match (self.certify(tls, Proof::Renewal(true), &present.anchors).await, &self.token) {
+            (Err(error), Some(token)) => {
+                tracing::debug!(%error, "renewal refused, trying the join token");
+                // What the renewal said is the better reason, for tokens are short-lived.
+                self.by_token(token).await.map_err(|_| error)
+            }
+            (result, _) => result,
+        }
+    }
+
+    async fn by_token(&self, path: &Path) -> Result<Credentials, CertifyError> {
+        // Read each time: tokens are replaced while we wait.
+        let token = read(path)?.trim().to_owned();
+        if token.is_empty() {
+            return Err(CertifyError::EmptyToken(path.to_owned()));
+        }
+        let tls = bootstrap_client_config(&self.anchors, self.discovery.expected())?;
+        self.certify(tls, Proof::JoinToken(token), &self.anchors).await
+    }
+
+    async fn certify(
+        &self,
+        tls: Arc<ClientConfig>,
+        proof: Proof,
+        anchors: &[CertificateDer<'static>],
+    ) -> Result<Credentials, CertifyError> {
+        let key = Key::generate();
+        let request = CertifyRequest { csr: key.csr(), proof: Some(proof), proxy: self.proxy.clone() };
+        let asked = self.discovery.ask(&tls, |channel| {
+            let request = request.clone();
+            async move { AuthorityClient::new(channel).certify(request).await.map(tonic::Response::into_inner) }
+        });
+        let result = match asked.await {
+            Ok(response) => self.accept(&key, response, anchors),
+            Err(error) => Err(error.into()),
+        };
+        let outcome = if result.is_ok() { "issued" } else { "failed" };
+        self.tries.get_or_create(&Outcome { outcome }).inc();
+        result
+    }
+
+    /// Takes nothing on trust: the chain has to fit the key and the anchors, and to name this workload.
+    fn accept(
+        &self,
+        key: &Key,
+        response: CertifyResponse,
+        present: &[CertificateDer<'static>],
+    ) -> Result<Credentials, CertifyError> {
+        let der = |list: Vec<Vec<u8>>| list.into_iter().map(CertificateDer::from).collect::<Vec<_>>();
+        let told = der(response.trust_anchors);
+        let anchors = if told.is_empty() { present.to_vec() } else { told };
+        let credentials = Credentials::new(der(response.chain), key.private(), anchors)?;
+        if credentials.id != self.wanted {
+            let (got, wanted) = (Box::new(credentials.id), Box::new(self.wanted.clone()));
+            return Err(CertifyError::Identity { got, wanted });
+        }
+        let stored = Stored::new(key, &credentials, &self.anchors);
+        if let Err(error) = stored.save(&self.directory) {
+            // It serves all the same; a restart will ask again.
+            tracing::warn!(%error, "the certificate could not be stored");
+        }
+        Ok(credentials)
+    }
+
+    fn in_force(&self, credentials: Credentials) -> Credentials {
+        let end = credentials.not_after.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        self.expiry.set(i64::try_from(end).unwrap_or(i64::MAX));
+        self.condition.met();
+        let valid_for = credentials.not_after.duration_since(SystemTime::now()).unwrap_or_default();
+        let valid_for = humantime::format_duration(Duration::from_secs(valid_for.as_secs()));
+        tracing::info!(identity = %credentials.id, %valid_for, "identity in force");
+        credentials
+    }
+}
+
+fn read(path: &Path) -> Result<String, CertifyError> {
+    std::fs::read_to_string(path).map_err(|source| CertifyError::File { path: path.to_owned(), source })
+}
