@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use std::future::{Future, IntoFuture};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -39,7 +40,7 @@ impl Admin {
         )
     }
 
-    /// Adds the program's own pages.
+    /// Adds the program's own pages, which can ask for `ConnectInfo<SocketAddr>` to see who calls.
     ///
     /// # Panics
     /// When a path is taken already: a fault of the program, met at every start.
@@ -65,8 +66,9 @@ impl Admin {
                 Err(_) => std::future::pending().await,
             }
         };
+        let pages = self.0.into_make_service_with_connect_info::<SocketAddr>();
         tokio::select! {
-            served = axum::serve(listener, self.0).with_graceful_shutdown(shutdown).into_future() => served,
+            served = axum::serve(listener, pages).with_graceful_shutdown(shutdown).into_future() => served,
             () = cut => Ok(()),
         }
     }
@@ -94,7 +96,6 @@ fn ready(readiness: &Readiness) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::SocketAddr;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
 
