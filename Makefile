@@ -49,7 +49,7 @@ lint: ## Formatting, clippy, documentation and layout, all without a single warn
 .PHONY: bench
 bench: ## CPU per request of a pair of proxies, beside Envoy's and no proxy at all; ROUNDS=n, SCENARIO=name
 	@scripts/need $(NEED_BUILD) $(NEED_PODS) $(NEED_BENCH)
-	cargo build --release --bin weft-proxy --bin weft-discovery --bin weft-bench
-	@scripts/envoy $(TARGET)/bench
-	@WEFT_BIN_DIR=$(TARGET)/release $(TARGET)/release/weft-bench --out $(TARGET)/bench \
+	cargo build --release --bin weft-proxy --bin weft-discovery --bin weftctl --bin weft-bench
+	@WEFT_BIN_DIR=$(TARGET)/release WEFT_BENCH_ENVOY=$$(scripts/envoy $(TARGET)/bench) \
+		$(TARGET)/release/weft-bench --out $(TARGET)/bench \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SCENARIO),--scenario $(SCENARIO))

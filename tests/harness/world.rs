@@ -216,6 +216,19 @@ impl World {
         self.member(name).metrics()
     }
 
+    /// Waits until somebody answers behind the name `service`.
+    pub fn wait_served(&self, service: &str) -> anyhow::Result<()> {
+        let at = self.at(service, 80);
+        let mut said = String::new();
+        let answers = || {
+            let reply = get(self.client(), at, "/");
+            said = format!("{reply:?}");
+            reply.is_ok_and(|reply| reply.status == 200).then_some(())
+        };
+        let answered = poll_until(Instant::now() + SOON, "an answer", answers);
+        answered.with_context(|| format!("{service} at {at} says {said}"))
+    }
+
     /// Waits until `name` has this many endpoints that are ready, as the client's requests see it.
     pub fn wait_replicas(&self, service: &str, names: &[&str]) -> anyhow::Result<()> {
         let at = self.at(service, 80);
