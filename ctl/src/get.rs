@@ -130,12 +130,11 @@ fn certificate(certificate: &v1::Certificate) -> Value {
 
 fn nothing(plural: &str, args: &Args) -> anyhow::Result<Output> {
     let place = match args.scope.namespace() {
-        Some(namespace) => format!("in namespace {namespace}"),
+        Some(namespace) => format!("in namespace {namespace}; -A looks into all"),
         None => "in any namespace".to_owned(),
     };
     if let Some(name) = &args.name {
-        let elsewhere = if args.scope.all_namespaces { "" } else { "; -A looks into all namespaces" };
-        bail!("no {plural} named {name} {place}{elsewhere}");
+        bail!("no {plural} named {name} {place}");
     }
     let text = if args.output == Format::Json { "[]\n" } else { "" };
     Ok(Output { text: text.to_owned(), notes: vec![format!("no {plural} {place}")], failed: false })

@@ -50,7 +50,7 @@ pub fn findings(facts: &Facts, now: SystemTime) -> Vec<Finding> {
         all.push(anchors(pem, now));
     }
     if let Some(signed) = &facts.certificates {
-        all.push(certificates(signed, &facts.proxies, now));
+        all.push(certificates(signed, facts, now));
         all.push(currency(&facts.proxies));
     }
     if let (Some(services), Some(endpoints)) = (&facts.services, &facts.endpoints) {
@@ -103,18 +103,21 @@ fn anchors(pem: &Result<String, String>, now: SystemTime) -> Finding {
     }
 }
 
-/// The newest certificate of each connected proxy; older ones and those of proxies that left do not matter.
-fn certificates(signed: &Result<Vec<v1::Certificate>, String>, proxies: &[v1::Proxy], now: SystemTime) -> Finding {
+/// The newest certificate of each connected proxy and of each replica; older ones and those of proxies that left do not
+/// matter.
+fn certificates(signed: &Result<Vec<v1::Certificate>, String>, facts: &Facts, now: SystemTime) -> Finding {
     const ADVICE: &str = "their logs say why renewal fails; a proxy that missed its time joins again with a new token";
     let signed = match signed {
         Ok(signed) => signed,
-        Err(error) => return finding("certificates of connected proxies", Some(error.clone()), ADVICE),
+        Err(error) => return finding("certificates in use", Some(error.clone()), ADVICE),
     };
-    let connected: HashSet<_> = proxies.iter().map(|proxy| (&proxy.identity, &proxy.name)).collect();
+    let connected: HashSet<_> = facts.proxies.iter().map(|proxy| (&proxy.identity, &proxy.name)).collect();
+    let answering = facts.replicas.iter().filter_map(|(_, answer)| answer.as_ref().ok());
+    let replicas: HashSet<_> = answering.map(|status| &status.replica).collect();
     let mut newest: BTreeMap<_, &v1::Certificate> = BTreeMap::new();
     for certificate in signed {
         let owner = (&certificate.identity, &certificate.proxy);
-        if connected.contains(&owner) {
+        if connected.contains(&owner) || replicas.contains(&certificate.proxy) {
             let known = newest.entry(owner).or_insert(certificate);
             if known.not_after < certificate.not_after {
                 *known = certificate;
@@ -128,7 +131,7 @@ fn certificates(signed: &Result<Vec<v1::Certificate>, String>, proxies: &[v1::Pr
     });
     let late =
         late.map(|certificate| format!("{} ends {}", certificate.proxy, relative(time(certificate.not_after), now)));
-    finding(format!("certificates of connected proxies are renewed ({})", newest.len()), listed(late), ADVICE)
+    finding(format!("certificates in use are renewed in time ({})", newest.len()), listed(late), ADVICE)
 }
 
 fn currency(proxies: &[v1::Proxy]) -> Finding {

@@ -4,7 +4,7 @@
 //! names it, rather than a row of guesses.
 
 use crate::kind::Kind;
-use crate::print::{Table, relative, span, time};
+use crate::print::{Table, relative, time};
 use anyhow::Context as _;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -195,14 +195,13 @@ fn precise(duration: std::time::Duration) -> String {
 /// The certificates discovery has signed.
 pub fn certificates(certificates: &[v1::Certificate], wide: bool, now: SystemTime) -> Table {
     let view = View { wide, namespaces: false };
-    let mut table = view.table(&["IDENTITY", "PROXY", "AGE", "EXPIRES"], &["NOT AFTER", "SERIAL"]);
+    let mut table = view.table(&["IDENTITY", "PROXY", "EXPIRES"], &["NOT BEFORE", "NOT AFTER", "SERIAL"]);
     for certificate in certificates {
         let v1::Certificate { identity, proxy, serial, not_before, not_after } = certificate;
-        let age = now.duration_since(time(*not_before)).unwrap_or_default();
         let expires = relative(time(*not_after), now);
-        let not_after = humantime::format_rfc3339_seconds(time(*not_after)).to_string();
-        let usual = vec![identity.clone(), proxy.clone(), span(age), expires];
-        view.row(&mut table, "", usual, vec![not_after, serial.clone()]);
+        let date = |seconds| humantime::format_rfc3339_seconds(time(seconds)).to_string();
+        let wide = vec![date(*not_before), date(*not_after), serial.clone()];
+        view.row(&mut table, "", vec![identity.clone(), proxy.clone(), expires], wide);
     }
     table
 }
@@ -297,7 +296,7 @@ mod tests {
             not_after: 87_400,
         };
         let table = certificates(&[certificate], true, time(4_600)).render();
-        assert!(table.contains("cart-0  1h   in 23h   1970-01-02T00:16:40Z  4a"), "{table}");
+        assert!(table.contains("cart-0  in 23h   1970-01-01T00:16:40Z  1970-01-02T00:16:40Z  4a"), "{table}");
     }
 
     #[test]
