@@ -37,6 +37,9 @@ pub enum Format {
     Yaml,
 }
 
+/// Spaces between columns.
+const GAP: u16 = 2;
+
 /// Rows under headings, aligned by spaces.
 #[derive(Debug)]
 pub struct Table {
@@ -67,11 +70,17 @@ impl Table {
         if let Some(width) = width {
             grid.set_width(width);
         }
+        let mut least = 0;
         for (column, heading) in grid.column_iter_mut().zip(&self.headings) {
-            column.set_padding((0, 2));
+            column.set_padding((0, GAP));
             // Headings are never broken in two.
-            let least = u16::try_from(heading.len()).unwrap_or(u16::MAX).saturating_add(2);
-            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(least)));
+            let width = u16::try_from(heading.len()).unwrap_or(u16::MAX).saturating_add(GAP);
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width)));
+            least = width.saturating_add(least);
+        }
+        // Where not even the headings fit, whole words that run over are easier to read than columns of letters.
+        if grid.width().is_some_and(|width| width < least) {
+            grid.set_content_arrangement(ContentArrangement::Disabled);
         }
         let mut text = String::new();
         for line in grid.lines() {
@@ -155,6 +164,7 @@ mod tests {
         let text = table.render_in(Some(30));
         assert!(text.lines().all(|line| line.len() <= 30), "{text}");
         assert!(text.lines().count() > 2 && text.starts_with("NAME    IDENTITY\n"), "{text}");
+        assert_eq!(table.render_in(Some(10)).lines().count(), 2, "not even the headings fit");
     }
 
     #[test]
