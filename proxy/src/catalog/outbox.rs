@@ -1,0 +1,64 @@
+//! What is to be said to discovery and has not been sent yet.
+//!
+//! Between the catalog's state and the stream's queue. Bounded by the number of subscriptions: beats and acknowledgements
+//! take one place each, however slowly they are taken away.
+
+use super::Target;
+use super::state::Wish;
+use std::collections::VecDeque;
+use weft_proto::v1;
+use weft_proto::v1::subscribe_request::Body;
+
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    beat: bool,
+    ack: Option<u64>,
+    wishes: VecDeque<Wish>,
+    dumps: VecDeque<v1::DumpResponse>,
+}
+
+impl Outbox {
+    pub fn extend(&mut self, wishes: Vec<Wish>) {
+        self.wishes.extend(wishes);
+    }
+
+    pub fn beat(&mut self) {
+        self.beat = true;
+    }
+
+    pub fn ack(&mut self, revision: u64) {
+        self.ack = Some(revision);
+    }
+
+    pub fn dump(&mut self, dump: v1::DumpResponse) {
+        self.dumps.push_back(dump);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        !self.beat && self.ack.is_none() && self.wishes.is_empty() && self.dumps.is_empty()
+    }
+
+    /// The next to send: beats first, for they are what the other side waits for.
+    pub fn pop(&mut self) -> Option<v1::SubscribeRequest> {
+        let beat = std::mem::take(&mut self.beat).then_some(Body::Beat(v1::Beat {}));
+        let body = beat
+            .or_else(|| Some(Body::Ack(v1::Ack { revision: self.ack.take()? })))
+            .or_else(|| self.wishes.pop_front().map(said))
+            .or_else(|| self.dumps.pop_front().map(Body::Dump));
+        body.map(|body| v1::SubscribeRequest { body: Some(body) })
+    }
+}
+
+fn said(wish: Wish) -> Body {
+    let wire = |target| {
+        let by = match target {
+            Target::Service(name) => v1::target::By::Service(format!("{}/{}", name.namespace, name.name)),
+            Target::Address(address) => v1::target::By::Address(address.to_string()),
+        };
+        v1::Target { by: Some(by) }
+    };
+    match wish {
+        Wish::Subscribe(target) => Body::Subscribe(wire(target)),
+        Wish::Unsubscribe(target) => Body::Unsubscribe(wire(target)),
+    }
+}

@@ -1,0 +1,134 @@
+//! One immutable state of the catalog.
+//!
+//! Made by [`state`](super::state), read by every worker until the next one is swapped in. A lookup marks what it finds as
+//! used, which is all that a reader ever writes; what nobody uses for a while is no longer subscribed to.
+
+use crate::route::Table;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use weft_model::{Binding, ServiceName, ServiceView};
+
+/// Whether something was looked up since the last time somebody asked. Shared by all versions of the same thing.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Usage(Arc<AtomicBool>);
+
+impl Usage {
+    fn mark(&self) {
+        // Read first: a line that all workers only read stays in all their caches.
+        if !self.0.load(Ordering::Relaxed) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether there was any use since the last call.
+    pub(super) fn take(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// A service, with its routes compiled.
+#[derive(Debug)]
+pub struct Known {
+    pub view: ServiceView,
+    /// The view's routes, ready for use; shared by versions whose routes are the same.
+    pub table: Arc<Table>,
+    /// Of the store, when this was so.
+    pub revision: u64,
+    pub(super) usage: Usage,
+}
+
+impl Known {
+    pub fn new(view: ServiceView, revision: u64) -> Self {
+        Self { table: Arc::new(Table::compile(&view.routes)), view, revision, usage: Usage::default() }
+    }
+
+    /// The version that comes after this one.
+    pub(super) fn followed_by(&self, view: ServiceView, revision: u64) -> Self {
+        let table = match view.routes == self.view.routes {
+            true => self.table.clone(),
+            false => Arc::new(Table::compile(&view.routes)),
+        };
+        Self { table, view, revision, usage: self.usage.clone() }
+    }
+
+    /// The first version of what `usage` has been watching.
+    pub(super) fn watched_by(self, usage: Usage) -> Self {
+        Self { usage, ..self }
+    }
+}
+
+/// What an address stands for.
+#[derive(Debug, Clone)]
+pub struct Bound {
+    pub binding: Binding,
+    pub(super) usage: Usage,
+}
+
+impl Bound {
+    pub fn new(binding: Binding) -> Self {
+        Self { binding, usage: Usage::default() }
+    }
+}
+
+/// All that is known at one moment.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    pub services: HashMap<ServiceName, Arc<Known>>,
+    /// What discovery said of addresses, and the virtual addresses of `services`.
+    pub addresses: HashMap<IpAddr, Bound>,
+    /// Services that discovery says do not exist.
+    pub(super) absent: HashMap<ServiceName, Usage>,
+    /// The highest revision among the messages of the present stream.
+    pub revision: u64,
+}
+
+impl Snapshot {
+    /// A snapshot of `services` and nothing else.
+    pub fn of(services: impl IntoIterator<Item = Known>) -> Self {
+        let mut snapshot = Self::default();
+        for known in services {
+            snapshot.revision = snapshot.revision.max(known.revision);
+            snapshot.insert(Arc::new(known));
+        }
+        snapshot
+    }
+
+    /// Adds a service and its virtual addresses; an address that discovery has bound to something else stays with that.
+    pub(super) fn insert(&mut self, known: Arc<Known>) {
+        let name = &known.view.service.name;
+        for address in &known.view.service.virtual_addresses {
+            let free = self.addresses.get(address).is_none_or(|bound| bound.binding == Binding::Unknown);
+            if free {
+                let binding = Binding::Service(name.clone());
+                self.addresses.insert(*address, Bound { binding, usage: known.usage.clone() });
+            }
+        }
+        self.services.insert(name.clone(), known);
+    }
+
+    /// The service, marked as used.
+    pub fn service(&self, name: &ServiceName) -> Option<&Arc<Known>> {
+        self.services.get(name).inspect(|known| known.usage.mark())
+    }
+
+    /// What is known of the address, marked as used.
+    pub fn binding(&self, address: IpAddr) -> Option<&Binding> {
+        let bound = self.addresses.get(&address)?;
+        bound.usage.mark();
+        Some(&bound.binding)
+    }
+
+    /// Whether discovery says that there is no such service; marked as used.
+    pub fn is_absent(&self, name: &ServiceName) -> bool {
+        self.absent.get(name).inspect(|usage| usage.mark()).is_some()
+    }
+
+    /// An endpoint of a known service that has this address. Looks through all of them.
+    pub fn endpoint_at(&self, address: IpAddr) -> Option<Binding> {
+        let endpoints = self.services.values().flat_map(|known| known.view.endpoints.values());
+        let found = endpoints.into_iter().find(|endpoint| endpoint.addresses.contains(&address))?;
+        Some(Binding::Endpoint { service: found.service.clone(), id: found.id.clone() })
+    }
+}

@@ -1,0 +1,374 @@
+//! What the stream's messages make of the catalog: message in, new state and subscriptions out. Pure: no sockets, no clock.
+//!
+//! Between [`stream`](super::stream), which moves messages, and [`Snapshot`], which is published. A message that does not
+//! hold what the model promises is refused and changes nothing; a service whose deltas went astray is asked for afresh,
+//! and what was known of it stays until the answer is there.
+
+use super::Target;
+use super::snapshot::{Bound, Known, Snapshot, Usage};
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use weft_model::{Binding, Endpoint, ServiceName, ServiceView};
+use weft_proto::convert::ConvertError;
+use weft_proto::v1;
+use weft_proto::v1::subscribe_response::Body;
+
+/// Subscriptions that nobody uses end after this time.
+pub const UNUSED_LIMIT: Duration = Duration::from_secs(600);
+/// Subscriptions whose answer is "unknown", or has not come: an application that dials all the world ends here.
+pub const MAX_UNANSWERED: usize = 10_000;
+/// How many of those are given up at once when there are too many.
+const EVICTED: usize = MAX_UNANSWERED / 10;
+
+/// What is to be said to discovery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish {
+    Subscribe(Target),
+    Unsubscribe(Target),
+}
+
+/// How a service's entry stands towards the present stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sync {
+    /// Subscribed to; the snapshot is on its way.
+    Awaited,
+    /// Deltas apply.
+    Current,
+    /// A message was refused: further deltas would apply to something else than discovery thinks.
+    Lost,
+}
+
+#[derive(Debug)]
+enum Said {
+    Nothing,
+    Known(Arc<Known>),
+    Absent,
+}
+
+#[derive(Debug)]
+struct ServiceEntry {
+    said: Said,
+    sync: Sync,
+    usage: Usage,
+    last_used: Instant,
+}
+
+#[derive(Debug)]
+struct AddressEntry {
+    /// `None`: nothing said yet.
+    binding: Option<Binding>,
+    usage: Usage,
+    last_used: Instant,
+}
+
+/// All subscriptions and what came of them.
+#[derive(Debug, Default)]
+pub struct State {
+    services: HashMap<ServiceName, ServiceEntry>,
+    addresses: HashMap<IpAddr, AddressEntry>,
+    revision: u64,
+    /// The next message is the first of its stream, whose replica may be behind the one before.
+    begun: bool,
+}
+
+impl State {
+    /// Somebody asks for `target`. Returns what to say to discovery, which is nothing for what is subscribed to already.
+    pub fn want(&mut self, target: Target, now: Instant) -> Vec<Wish> {
+        let mut wishes = Vec::new();
+        self.subscribe(target, now, &mut wishes);
+        self.evict(&mut wishes);
+        wishes
+    }
+
+    fn subscribe(&mut self, target: Target, now: Instant, wishes: &mut Vec<Wish>) {
+        let usage = Usage::default();
+        match &target {
+            Target::Service(name) if !self.services.contains_key(name) => {
+                let entry = ServiceEntry { said: Said::Nothing, sync: Sync::Awaited, usage, last_used: now };
+                self.services.insert(name.clone(), entry);
+            }
+            Target::Address(address) if !self.addresses.contains_key(address) => {
+                self.addresses.insert(*address, AddressEntry { binding: None, usage, last_used: now });
+            }
+            Target::Service(_) | Target::Address(_) => return,
+        }
+        wishes.push(Wish::Subscribe(target));
+    }
+
+    /// A stream begins: discovery knows nothing of the old one's subscriptions. What is known stays until it answers.
+    pub fn begin(&mut self) -> Vec<Wish> {
+        self.begun = true;
+        self.services.values_mut().for_each(|entry| entry.sync = Sync::Awaited);
+        let services = self.services.keys().cloned().map(Target::Service);
+        services.chain(self.addresses.keys().copied().map(Target::Address)).map(Wish::Subscribe).collect()
+    }
+
+    /// Takes one message. `Err`: it is refused, and the state is as before but for what is to be asked afresh, which is
+    /// returned with the reason.
+    pub fn apply(
+        &mut self,
+        message: v1::SubscribeResponse,
+        now: Instant,
+    ) -> Result<Vec<Wish>, (ConvertError, Vec<Wish>)> {
+        let revision = message.revision;
+        let result = match message.body {
+            Some(Body::Snapshot(snapshot)) => self.replace(snapshot, revision, now),
+            Some(Body::Delta(delta)) => self.change(delta, revision, now),
+            Some(Body::Gone(gone)) => self.forget(&gone.service),
+            Some(Body::Binding(binding)) => self.bind(binding, now),
+            // Beats and dumps are the stream's own affair.
+            Some(Body::Beat(_) | Body::Dump(_)) | None => return Ok(Vec::new()),
+        };
+        if result.is_ok() {
+            self.revision = if std::mem::take(&mut self.begun) { revision } else { self.revision.max(revision) };
+        }
+        result
+    }
+
+    /// The highest revision of this stream's messages; before its first one, that of the stream before.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    fn replace(&mut self, wire: v1::ServiceSnapshot, revision: u64, now: Instant) -> Applied {
+        let named = wire.view.as_ref().and_then(|view| view.service.as_ref()).map(|service| service.name.clone());
+        let view = wire.view.ok_or_else(|| ConvertError::new("snapshot.view", "missing"));
+        let view = match view.and_then(ServiceView::try_from) {
+            Ok(view) => view,
+            Err(error) => {
+                let entry = named.and_then(|name| ServiceName::parse(&name).ok());
+                if let Some(entry) = entry.and_then(|name| self.services.get_mut(&name)) {
+                    entry.sync = Sync::Lost;
+                }
+                return Err((error, Vec::new()));
+            }
+        };
+        // Unsubscribed from while the snapshot was on its way.
+        let Some(entry) = self.services.get_mut(&view.service.name) else { return Ok(Vec::new()) };
+        entry.sync = Sync::Current;
+        Ok(self.put(view, revision, now))
+    }
+
+    fn put(&mut self, view: ServiceView, revision: u64, now: Instant) -> Vec<Wish> {
+        let mut wishes = Vec::new();
+        for backend in backends(&view) {
+            self.subscribe(Target::Service(backend.clone()), now, &mut wishes);
+        }
+        if let Some(entry) = self.services.get_mut(&view.service.name) {
+            let known = match &entry.said {
+                Said::Known(before) => before.followed_by(view, revision),
+                Said::Nothing | Said::Absent => Known::new(view, revision).watched_by(entry.usage.clone()),
+            };
+            entry.said = Said::Known(Arc::new(known));
+        }
+        wishes
+    }
+
+    fn change(&mut self, delta: v1::ServiceDelta, revision: u64, now: Instant) -> Applied {
+        let name = ServiceName::parse(&delta.service)
+            .map_err(|error| (ConvertError::new("delta.service", error), Vec::new()))?;
+        let Some(entry) = self.services.get_mut(&name) else { return Ok(Vec::new()) };
+        let known = match (&entry.said, entry.sync) {
+            (Said::Known(known), Sync::Current) => known,
+            // A delta from before the subscription was renewed.
+            (_, Sync::Awaited) => return Ok(Vec::new()),
+            (_, Sync::Current | Sync::Lost) => {
+                entry.sync = Sync::Awaited;
+                let error = ConvertError::new("delta", format!("of {name}, whose snapshot is not known here"));
+                return Err((error, renewed(name)));
+            }
+        };
+        match changed(&known.view, delta) {
+            Ok(view) => Ok(self.put(view, revision, now)),
+            Err(error) => {
+                entry.sync = Sync::Awaited;
+                Err((error, renewed(name)))
+            }
+        }
+    }
+
+    fn forget(&mut self, name: &str) -> Applied {
+        let name = ServiceName::parse(name).map_err(|error| (ConvertError::new("gone.service", error), Vec::new()))?;
+        if let Some(entry) = self.services.get_mut(&name) {
+            (entry.said, entry.sync) = (Said::Absent, Sync::Current);
+        }
+        Ok(Vec::new())
+    }
+
+    fn bind(&mut self, wire: v1::AddressBinding, now: Instant) -> Applied {
+        let (address, binding) = wire.try_into().map_err(|error| (error, Vec::new()))?;
+        let Some(entry) = self.addresses.get_mut(&address) else { return Ok(Vec::new()) };
+        let mut wishes = Vec::new();
+        let service = match &binding {
+            Binding::Service(service) | Binding::Endpoint { service, .. } => Some(service.clone()),
+            Binding::Unknown => None,
+        };
+        entry.binding = Some(binding);
+        if let Some(service) = service {
+            // Whoever dialled the address is about to ask for it.
+            self.subscribe(Target::Service(service), now, &mut wishes);
+        }
+        Ok(wishes)
+    }
+
+    /// What is known now.
+    pub fn snapshot(&self) -> Snapshot {
+        let mut snapshot = Snapshot { revision: self.revision, ..Snapshot::default() };
+        for (address, entry) in &self.addresses {
+            if let Some(binding) = entry.binding.clone() {
+                snapshot.addresses.insert(*address, Bound { binding, usage: entry.usage.clone() });
+            }
+        }
+        for (name, entry) in &self.services {
+            match &entry.said {
+                Said::Known(known) => snapshot.insert(known.clone()),
+                Said::Absent => {
+                    snapshot.absent.insert(name.clone(), entry.usage.clone());
+                }
+                Said::Nothing => {}
+            }
+        }
+        snapshot
+    }
+
+    /// Takes over what an earlier process knew, as far as nothing is known yet.
+    pub fn restore(&mut self, snapshot: Snapshot, now: Instant) {
+        self.revision = self.revision.max(snapshot.revision);
+        for (name, known) in snapshot.services {
+            let usage = known.usage.clone();
+            let entry = ServiceEntry { said: Said::Known(known), sync: Sync::Awaited, usage, last_used: now };
+            self.services.entry(name).or_insert(entry);
+        }
+        for (address, Bound { binding, usage }) in snapshot.addresses {
+            let entry = AddressEntry { binding: Some(binding), usage, last_used: now };
+            self.addresses.entry(address).or_insert(entry);
+        }
+    }
+
+    /// Ends what nobody has used for [`UNUSED_LIMIT`]. What routes and addresses in use lead to counts as used.
+    pub fn sweep(&mut self, now: Instant) -> Vec<Wish> {
+        let mut needed = Vec::new();
+        let stale = |last_used: &mut Instant, usage: &Usage| {
+            if usage.take() {
+                *last_used = now;
+            }
+            now.saturating_duration_since(*last_used) >= UNUSED_LIMIT
+        };
+        let mut wishes = Vec::new();
+        self.addresses.retain(|address, entry| {
+            let keep = !stale(&mut entry.last_used, &entry.usage);
+            match &entry.binding {
+                Some(Binding::Service(service) | Binding::Endpoint { service, .. }) if keep => {
+                    needed.push(service.clone())
+                }
+                _ if !keep => wishes.push(Wish::Unsubscribe(Target::Address(*address))),
+                _ => {}
+            }
+            keep
+        });
+        for (name, entry) in &mut self.services {
+            if !stale(&mut entry.last_used, &entry.usage) {
+                needed.push(name.clone());
+            }
+        }
+        let needed = self.with_backends(needed);
+        self.services.retain(|name, _| {
+            let keep = needed.contains(name);
+            if !keep {
+                wishes.push(Wish::Unsubscribe(Target::Service(name.clone())));
+            }
+            keep
+        });
+        wishes
+    }
+
+    /// `names` and all services that their routes lead to.
+    fn with_backends(&self, mut names: Vec<ServiceName>) -> HashSet<ServiceName> {
+        let mut all = HashSet::new();
+        while let Some(name) = names.pop() {
+            if let Some(ServiceEntry { said: Said::Known(known), .. }) = self.services.get(&name) {
+                names.extend(backends(&known.view).filter(|backend| !all.contains(*backend)).cloned());
+            }
+            all.insert(name);
+        }
+        all
+    }
+
+    /// Keeps the number of subscriptions that have told nothing bounded, giving up those that were used longest ago.
+    fn evict(&mut self, wishes: &mut Vec<Wish>) {
+        if self.subscriptions() <= MAX_UNANSWERED {
+            return;
+        }
+        let nothing = |said: &Said| !matches!(said, Said::Known(_));
+        // Counting first: collecting would allocate at every question.
+        let services = self.services.values().filter(|entry| nothing(&entry.said)).count();
+        let untold = |binding: &Option<Binding>| matches!(binding, None | Some(Binding::Unknown));
+        let addresses = self.addresses.values().filter(|entry| untold(&entry.binding)).count();
+        if services + addresses <= MAX_UNANSWERED {
+            return;
+        }
+        let services = self.services.iter().filter(|(_, entry)| nothing(&entry.said));
+        let services = services.map(|(name, entry)| (entry.last_used, Target::Service(name.clone())));
+        let addresses = self.addresses.iter().filter(|(_, entry)| untold(&entry.binding));
+        let addresses = addresses.map(|(address, entry)| (entry.last_used, Target::Address(*address)));
+        let mut idle: Vec<(Instant, Target)> = services.chain(addresses).collect();
+        idle.select_nth_unstable_by_key(EVICTED, |(last_used, _)| *last_used);
+        for (_, target) in idle.into_iter().take(EVICTED) {
+            match &target {
+                Target::Service(name) => drop(self.services.remove(name)),
+                Target::Address(address) => drop(self.addresses.remove(address)),
+            }
+            wishes.push(Wish::Unsubscribe(target));
+        }
+    }
+
+    /// How many subscriptions there are.
+    pub fn subscriptions(&self) -> usize {
+        self.services.len() + self.addresses.len()
+    }
+}
+
+type Applied = Result<Vec<Wish>, (ConvertError, Vec<Wish>)>;
+
+/// Asks for a snapshot of what is subscribed to already.
+fn renewed(name: ServiceName) -> Vec<Wish> {
+    vec![Wish::Unsubscribe(Target::Service(name.clone())), Wish::Subscribe(Target::Service(name))]
+}
+
+fn backends(view: &ServiceView) -> impl Iterator<Item = &ServiceName> {
+    let rules = view.routes.iter().flat_map(|route| &route.rules);
+    rules.flat_map(|rule| &rule.backends).map(|backend| &backend.service).filter(|name| **name != view.service.name)
+}
+
+/// `view` with `delta` applied; nothing of it when any part is refused.
+fn changed(view: &ServiceView, delta: v1::ServiceDelta) -> Result<ServiceView, ConvertError> {
+    let mut next = match delta.head {
+        Some(head) => {
+            let mut head = ServiceView::try_from(v1::ServiceView { endpoints: Vec::new(), ..head })?;
+            if head.service.name != view.service.name {
+                return Err(ConvertError::new("head.service.name", format!("is {}", head.service.name)));
+            }
+            head.endpoints.clone_from(&view.endpoints);
+            head
+        }
+        None => view.clone(),
+    };
+    for id in &delta.removed {
+        next.endpoints.remove(id);
+    }
+    for (n, endpoint) in delta.upserted.into_iter().enumerate() {
+        let field = |error: ConvertError| ConvertError::new(format!("upserted[{n}].{}", error.field), error.reason);
+        let endpoint = Endpoint::try_from(endpoint).map_err(field)?;
+        if endpoint.service != next.service.name {
+            return Err(ConvertError::new(format!("upserted[{n}].service"), format!("is {}", endpoint.service)));
+        }
+        next.endpoints.insert(endpoint.id.clone(), endpoint);
+    }
+    Ok(next)
+}
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;

@@ -1,0 +1,286 @@
+//! The stream from discovery: subscribes to what is wanted, puts what comes into force, and comes back when it breaks.
+//!
+//! One task on the control runtime, the only writer of the catalog. Any replica will do; a stream that is silent for 15 s
+//! is taken for dead. Until the next one stands, and until its answers are there, everything stays as it was.
+
+use super::outbox::Outbox;
+use super::state::{State, Wish};
+use super::{CatalogMetrics, Feed, disk};
+use crate::backoff::Backoff;
+use crate::discovery::{Discovery, DiscoveryError};
+use crate::state_dir::StateDir;
+use futures::FutureExt;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+use weft_identity::rotate::Identity;
+use weft_proto::v1;
+use weft_proto::v1::discovery_client::DiscoveryClient;
+use weft_proto::v1::subscribe_response::Body;
+use weft_telemetry::admin::Condition;
+
+/// Both sides send a beat this often ...
+const BEAT: Duration = Duration::from_secs(5);
+/// ... and give the other up when nothing has moved for this long.
+const SILENCE: Duration = Duration::from_secs(15);
+/// From the request to the head of the answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// A stream that lived this long did work: pauses start over.
+const STEADY: Duration = Duration::from_secs(5);
+/// How often subscriptions that nobody uses are looked for.
+const SWEEP: Duration = Duration::from_secs(60);
+/// Messages that are there already are taken together and published once.
+const BATCH: usize = 512;
+/// A service with very many endpoints has a large snapshot.
+const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
+
+/// What this proxy knows and would do, as JSON, for `weftctl proxy dump`. Asked on a thread that may block.
+pub type Describe = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// What the stream needs of the process.
+pub struct Stream {
+    pub discovery: Discovery,
+    pub identity: Identity,
+    pub hello: v1::Hello,
+    pub describe: Describe,
+    pub metrics: CatalogMetrics,
+    /// Met once the catalog is worth something: discovery answers, or an earlier process has left one on disk.
+    pub ready: Condition,
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").field("discovery", &self.discovery).field("hello", &self.hello).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum StreamError {
+    #[error(transparent)]
+    Connect(#[from] DiscoveryError),
+    #[error("no answer within {ANSWER_TIMEOUT:?}")]
+    NoAnswer,
+    #[error("{:?}: {}", .0.code(), .0.message())]
+    Status(Box<Status>),
+    #[error("the other side closed it")]
+    Closed,
+    #[error("nothing heard for {SILENCE:?}")]
+    Silent,
+    #[error("nothing taken for {SILENCE:?}")]
+    Stuck,
+}
+
+impl Stream {
+    /// Follows discovery for as long as the process lives, beginning with what is on disk.
+    pub async fn run(self, feed: Feed, dir: StateDir) {
+        let mut follower = Follower { state: State::default(), feed, stream: self };
+        follower.restore(dir).await;
+        let mut backoff = Backoff::default();
+        let mut failures = 0;
+        loop {
+            let replica = follower.stream.discovery.current();
+            let begun = Instant::now();
+            let Err(error) = follower.session(replica).await;
+            follower.feed.connected(false);
+            let metrics = &follower.stream.metrics;
+            metrics.connected.set(0);
+            metrics.broken.inc();
+            if begun.elapsed() >= STEADY {
+                backoff.reset();
+                failures = 0;
+            }
+            let address = follower.stream.discovery.address(replica);
+            match failures {
+                0 => tracing::warn!(address, %error, "no stream from discovery; what is known stays in force"),
+                _ => tracing::debug!(address, %error, "still no stream from discovery"),
+            }
+            follower.stream.discovery.pass_over(replica);
+            failures += 1;
+            // The other replicas are tried at once; a whole round without success makes a pause.
+            if failures % follower.stream.discovery.replicas() == 0 {
+                follower.meanwhile(sleep(backoff.pause())).await;
+            }
+        }
+    }
+}
+
+/// The task's own state.
+struct Follower {
+    state: State,
+    feed: Feed,
+    stream: Stream,
+}
+
+/// A value that cannot exist: a stream only ever ends with an error.
+enum Never {}
+
+impl Follower {
+    async fn restore(&mut self, dir: StateDir) {
+        let loaded = tokio::task::spawn_blocking(move || disk::load(&dir)).await;
+        match loaded {
+            Ok(Ok(Some(snapshot))) => {
+                let (services, revision) = (snapshot.services.len(), snapshot.revision);
+                tracing::info!(services, revision, "starting from the catalog on disk");
+                self.state.restore(snapshot, Instant::now().into_std());
+                self.publish();
+                self.stream.ready.met();
+            }
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) => tracing::warn!(%error, file = disk::FILE, "the catalog on disk is not used"),
+            Err(error) => tracing::warn!(%error, "the catalog on disk could not be read"),
+        }
+    }
+
+    fn publish(&self) {
+        let metrics = &self.stream.metrics;
+        metrics.revision.set(i64::try_from(self.state.revision()).unwrap_or(i64::MAX));
+        metrics.subscriptions.set(i64::try_from(self.state.subscriptions()).unwrap_or(i64::MAX));
+        self.feed.publish(self.state.snapshot());
+    }
+
+    /// Does `work` and notes questions; they are asked when the next stream begins.
+    async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                target = self.feed.question() => drop(self.state.want(target, Instant::now().into_std())),
+            }
+        }
+    }
+
+    /// One stream from beginning to end.
+    async fn session(&mut self, replica: usize) -> Result<Never, StreamError> {
+        let discovery = self.stream.discovery.clone();
+        let tls = discovery.client(&self.stream.identity);
+        let channel = self.meanwhile(discovery.connect(replica, tls)).await?;
+        let (requests, queued) = mpsc::channel(16);
+        let hello = v1::subscribe_request::Body::Hello(self.stream.hello.clone());
+        // Has room: it is the first.
+        let _ = requests.try_send(v1::SubscribeRequest { body: Some(hello) });
+        let mut client = DiscoveryClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let answer = timeout(ANSWER_TIMEOUT, client.subscribe(ReceiverStream::new(queued)));
+        let answer = self.meanwhile(answer).await.map_err(|_| StreamError::NoAnswer)?;
+        let messages = answer.map_err(|status| StreamError::Status(Box::new(status)))?.into_inner();
+        tracing::info!(address = discovery.address(replica), "following discovery");
+        self.stream.metrics.connected.set(1);
+        self.feed.connected(true);
+        self.stream.ready.met();
+        self.follow(&requests, messages).await
+    }
+
+    async fn follow(
+        &mut self,
+        requests: &mpsc::Sender<v1::SubscribeRequest>,
+        mut messages: Streaming<v1::SubscribeResponse>,
+    ) -> Result<Never, StreamError> {
+        let mut outbox = Outbox::default();
+        outbox.extend(self.state.begin());
+        let (dumped, mut dumps) = mpsc::channel(1);
+        let (mut beat, mut sweep) = (interval(BEAT), interval(SWEEP));
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut heard, mut moved) = (Instant::now(), Instant::now());
+        loop {
+            if outbox.is_empty() {
+                moved = Instant::now();
+            }
+            tokio::select! {
+                room = timeout_at(moved + SILENCE, requests.reserve()), if !outbox.is_empty() => {
+                    let room = room.map_err(|_| StreamError::Stuck)?.map_err(|_| StreamError::Closed)?;
+                    if let Some(request) = outbox.pop() {
+                        room.send(request);
+                    }
+                    moved = Instant::now();
+                }
+                message = timeout_at(heard + SILENCE, messages.next()) => {
+                    let message = message.map_err(|_| StreamError::Silent)?.ok_or(StreamError::Closed)?;
+                    heard = Instant::now();
+                    self.take(message, &mut messages, &mut outbox, &dumped)?;
+                }
+                target = self.feed.question() => outbox.extend(self.state.want(target, Instant::now().into_std())),
+                Some(dump) = dumps.recv() => outbox.dump(dump),
+                _ = beat.tick() => outbox.beat(),
+                _ = sweep.tick() => {
+                    let ended = self.state.sweep(Instant::now().into_std());
+                    if !ended.is_empty() {
+                        tracing::debug!(count = ended.len(), "ending subscriptions that nobody uses");
+                        outbox.extend(ended);
+                        self.publish();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes `message` and all that have arrived with it, then publishes and acknowledges them at once.
+    fn take(
+        &mut self,
+        message: Result<v1::SubscribeResponse, Status>,
+        messages: &mut Streaming<v1::SubscribeResponse>,
+        outbox: &mut Outbox,
+        dumped: &mpsc::Sender<v1::DumpResponse>,
+    ) -> Result<(), StreamError> {
+        let mut next = Some(message);
+        let mut changed = false;
+        let mut result = Ok(());
+        for _ in 0..BATCH {
+            match next.take() {
+                Some(Ok(message)) => changed |= self.one(message, outbox, dumped),
+                Some(Err(status)) => {
+                    result = Err(StreamError::Status(Box::new(status)));
+                    break;
+                }
+                None => break,
+            }
+            // What an end of the stream means is for the next round to find out.
+            next = messages.next().now_or_never().flatten();
+        }
+        if let Some(left) = next.take() {
+            changed |= left.is_ok_and(|message| self.one(message, outbox, dumped));
+        }
+        if changed {
+            self.publish();
+            outbox.ack(self.state.revision());
+        }
+        result
+    }
+
+    /// Whether the message may have changed anything.
+    fn one(
+        &mut self,
+        message: v1::SubscribeResponse,
+        outbox: &mut Outbox,
+        dumped: &mpsc::Sender<v1::DumpResponse>,
+    ) -> bool {
+        self.stream.metrics.messages.inc();
+        match &message.body {
+            Some(Body::Beat(_)) | None => return false,
+            Some(Body::Dump(request)) => {
+                let (id, dumped, describe) = (request.id, dumped.clone(), self.stream.describe.clone());
+                tokio::task::spawn_blocking(move || {
+                    // A stream that ended meanwhile takes the question with it.
+                    let _ = dumped.blocking_send(v1::DumpResponse { id, json: describe() });
+                });
+                return false;
+            }
+            Some(Body::Snapshot(_) | Body::Delta(_) | Body::Gone(_) | Body::Binding(_)) => {}
+        }
+        let wishes: Vec<Wish> = match self.state.apply(message, Instant::now().into_std()) {
+            Ok(wishes) => wishes,
+            Err((error, wishes)) => {
+                self.stream.metrics.refused.inc();
+                tracing::warn!(%error, "a message from discovery is refused; what was known stays");
+                wishes
+            }
+        };
+        outbox.extend(wishes);
+        true
+    }
+}
