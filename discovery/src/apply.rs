@@ -185,7 +185,12 @@ impl Documents {
     }
 
     /// The documents and registrations of one kind, sorted by namespace and name; empty texts mean "all".
-    pub async fn get(&self, kind: &str, namespace: &str, name: &str) -> Result<(Vec<v1::Object>, Revision), ApplyError> {
+    pub async fn get(
+        &self,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<(Vec<v1::Object>, Revision), ApplyError> {
         let kind = parse_kind(kind)?;
         let range = self.store.range(plan::prefix(kind)).await?;
         let objects = range.entries.iter().filter_map(|entry| Content::decode(entry)?.ok());

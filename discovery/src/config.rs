@@ -12,7 +12,11 @@ use weft_telemetry::logs;
 
 /// The flags as they are typed; [`Config::check`] says what they mean.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "weft-discovery", version, about = "Weft's control plane: what exists, who is who, and telling every proxy")]
+#[command(
+    name = "weft-discovery",
+    version,
+    about = "Weft's control plane: what exists, who is who, and telling every proxy"
+)]
 pub struct Flags {
     /// Where the mesh is kept: `embedded:/path/to/file`, or `etcd:http://a:2379,http://b:2379`
     #[arg(long, env = "WEFT_STORE", default_value = "embedded:/var/lib/weft/discovery.redb")]
@@ -196,7 +200,10 @@ mod tests {
         let flags = Flags::try_parse_from([&["weft-discovery"], &args[..]].concat()).unwrap();
         let faults = Config::check(flags).err().unwrap();
         for flag in args.iter().filter_map(|arg| arg.split_once('=')).map(|(flag, _)| flag) {
-            assert!(faults.iter().any(|fault| fault.starts_with(&format!("{flag}:"))), "{flag} is missing in {faults:?}");
+            assert!(
+                faults.iter().any(|fault| fault.starts_with(&format!("{flag}:"))),
+                "{flag} is missing in {faults:?}"
+            );
         }
     }
 

@@ -105,7 +105,13 @@ impl Registrations {
     }
 
     /// Writes the endpoint and the lease's holder. `before` is what the lease held until now.
-    async fn put(&self, endpoint: &Endpoint, lease: LeaseId, ttl: Duration, before: Option<Holder>) -> Result<Revision, Status> {
+    async fn put(
+        &self,
+        endpoint: &Endpoint,
+        lease: LeaseId,
+        ttl: Duration,
+        before: Option<Holder>,
+    ) -> Result<Revision, Status> {
         let key = Key::endpoint(endpoint).to_string();
         // An endpoint always has an identity here: `endpoint()` has seen to it.
         let identity = endpoint.identity.clone().ok_or_else(|| Status::internal("an endpoint without identity"))?;
@@ -190,7 +196,8 @@ fn endpoint(caller: &SpiffeId, wire: Option<v1::Endpoint>) -> Result<Endpoint, S
     let wire = wire.ok_or_else(|| Status::invalid_argument("endpoint: missing"))?;
     let endpoint = Endpoint::try_from(wire).map_err(|e| Status::invalid_argument(format!("endpoint.{e}")))?;
     names::subdomain(&endpoint.id).map_err(|e| Status::invalid_argument(format!("endpoint.id: {e}")))?;
-    if let Some(address) = endpoint.addresses.iter().find(|address| address.is_unspecified() || address.is_multicast()) {
+    if let Some(address) = endpoint.addresses.iter().find(|address| address.is_unspecified() || address.is_multicast())
+    {
         let reason = format!("endpoint.addresses: {address} is not the address of a host");
         return Err(Status::invalid_argument(reason));
     }

@@ -60,7 +60,11 @@ const WAITING: usize = 1;
 
 impl Serve {
     /// Reads the first message, which must come soon and be Hello.
-    async fn hello(&self, from: &mut Streaming<v1::SubscribeRequest>, identity: &SpiffeId) -> Result<v1::Hello, Status> {
+    async fn hello(
+        &self,
+        from: &mut Streaming<v1::SubscribeRequest>,
+        identity: &SpiffeId,
+    ) -> Result<v1::Hello, Status> {
         let first = tokio::time::timeout(self.settings.silence, from.message()).await;
         let first = first.map_err(|_| Status::deadline_exceeded("no Hello"))??;
         let Some(Body::Hello(hello)) = first.and_then(|first| first.body) else {
@@ -110,7 +114,10 @@ impl Discovery for Serve {
         Ok(Response::new(v1::RegisterResponse { lease, ttl_seconds, revision }))
     }
 
-    async fn heartbeat(&self, request: Request<v1::HeartbeatRequest>) -> Result<Response<v1::HeartbeatResponse>, Status> {
+    async fn heartbeat(
+        &self,
+        request: Request<v1::HeartbeatRequest>,
+    ) -> Result<Response<v1::HeartbeatResponse>, Status> {
         let caller = Caller::of(&request).identity()?;
         self.registrations.heartbeat(&caller, LeaseId(request.into_inner().lease)).await?;
         Ok(Response::new(v1::HeartbeatResponse {}))

@@ -32,7 +32,8 @@ impl Plan {
     pub(super) async fn make(to: &Documents, documents: &[Translated]) -> Result<Self, ApplyError> {
         let mut present = BTreeMap::new();
         let mut revision = 0;
-        let prefixes: BTreeSet<String> = documents.iter().map(|d| format!("{}{}/", prefix(d.kind), d.namespace)).collect();
+        let prefixes: BTreeSet<String> =
+            documents.iter().map(|d| format!("{}{}/", prefix(d.kind), d.namespace)).collect();
         for prefix in prefixes {
             let range = to.store.range(&prefix).await?;
             revision = range.revision;
@@ -102,7 +103,12 @@ impl Draft<'_> {
     }
 
     /// The service with the address it has, or a new one if it is to have one.
-    async fn service(&mut self, service: &Service, addressed: bool, before: Option<&Service>) -> Result<Service, ApplyError> {
+    async fn service(
+        &mut self,
+        service: &Service,
+        addressed: bool,
+        before: Option<&Service>,
+    ) -> Result<Service, ApplyError> {
         let had = before.map(|before| before.virtual_addresses.clone()).unwrap_or_default();
         let mut service = service.clone();
         match (addressed, had.is_empty()) {
@@ -128,7 +134,9 @@ impl Draft<'_> {
         let others = others.filter(|(other, _)| *other != key && other.rsplit('/').next() == Some(&document.name));
         let mut moved = false;
         for (other, entry) in others {
-            let Some(Ok((Key::Endpoint { service, id }, Content::Endpoint(record)))) = Content::decode(entry) else { continue };
+            let Some(Ok((Key::Endpoint { service, id }, Content::Endpoint(record)))) = Content::decode(entry) else {
+                continue;
+            };
             if record.source == Source::Apply {
                 self.plan.compares.push(Compare::Modified(other.clone(), entry.modified));
                 self.leaving.entry(service).or_default().push(id);

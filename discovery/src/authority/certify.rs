@@ -29,8 +29,9 @@ impl Certify {
         let request = request.into_inner();
         let proxy = match request.proxy.as_str() {
             "" => String::new(),
-            name => names::subdomain(name)
-                .map_err(|e| ("malformed", Status::invalid_argument(format!("proxy: {e}"))))?,
+            name => {
+                names::subdomain(name).map_err(|e| ("malformed", Status::invalid_argument(format!("proxy: {e}"))))?
+            }
         };
         let id = self.identity(request.proof, renewing).await?;
         let issued = self.authority.issue(&request.csr, id, &proxy).await.map_err(refused)?;
@@ -44,7 +45,11 @@ impl Certify {
     }
 
     /// The identity that the proof stands for.
-    async fn identity(&self, proof: Option<Proof>, caller: Option<SpiffeId>) -> Result<SpiffeId, (&'static str, Status)> {
+    async fn identity(
+        &self,
+        proof: Option<Proof>,
+        caller: Option<SpiffeId>,
+    ) -> Result<SpiffeId, (&'static str, Status)> {
         match proof {
             Some(Proof::JoinToken(token)) => self.authority.redeem(&token).await.map_err(|e| match e {
                 TokenError::Store(e) => ("store", store_status(e)),

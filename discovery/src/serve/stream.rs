@@ -66,7 +66,12 @@ pub fn shutting_down() -> Status {
 }
 
 impl Stream {
-    pub fn new(serve: &Serve, hello: v1::Hello, caller: Caller, to: Sender<Result<v1::SubscribeResponse, Status>>) -> Self {
+    pub fn new(
+        serve: &Serve,
+        hello: v1::Hello,
+        caller: Caller,
+        to: Sender<Result<v1::SubscribeResponse, Status>>,
+    ) -> Self {
         let (entered, asked) = serve.proxies.enter(hello, caller);
         let subscriber = serve.registry.changes();
         let state = State {
@@ -158,7 +163,9 @@ impl Stream {
     fn hear(&mut self, body: Request) -> Result<(), End> {
         self.state.heard = Instant::now();
         match body {
-            Request::Hello(_) => return Err(("malformed", Status::invalid_argument("Hello is only for the first message"))),
+            Request::Hello(_) => {
+                return Err(("malformed", Status::invalid_argument("Hello is only for the first message")));
+            }
             Request::Subscribe(target) => self.subscribe(target)?,
             Request::Unsubscribe(target) => {
                 let removed = self.state.unsubscribe(parse(target)?);

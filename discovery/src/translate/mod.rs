@@ -12,8 +12,6 @@ mod policy;
 mod route;
 mod matching;
 mod filter;
-#[cfg(test)]
-mod tests;
 
 pub use fault::{Fault, Faults};
 

@@ -1,0 +1,509 @@
+//! What documents become, and what bad ones are told: one row for each fault, with the whole message.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::time::Duration;
+use weft_discovery::translate::{Object, Translated, translate};
+use weft_model::policy::Balancer;
+use weft_model::route::{PathMatch, ValuePattern};
+use weft_model::{Protocol, ServiceName};
+
+const DOMAIN: &str = "weft.local";
+
+fn faults(yaml: &str) -> Vec<String> {
+    translate(yaml, DOMAIN).map(drop).err().unwrap_or_default().iter().map(ToString::to_string).collect()
+}
+
+fn good(yaml: &str) -> Translated {
+    let mut all = translate(yaml, DOMAIN).unwrap_or_else(|faults| panic!("{yaml}: {}", faults[0]));
+    assert_eq!(all.len(), 1);
+    all.remove(0)
+}
+
+fn document(version: &str, kind: &str, spec: &str) -> String {
+    format!("{{apiVersion: {version}, kind: {kind}, metadata: {{name: x, namespace: shop}}, spec: {spec}}}")
+}
+
+fn service(spec: &str) -> String {
+    document("v1", "Service", spec)
+}
+
+/// A route to cart with one rule, which begins with `rule`.
+fn rule(rule: &str) -> String {
+    route(&format!(
+        "{{parentRefs: [{{group: '', kind: Service, name: cart}}], rules: [{{{rule}, backendRefs: [{{name: cart, port: 80}}]}}]}}"
+    ))
+}
+
+fn backends(refs: &str) -> String {
+    route(&format!("{{parentRefs: [{{group: '', kind: Service, name: cart}}], rules: [{{backendRefs: {refs}}}]}}"))
+}
+
+fn parents(refs: &str) -> String {
+    route(&format!("{{parentRefs: {refs}, rules: [{{backendRefs: [{{name: cart, port: 80}}]}}]}}"))
+}
+
+fn route(spec: &str) -> String {
+    document("gateway.networking.k8s.io/v1", "HTTPRoute", spec)
+}
+
+fn policy(spec: &str) -> String {
+    document("weft.dev/v1alpha1", "TrafficPolicy", &format!("{{targetRefs: [{{kind: Service, name: cart}}], {spec}}}"))
+}
+
+fn endpoint(spec: &str) -> String {
+    document("weft.dev/v1alpha1", "Endpoint", spec)
+}
+
+fn check(table: &[(String, &str)]) {
+    for (yaml, expected) in table {
+        assert_eq!(faults(yaml), [*expected], "{yaml}");
+    }
+}
+
+#[test]
+fn text_that_is_no_document() {
+    let bomb = (1..8).fold("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned(), |text, n| {
+        let last = format!("*a{}, ", n - 1).repeat(10);
+        format!("{text}a{n}: &a{n} [{}]\n", last.trim_end_matches(", "))
+    });
+    let table = [
+        (String::new(), "documents: no document found"),
+        ("---\n---\n".to_owned(), "documents: no document found"),
+        (
+            "a: [1\n".to_owned(),
+            "document 1: did not find expected ',' or ']' at line 2 column 1, while parsing a flow sequence at line 1 column 4",
+        ),
+        ("a: {b: 1, b: 2}".to_owned(), "document 1: a: \"b\" stands there twice at line 1 column 4"),
+        ("a: .inf".to_owned(), "document 1: a: inf is not a number here at line 1 column 4"),
+        ("a: *b".to_owned(), "document 1: unknown anchor at line 1 column 4"),
+        (bomb, "document 1: repetition limit exceeded"),
+        (
+            format!("a: &a {}\nb: [{}]", "x".repeat(100_000), vec!["*a"; 50].join(", ")),
+            "document 1: b[40]: grows beyond 4194304 bytes when its aliases are expanded at line 1 column 4",
+        ),
+        ("x".repeat(4 * 1024 * 1024 + 1), "documents: 4194305 bytes are more than the 4194304 allowed"),
+        ("[]".to_owned(), "document 1: is not a mapping with apiVersion, kind, metadata and spec"),
+        ("kind: Service".to_owned(), "document 1: apiVersion: missing"),
+        ("{apiVersion: v1, kind: 7}".to_owned(), "document 1: kind: is not text"),
+        (
+            "{apiVersion: v1, kind: Pod}".to_owned(),
+            "document 1: kind: \"Pod\" (v1) is not supported, only Service, Endpoint, HTTPRoute, TrafficPolicy",
+        ),
+        (
+            "{apiVersion: v2, kind: Service}".to_owned(),
+            "document 1: apiVersion: \"v2\" is not supported for Service, only \"v1\"",
+        ),
+        (
+            "{apiVersion: v1, kind: Service, metadata: {}, spec: {ports: [{port: 80}]}}".to_owned(),
+            "Service (document 1): metadata.name: missing",
+        ),
+        (
+            "{apiVersion: v1, kind: Service, metadata: {name: 7}, spec: {ports: [{port: 80}]}}".to_owned(),
+            "Service (document 1): metadata.name: invalid type: integer `7`, expected a string",
+        ),
+        (
+            "{apiVersion: v1, kind: Service, metadata: {name: X}, spec: {ports: [{port: 80}]}}".to_owned(),
+            "Service default/X: metadata.name: \"X\" is not a DNS label: use 1 to 63 lower-case letters, digits and '-', \
+             starting and ending with a letter or digit (RFC 1123)",
+        ),
+        (
+            "{apiVersion: v1, kind: Service, metadata: {name: x, lables: {}}, spec: {ports: [{port: 80}]}}".to_owned(),
+            "Service default/x: metadata.lables: unknown field",
+        ),
+        ("{apiVersion: v1, kind: Service, metadata: {name: x}}".to_owned(), "Service default/x: spec: missing"),
+        (
+            "{apiVersion: v1, kind: Service, metadata: {name: x}, spec: {ports: [{port: 80}]}, data: 1}".to_owned(),
+            "Service default/x: data: unknown field",
+        ),
+        (
+            format!("{0}\n---\n{0}", service("{ports: [{port: 80}]}")),
+            "Service shop/x: metadata.name: stands there twice",
+        ),
+    ];
+    check(&table);
+}
+
+#[test]
+fn services() {
+    let table = [
+        (service("{ports: [{port: 0}]}"), "Service shop/x: spec.ports[0].port: 0 is not a port (1 to 65535)"),
+        (service("{ports: [{port: 65536}]}"), "Service shop/x: spec.ports[0].port: 65536 is not a port (1 to 65535)"),
+        (service("{ports: [{port: -1}]}"), "Service shop/x: spec.ports[0].port: -1 is not a port (1 to 65535)"),
+        (
+            service("{ports: [{port: '80'}]}"),
+            "Service shop/x: spec.ports[0].port: invalid type: string \"80\", expected i32",
+        ),
+        (service("{ports: [{prot: 80, port: 80}]}"), "Service shop/x: spec.ports[0].prot: unknown field"),
+        (service("{ports: {port: 80}}"), "Service shop/x: spec.ports: invalid type: map, expected a sequence"),
+        (service("{ports: []}"), "Service shop/x: spec.ports: a service needs at least one port"),
+        (service("{}"), "Service shop/x: spec.ports: a service needs at least one port"),
+        (
+            service("{ports: [{name: a, port: 80}, {name: a, port: 81}]}"),
+            "Service shop/x: spec.ports[1].name: \"a\" is the name of another port too",
+        ),
+        (
+            service("{ports: [{name: a, port: 80}, {name: b, port: 80}]}"),
+            "Service shop/x: spec.ports[1].port: 80 is the number of another port too",
+        ),
+        (
+            service("{ports: [{port: 80}, {name: b, port: 81}]}"),
+            "Service shop/x: spec.ports[0].name: missing: every port of a service with several needs a name",
+        ),
+        (
+            service("{ports: [{port: 53, protocol: UDP}]}"),
+            "Service shop/x: spec.ports[0].protocol: UDP is not supported, only TCP",
+        ),
+        (
+            service("{ports: [{port: 80, targetPort: http}]}"),
+            "Service shop/x: spec.ports[0].targetPort: \"http\" is a name, which only Kubernetes can look up in a pod: give the number",
+        ),
+        (
+            service("{ports: [{port: 80, targetPort: 0}]}"),
+            "Service shop/x: spec.ports[0].targetPort: 0 is not a port (1 to 65535)",
+        ),
+        (
+            service("{ports: [{port: 80, nodePort: 30000}]}"),
+            "Service shop/x: spec.ports[0].nodePort: not supported: a sidecar mesh opens no ports on nodes",
+        ),
+        (
+            service("{clusterIP: 10.0.0.1, ports: [{port: 80}]}"),
+            "Service shop/x: spec.clusterIP: 10.0.0.1: the virtual address is allotted; leave the field out, or say None for a service without one",
+        ),
+        (
+            service("{selector: {app: x}, ports: [{port: 80}]}"),
+            "Service shop/x: spec.selector: not supported outside Kubernetes, where there are no pods to select: endpoints \
+             register themselves or are applied as Endpoint",
+        ),
+        (
+            service("{type: LoadBalancer, ports: [{port: 80}]}"),
+            "Service shop/x: spec.type: LoadBalancer is not supported, only ClusterIP",
+        ),
+        (service("{externalName: x.example, ports: [{port: 80}]}"), "Service shop/x: spec.externalName: not supported"),
+        (
+            service("{sessionAffinity: ClientIP, ports: [{port: 80}]}"),
+            "Service shop/x: spec.sessionAffinity: ClientIP is not supported: use a TrafficPolicy's sessionAffinity",
+        ),
+    ];
+    check(&table);
+}
+
+#[test]
+fn routes() {
+    let table = [
+        (
+            backends("[{name: cart, port: 80, weight: 0}]"),
+            "HTTPRoute shop/x: spec.rules[0].backendRefs: weights sum to zero",
+        ),
+        (backends("[]"), "HTTPRoute shop/x: spec.rules[0].backendRefs: a rule needs at least one backend"),
+        (
+            backends("[{name: cart}]"),
+            "HTTPRoute shop/x: spec.rules[0].backendRefs[0].port: missing: a Service as backend needs a port",
+        ),
+        (
+            backends("[{name: cart, port: 0}]"),
+            "HTTPRoute shop/x: spec.rules[0].backendRefs[0].port: 0 is not a port (1 to 65535)",
+        ),
+        (backends("[{port: 80}]"), "HTTPRoute shop/x: spec.rules[0].backendRefs[0].name: missing"),
+        (
+            backends("[{name: cart, port: 80, weight: -1}]"),
+            "HTTPRoute shop/x: spec.rules[0].backendRefs[0].weight: -1 is out of range (0 to 1000000)",
+        ),
+        (
+            backends("[{name: cart, port: 80, namespace: other}]"),
+            "HTTPRoute shop/x: spec.rules[0].backendRefs[0].namespace: \"other\" is not supported, only the document's own namespace",
+        ),
+        (
+            backends("[{name: cart, port: 80, kind: Pod}]"),
+            "HTTPRoute shop/x: spec.rules[0].backendRefs[0].kind: Pod is not supported, only Service (with group \"\")",
+        ),
+        (parents("[]"), "HTTPRoute shop/x: spec.parentRefs: a route needs at least one parent"),
+        (
+            parents("[{name: gw}]"),
+            "HTTPRoute shop/x: spec.parentRefs[0].kind: Gateway is not supported, only Service (with group \"\")",
+        ),
+        (
+            parents("[{group: apps, kind: Service, name: cart}]"),
+            "HTTPRoute shop/x: spec.parentRefs[0].group: \"apps\" is not supported, only \"\", the group of Service",
+        ),
+        (
+            parents("[{group: '', kind: Service, name: cart}, {group: '', kind: Service, name: cart}]"),
+            "HTTPRoute shop/x: spec.parentRefs[1].name: \"cart\" stands there twice",
+        ),
+        (
+            parents("[{group: '', kind: Service, name: cart, port: 80}, {group: '', kind: Service, name: web}]"),
+            "HTTPRoute shop/x: spec.parentRefs[1].port: not supported: all parents of a route name the same port, or none does",
+        ),
+        (
+            parents("[{group: '', kind: Service, name: cart, sectionName: http}]"),
+            "HTTPRoute shop/x: spec.parentRefs[0].sectionName: not supported: name the port by its number in port",
+        ),
+        (rule("match: []"), "HTTPRoute shop/x: spec.rules[0].match: unknown field"),
+        (
+            rule("matches: [{path: {value: cart}}]"),
+            "HTTPRoute shop/x: spec.rules[0].matches[0].path.value: \"cart\" must begin with '/'",
+        ),
+        (
+            rule("matches: [{path: {type: Exact, value: /a/../b}}]"),
+            "HTTPRoute shop/x: spec.rules[0].matches[0].path.value: \"/a/../b\" must not contain empty, '.' or '..' segments",
+        ),
+        (
+            rule("matches: [{path: {type: RegularExpression, value: '/(a'}}]"),
+            "HTTPRoute shop/x: spec.rules[0].matches[0].path.value: \"/(a\" is not a usable regular expression: unclosed group",
+        ),
+        (
+            rule("matches: [{path: {type: Glob, value: /a}}]"),
+            "HTTPRoute shop/x: spec.rules[0].matches[0].path.type: unknown variant `Glob`, expected one of `Exact`, `PathPrefix`, `RegularExpression`",
+        ),
+        (
+            rule("matches: [{method: FETCH}]"),
+            "HTTPRoute shop/x: spec.rules[0].matches[0].method: unknown variant `FETCH`, expected one of `GET`, `HEAD`, `POST`, \
+             `PUT`, `DELETE`, `CONNECT`, `OPTIONS`, `TRACE`, `PATCH`",
+        ),
+        (
+            rule("matches: [{headers: [{name: 'a b', value: c}]}]"),
+            "HTTPRoute shop/x: spec.rules[0].matches[0].headers[0].name: \"a b\" is not a header name (RFC 9110)",
+        ),
+        (
+            rule("matches: [{headers: [{name: A, value: c}, {name: a, value: d}]}]"),
+            "HTTPRoute shop/x: spec.rules[0].matches[0].headers[1].name: \"a\" stands there twice",
+        ),
+        (
+            rule("matches: [{queryParams: [{name: '', value: c}]}]"),
+            "HTTPRoute shop/x: spec.rules[0].matches[0].queryParams[0].name: must not be empty",
+        ),
+        (
+            rule("filters: [{type: URLRewrite, urlRewrite: {hostname: x}}]"),
+            "HTTPRoute shop/x: spec.rules[0].filters[0].type: URLRewrite is not supported yet",
+        ),
+        (
+            rule("filters: [{type: RequestHeaderModifier}]"),
+            "HTTPRoute shop/x: spec.rules[0].filters[0].requestHeaderModifier: missing, although the type of the filter asks for it",
+        ),
+        (
+            rule("filters: [{type: RequestHeaderModifier, requestHeaderModifier: {remove: [Content-Length]}}]"),
+            "HTTPRoute shop/x: spec.rules[0].filters[0].requestHeaderModifier.remove[0]: content-length belongs to the connection \
+             or to the mesh and cannot be edited",
+        ),
+        (
+            rule(
+                "filters: [{type: ResponseHeaderModifier, responseHeaderModifier: {set: [{name: a, value: \"b\\r\\nc: d\"}]}}]",
+            ),
+            "HTTPRoute shop/x: spec.rules[0].filters[0].responseHeaderModifier.set[0].value: \"b\\r\\nc: d\" is not a header value: \
+             visible ASCII, spaces only inside (RFC 9110)",
+        ),
+        (
+            rule("timeouts: {request: 5}"),
+            "HTTPRoute shop/x: spec.rules[0].timeouts.request: invalid type: integer `5`, expected a string",
+        ),
+        (
+            rule("timeouts: {request: 5 s}"),
+            "HTTPRoute shop/x: spec.rules[0].timeouts.request: \"5 s\" is not a duration such as 10s, 500ms or 1h30m (GEP-2257)",
+        ),
+        (
+            rule("timeouts: {request: 1s, backendRequest: 2s}"),
+            "HTTPRoute shop/x: spec.rules[0].timeouts.backendRequest: longer than timeouts.request, of which it is a part",
+        ),
+        (
+            route("{parentRefs: [{group: '', kind: Service, name: cart}], rules: []}"),
+            "HTTPRoute shop/x: spec.rules: a route needs at least one rule",
+        ),
+        (
+            route(
+                "{hostnames: [Cart.example], parentRefs: [{group: '', kind: Service, name: cart}], rules: [{backendRefs: [{name: cart, port: 80}]}]}",
+            ),
+            "HTTPRoute shop/x: spec.hostnames[0]: \"Cart.example\" is not a host name: lower-case DNS labels joined by dots, or \"*.\" and such a name",
+        ),
+        (
+            route(
+                "{hostnames: [10.0.0.1], parentRefs: [{group: '', kind: Service, name: cart}], rules: [{backendRefs: [{name: cart, port: 80}]}]}",
+            ),
+            "HTTPRoute shop/x: spec.hostnames[0]: 10.0.0.1 is an IP address, not a host name",
+        ),
+    ];
+    check(&table);
+}
+
+#[test]
+fn policies() {
+    let table = [
+        (
+            document("weft.dev/v1alpha1", "TrafficPolicy", "{targetRefs: []}"),
+            "TrafficPolicy shop/x: spec.targetRefs: a policy needs at least one target",
+        ),
+        (document("weft.dev/v1alpha1", "TrafficPolicy", "{}"), "TrafficPolicy shop/x: spec.targetRefs: missing"),
+        (
+            document("weft.dev/v1alpha1", "TrafficPolicy", "{targetRefs: [{kind: Pod, name: a}]}"),
+            "TrafficPolicy shop/x: spec.targetRefs[0].kind: Pod is not supported, only Service (with group \"\")",
+        ),
+        (policy("retries: {}"), "TrafficPolicy shop/x: spec.retries: unknown field"),
+        (
+            policy("loadBalancer: {algorithm: random}"),
+            "TrafficPolicy shop/x: spec.loadBalancer.algorithm: \"random\" is not supported, only \"p2c-ewma\"",
+        ),
+        (
+            policy("loadBalancer: {ewmaDecay: 0s}"),
+            "TrafficPolicy shop/x: spec.loadBalancer.ewmaDecay: must be longer than 0s",
+        ),
+        (
+            policy("loadBalancer: {ewmaDecay: -1s}"),
+            "TrafficPolicy shop/x: spec.loadBalancer.ewmaDecay: \"-1s\" is not a duration such as 10s, 500ms or 1h30m (GEP-2257)",
+        ),
+        (policy("sessionAffinity: {}"), "TrafficPolicy shop/x: spec.sessionAffinity.cookie: missing"),
+        (
+            policy("sessionAffinity: {cookie: {name: 'a;b'}}"),
+            "TrafficPolicy shop/x: spec.sessionAffinity.cookie.name: \"a;b\" is not the name of a cookie (RFC 6265)",
+        ),
+        (policy("retry: {attempts: 11}"), "TrafficPolicy shop/x: spec.retry.attempts: 11 is out of range (0 to 10)"),
+        (
+            policy("retry: {attempts: two}"),
+            "TrafficPolicy shop/x: spec.retry.attempts: invalid type: string \"two\", expected i64",
+        ),
+        (
+            policy("retry: {statusCodes: [503, 200]}"),
+            "TrafficPolicy shop/x: spec.retry.statusCodes[1]: 200 is out of range (400 to 599)",
+        ),
+        (
+            policy("retry: {replayBytes: -1}"),
+            "TrafficPolicy shop/x: spec.retry.replayBytes: -1 is out of range (0 to 16777216)",
+        ),
+        (
+            policy("retry: {budget: {percent: 101}}"),
+            "TrafficPolicy shop/x: spec.retry.budget.percent: 101 is out of range (0 to 100)",
+        ),
+        (policy("retry: {budget: {percents: 10}}"), "TrafficPolicy shop/x: spec.retry.budget.percents: unknown field"),
+        (
+            policy("retry: {perTryTimeout: 0ms}"),
+            "TrafficPolicy shop/x: spec.retry.perTryTimeout: must be longer than 0s",
+        ),
+        (policy("timeouts: {connect: 0s}"), "TrafficPolicy shop/x: spec.timeouts.connect: must be longer than 0s"),
+        (
+            policy("timeouts: {request: 1.5s}"),
+            "TrafficPolicy shop/x: spec.timeouts.request: \"1.5s\" is not a duration such as 10s, 500ms or 1h30m (GEP-2257)",
+        ),
+    ];
+    check(&table);
+}
+
+#[test]
+fn endpoints() {
+    let table = [
+        (
+            endpoint("{service: cart, addresses: []}"),
+            "Endpoint shop/x: spec.addresses: an endpoint needs at least one address",
+        ),
+        (endpoint("{addresses: [10.0.0.1]}"), "Endpoint shop/x: spec.service: missing"),
+        (
+            endpoint("{service: cart, addresses: [cart.example]}"),
+            "Endpoint shop/x: spec.addresses[0]: \"cart.example\" is not an IP address",
+        ),
+        (
+            endpoint("{service: cart, addresses: [7]}"),
+            "Endpoint shop/x: spec.addresses[0]: invalid type: integer `7`, expected a string",
+        ),
+        (
+            endpoint("{service: cart, addresses: ['::']}"),
+            "Endpoint shop/x: spec.addresses[0]: :: is not the address of a host",
+        ),
+        (
+            endpoint("{service: cart, addresses: [10.0.0.1, 10.0.0.2]}"),
+            "Endpoint shop/x: spec.addresses[1]: 10.0.0.2 is the second of its family: one IPv4 and one IPv6 address at most",
+        ),
+        (
+            endpoint("{service: cart, addresses: [10.0.0.1], ports: {http: 70000}}"),
+            "Endpoint shop/x: spec.ports.http: 70000 is not a port (1 to 65535)",
+        ),
+        (
+            endpoint("{service: cart, addresses: [10.0.0.1], weight: -1}"),
+            "Endpoint shop/x: spec.weight: -1 is out of range (0 to 1000000)",
+        ),
+        (
+            endpoint("{service: cart, addresses: [10.0.0.1], serviceAccount: A}"),
+            "Endpoint shop/x: spec.serviceAccount: service account: \"A\" is not a DNS label: use 1 to 63 lower-case letters, digits \
+             and '-', starting and ending with a letter or digit (RFC 1123)",
+        ),
+        (endpoint("{service: cart, addresses: [10.0.0.1], health: ok}"), "Endpoint shop/x: spec.health: unknown field"),
+    ];
+    check(&table);
+}
+
+#[test]
+fn every_fault_of_every_document_is_told_at_once() {
+    let bad = service("{ports: [{port: a, bogus: 1}, {port: 0, name: b}], type: NodePort, typo: 1}");
+    let yaml = format!("{bad}\n---\n{}\n---\n{}", service("{ports: [{port: 80}]}"), backends("[]"));
+    let expected = [
+        "Service shop/x: spec.ports[0].port: invalid type: string \"a\", expected i32",
+        "Service shop/x: spec.ports[0].bogus: unknown field",
+        "Service shop/x: spec.typo: unknown field",
+        "Service shop/x: spec.type: NodePort is not supported, only ClusterIP",
+        "Service shop/x: spec.ports[0].name: missing: every port of a service with several needs a name",
+        "Service shop/x: spec.ports[1].port: 0 is not a port (1 to 65535)",
+        "HTTPRoute shop/x: spec.rules[0].backendRefs: a rule needs at least one backend",
+    ];
+    let (mut told, mut expected) = (faults(&yaml), expected.to_vec());
+    (told.sort(), expected.sort());
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn a_service_with_defaults_filled_in() {
+    let spec = "{type: ClusterIP, clusterIP: '', ipFamilies: [IPv4], sessionAffinity: None, \
+                ports: [{name: grpc, port: 80, targetPort: 8080, protocol: TCP}, {name: raw, port: 81, appProtocol: tcp}]}";
+    let Object::Service { service, addressed } = good(&service(spec)).object else { panic!("it is a Service") };
+    assert!(addressed);
+    let ports: Vec<_> = service.ports.iter().map(|p| (p.port.get(), p.target_port.get(), p.protocol)).collect();
+    assert_eq!(ports, [(80, 8080, Protocol::Grpc), (81, 81, Protocol::Tcp)]);
+}
+
+#[test]
+fn a_route_in_the_form_the_model_promises() {
+    let yaml = rule(
+        "name: v2, matches: [{path: {value: /cart/}, method: GET, headers: [{name: X-Beta, type: RegularExpression, value: 'y.*'}]}], \
+         filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: X-Via, value: weft}], remove: [X-Debug]}}], \
+         timeouts: {request: 1m30s, backendRequest: 0s}",
+    );
+    let Object::Route { parents, route } = good(&yaml).object else { panic!("it is a route") };
+    assert_eq!(parents, [ServiceName::new("shop", "cart").unwrap()]);
+    let rule = &route.rules[0];
+    assert_eq!(rule.matches[0].path, PathMatch::Prefix("/cart".to_owned()));
+    assert_eq!(rule.matches[0].method.as_deref(), Some("GET"));
+    assert_eq!(rule.matches[0].headers[0].name, "x-beta");
+    assert_eq!(rule.matches[0].headers[0].value, ValuePattern::Regex("y.*".to_owned()));
+    assert_eq!(rule.request_headers.set, [("x-via".to_owned(), "weft".to_owned())]);
+    assert_eq!(rule.request_headers.remove, ["x-debug"]);
+    assert_eq!((rule.request_timeout, rule.backend_timeout), (Some(Duration::from_secs(90)), None));
+    assert_eq!(rule.backends[0].weight, 1);
+}
+
+#[test]
+fn a_policy_keeps_the_defaults_of_what_it_leaves_out() {
+    let yaml = policy(
+        "loadBalancer: {algorithm: p2c-ewma, ewmaDecay: 5s}, retry: {attempts: 0, budget: {percent: 5}}, timeouts: {connect: 250ms}",
+    );
+    let Object::Policy { policy, .. } = good(&yaml).object else { panic!("it is a policy") };
+    assert_eq!(policy.balancer, Balancer::P2cEwma { decay: Duration::from_secs(5) });
+    assert_eq!((policy.retry.attempts, policy.retry.budget_percent, policy.retry.statuses.len()), (0, 5, 3));
+    assert_eq!((policy.timeouts.connect, policy.timeouts.request), (Duration::from_millis(250), None));
+}
+
+#[test]
+fn an_endpoint_with_a_service_account_is_meshed() {
+    let yaml = endpoint(
+        "{service: cart, addresses: [10.0.0.1, 'fd00::1'], ports: {http: 8080}, serviceAccount: cart, zone: eu-1a}",
+    );
+    let Object::Endpoint(endpoint) = good(&yaml).object else { panic!("it is an endpoint") };
+    assert_eq!(endpoint.identity.unwrap().to_string(), "spiffe://weft.local/ns/shop/sa/cart");
+    assert_eq!((endpoint.addresses.len(), endpoint.weight, endpoint.zone.as_deref()), (2, 1, Some("eu-1a")));
+}
+
+#[test]
+fn json_and_anchors_are_yaml() {
+    let json = r#"{"apiVersion":"v1","kind":"Service","metadata":{"name":"x"},"spec":{"ports":[{"port":80}]},"status":{"loadBalancer":{}}}"#;
+    let service = good(json);
+    assert_eq!(
+        (service.namespace.as_str(), service.document["metadata"]["namespace"].as_str()),
+        ("default", Some("default"))
+    );
+    assert!(service.document.get("status").is_none());
+    assert_eq!(translate("a: &x {apiVersion: v1}\nkind: *x", DOMAIN).err().unwrap().len(), 2);
+}
