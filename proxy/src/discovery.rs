@@ -259,3 +259,8 @@ impl Caller {
         Ok(channel)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod fake;
+#[cfg(test)]
+mod tests;

@@ -284,3 +284,7 @@ impl Follower {
         true
     }
 }
+
+#[cfg(test)]
+#[path = "stream_tests.rs"]
+mod tests;

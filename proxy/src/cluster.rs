@@ -1,0 +1,219 @@
+//! One worker's live state of one service: its endpoints with their load, their connections and their metrics.
+//!
+//! Stands between the catalog, which all workers share and nobody changes, and the balancer. Refreshed from a new view
+//! whenever the catalog has one; an endpoint that is still the same keeps its load history and its connections.
+//! Never fails: a service without endpoints is a cluster without upstreams.
+
+use crate::affinity;
+use crate::balance::load::Load;
+use crate::catalog::Known;
+use crate::conn::Conn;
+use crate::connect::connect;
+use crate::drain::Direction;
+use crate::error::Failure;
+use crate::http2;
+use crate::metrics::{Metrics, RequestMeter};
+use crate::pool::Pool;
+use crate::retry::Budget;
+use bytes::Bytes;
+use h2::client::SendRequest;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use weft_identity::rotate::Identity;
+use weft_identity::tls::Alpn;
+use weft_model::{Endpoint, EndpointState, ServiceName};
+
+/// What upstreams need from their worker.
+#[derive(Clone)]
+pub struct Surroundings {
+    pub identity: Identity,
+    pub metrics: Metrics,
+    /// This pod's own addresses: an endpoint there is the application next door, reached without its sidecar.
+    pub own: Arc<[IpAddr]>,
+}
+
+/// One endpoint as this worker sees it.
+pub struct Upstream {
+    pub endpoint: Endpoint,
+    pub load: Load,
+    /// What an affinity cookie calls it.
+    pub token: String,
+    pub meter: RequestMeter,
+    pools: RefCell<Vec<(u16, Rc<Pool>)>>,
+    around: Surroundings,
+}
+
+/// One service as this worker sees it.
+pub struct Cluster {
+    pub name: ServiceName,
+    pub budget: Budget,
+    /// Counts requests that reached no endpoint.
+    pub unserved: RequestMeter,
+    known: RefCell<Arc<Known>>,
+    upstreams: RefCell<Rc<[Rc<Upstream>]>>,
+    around: Surroundings,
+}
+
+/// Shorter than any server's keep-alive time-out in common use (Node's is 5 s, Gunicorn's 2 s).
+const IDLE_FOR_UNSAFE: Duration = Duration::from_secs(1);
+
+impl Cluster {
+    pub fn new(known: Arc<Known>, around: Surroundings) -> Self {
+        let cluster = Self {
+            name: known.view.service.name.clone(),
+            budget: Budget::default(),
+            unserved: around.metrics.request_meter(Direction::Outbound, &known.view.service.name.to_string(), ""),
+            known: RefCell::new(Arc::clone(&known)),
+            upstreams: RefCell::new(Rc::new([])),
+            around,
+        };
+        cluster.rebuild(&known);
+        cluster
+    }
+
+    /// Takes over a newer view; does nothing when `known` is the one in force.
+    pub fn refresh(&self, known: &Arc<Known>) {
+        if !Arc::ptr_eq(&self.known.borrow(), known) {
+            self.rebuild(known);
+            *self.known.borrow_mut() = Arc::clone(known);
+        }
+    }
+
+    fn rebuild(&self, known: &Known) {
+        let present: HashMap<String, Rc<Upstream>> =
+            self.upstreams.borrow().iter().map(|u| (u.endpoint.id.clone(), Rc::clone(u))).collect();
+        let next = known.view.endpoints.values().map(|endpoint| match present.get(&endpoint.id) {
+            Some(same) if same.endpoint == *endpoint => Rc::clone(same),
+            Some(changed) => Rc::new(changed.moved_to(endpoint.clone())),
+            None => Rc::new(Upstream::of(endpoint.clone(), self.around.clone())),
+        });
+        *self.upstreams.borrow_mut() = next.collect();
+    }
+
+    /// The endpoints at this moment; a refresh meanwhile does not change what the caller holds.
+    pub fn upstreams(&self) -> Rc<[Rc<Upstream>]> {
+        Rc::clone(&self.upstreams.borrow())
+    }
+
+    /// Closes connections that have been idle for longer than `limit`.
+    pub fn sweep(&self, now: Instant, limit: Duration) {
+        for upstream in self.upstreams.borrow().iter() {
+            upstream.sweep(now, limit);
+        }
+    }
+}
+
+impl Upstream {
+    fn of(endpoint: Endpoint, around: Surroundings) -> Self {
+        let meter = around.metrics.request_meter(Direction::Outbound, &endpoint.service.to_string(), &endpoint.id);
+        let token = affinity::token(&endpoint.service, &endpoint.id);
+        Self { endpoint, load: Load::new(Instant::now()), token, meter, pools: RefCell::default(), around }
+    }
+
+    /// The application beside this proxy, at `address`; requests to it are counted under `service`.
+    pub fn local(address: SocketAddr, service: &str, around: Surroundings) -> Self {
+        let meter = around.metrics.request_meter(Direction::Inbound, service, "");
+        let endpoint = Endpoint {
+            id: String::new(),
+            // Nobody looks an application up by name from within its own pod.
+            service: ServiceName { namespace: String::new(), name: String::new() },
+            addresses: vec![address.ip()],
+            ports: BTreeMap::new(),
+            weight: 1,
+            zone: None,
+            node: None,
+            identity: None,
+            state: EndpointState::Ready,
+        };
+        Self {
+            endpoint,
+            load: Load::new(Instant::now()),
+            token: String::new(),
+            meter,
+            pools: RefCell::default(),
+            around,
+        }
+    }
+
+    /// Closes connections that have been idle for longer than `limit`.
+    pub fn sweep(&self, now: Instant, limit: Duration) {
+        for (_, pool) in self.pools.borrow().iter() {
+            pool.sweep(now, limit);
+        }
+    }
+
+    /// The same endpoint with other properties: its load history stays; its connections only if they still lead to it.
+    fn moved_to(&self, endpoint: Endpoint) -> Self {
+        let same_place = endpoint.addresses == self.endpoint.addresses && endpoint.identity == self.endpoint.identity;
+        let pools = if same_place { self.pools.borrow().clone() } else { Vec::new() };
+        Self {
+            endpoint,
+            load: self.load.clone(),
+            token: self.token.clone(),
+            meter: self.meter.clone(),
+            pools: RefCell::new(pools),
+            around: self.around.clone(),
+        }
+    }
+
+    /// A connection for one HTTP/1 exchange; the flag says whether it has served before. For a request that cannot be
+    /// repeated (`safe` is false) only a connection is reused that served a moment ago: an older one might be closed
+    /// by the endpoint at the very time the request is on its way, and nobody could tell whether it was processed.
+    pub async fn http1(&self, port: u16, limit: Duration, safe: bool) -> Result<(Conn, bool), Failure> {
+        let most_idle = if safe { Duration::MAX } else { IDLE_FOR_UNSAFE };
+        if let Some(conn) = self.pool(port).take(Instant::now(), most_idle) {
+            return Ok((conn, true));
+        }
+        Ok((self.dial(port, Alpn::Http1, limit).await?, false))
+    }
+
+    /// Gives a connection back after a complete exchange.
+    pub fn give_back(&self, port: u16, conn: Conn) {
+        self.pool(port).put(conn, Instant::now());
+    }
+
+    /// The shared HTTP/2 connection. The number names it for [`Self::discard`].
+    pub async fn http2(&self, port: u16, limit: Duration) -> Result<(u64, SendRequest<Bytes>, bool), Failure> {
+        let open = || async { http2::open(self.dial(port, Alpn::H2, limit).await?).await };
+        self.pool(port).share(open).await
+    }
+
+    /// Gives up a shared connection that failed.
+    pub async fn discard(&self, port: u16, generation: u64) {
+        self.pool(port).discard(generation).await;
+    }
+
+    /// A connection of its own for bytes the proxy does not look into.
+    pub async fn tcp(&self, port: u16, limit: Duration) -> Result<Conn, Failure> {
+        self.dial(port, Alpn::Tcp, limit).await
+    }
+
+    async fn dial(&self, port: u16, alpn: Alpn, limit: Duration) -> Result<Conn, Failure> {
+        let tls = match &self.endpoint.identity {
+            Some(id) if !self.is_own() => Some(self.around.identity.client(id, alpn)),
+            _ => None,
+        };
+        connect(&self.endpoint.addresses, port, tls, limit).await
+    }
+
+    /// A call from the pod to itself never leaves the pod: no sidecar is in between and nothing to encrypt.
+    fn is_own(&self) -> bool {
+        self.endpoint.addresses.iter().any(|a| self.around.own.contains(a))
+    }
+
+    fn pool(&self, port: u16) -> Rc<Pool> {
+        let mut pools = self.pools.borrow_mut();
+        match pools.iter().find(|(p, _)| *p == port) {
+            Some((_, pool)) => Rc::clone(pool),
+            None => {
+                let pool = Rc::new(Pool::default());
+                pools.push((port, Rc::clone(&pool)));
+                pool
+            }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! One attempt of one HTTP/1 request over one upstream connection.
+//!
+//! Body up and response down move at the same time in one task, without splitting either connection. Until the final
+//! response head has arrived nothing has been said to the client, so the attempt can still be made again; afterwards a
+//! failure can only cut the client's connection.
+
+use super::body::Framing;
+use super::head::{Head, HeadError};
+use super::pump::{Pump, PumpError, Replay};
+use crate::conn::Conn;
+use crate::error::Failure;
+use bytes::Buf;
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll, ready};
+
+/// The request's way up: survives from attempt to attempt.
+#[derive(Debug)]
+pub struct Upload {
+    pub pump: Pump,
+    /// `None`: not to be repeated.
+    pub replay: Option<Replay>,
+    /// The endpoint no longer reads; its answer may be there all the same.
+    refused: bool,
+}
+
+impl Upload {
+    /// `buffer` is reused; `head` goes before the body.
+    pub fn new(framing: Framing, mut buffer: Vec<u8>, head: &[u8], replay: Option<Replay>) -> Self {
+        buffer.extend_from_slice(head);
+        Self { pump: Pump::new(framing, buffer), replay, refused: false }
+    }
+
+    /// Gives the buffer back for the next request.
+    pub fn into_buffer(self) -> Vec<u8> {
+        self.pump.into_buffer()
+    }
+
+    /// Prepares another attempt.
+    pub fn restart(&mut self, head: &[u8]) {
+        self.refused = false;
+        if let Some(replay) = &self.replay {
+            self.pump.restart(head, replay);
+        }
+    }
+
+    /// Everything that has been sent can be sent again.
+    pub fn repeatable(&self) -> bool {
+        self.replay.as_ref().is_some_and(Replay::possible)
+    }
+
+    /// The endpoint has taken the whole request.
+    pub fn complete(&self) -> bool {
+        self.pump.finished()
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, client: &mut Conn, upstream: &mut Conn) -> Result<(), Failure> {
+        if self.refused || self.pump.finished() {
+            return Ok(());
+        }
+        match self.pump.poll(cx, client, upstream, &mut self.replay) {
+            Poll::Pending | Poll::Ready(Ok(())) => Ok(()),
+            Poll::Ready(Err(PumpError::Write(_))) => {
+                self.refused = true;
+                Ok(())
+            }
+            Poll::Ready(Err(PumpError::Malformed(what))) => Err(Failure::MalformedRequest(what)),
+            Poll::Ready(Err(PumpError::Read(_) | PumpError::Cut)) => Err(Failure::ClientGone),
+        }
+    }
+}
+
+/// What the response head is read with.
+#[derive(Debug, Clone, Copy)]
+pub struct Expect {
+    /// Answers to HEAD have no body.
+    pub to_head: bool,
+    /// The client understands interim responses.
+    pub interim: bool,
+    /// The connection has served before: its end without an answer may only mean that it had grown old.
+    pub reused: bool,
+    pub max_head: usize,
+}
+
+/// Sends the request and waits for the final response head, which is left in `response`.
+/// Interim responses (1xx) are passed on as they come.
+pub async fn request(
+    client: &mut Conn,
+    upstream: &mut Conn,
+    upload: &mut Upload,
+    response: &mut Head,
+    expect: Expect,
+) -> Result<(), Failure> {
+    loop {
+        poll_fn(|cx| {
+            if let Err(failure) = upload.poll(cx, client, upstream) {
+                return Poll::Ready(Err(failure));
+            }
+            poll_head(cx, upstream, response, expect)
+        })
+        .await?;
+        match response.status {
+            101 | 200.. => return Ok(()),
+            _ if expect.interim => {
+                let mut interim = Vec::with_capacity(128);
+                response.write_response(&mut interim);
+                interim.extend_from_slice(b"\r\n");
+                client.send(&interim).await.map_err(|_| Failure::ClientGone)?;
+            }
+            _ => {}
+        }
+    }
+}
+
+fn poll_head(cx: &mut Context<'_>, upstream: &mut Conn, head: &mut Head, expect: Expect) -> Poll<Result<(), Failure>> {
+    loop {
+        if !upstream.buf.is_empty() {
+            match head.read_response(&upstream.buf, expect.to_head) {
+                Ok(Some(n)) => {
+                    upstream.buf.advance(n);
+                    return Poll::Ready(Ok(()));
+                }
+                Ok(None) if upstream.buf.len() < expect.max_head => {}
+                Ok(None) | Err(HeadError::TooLarge) => {
+                    return Poll::Ready(Err(Failure::MalformedResponse("head too large")));
+                }
+                Err(HeadError::Malformed(what)) => return Poll::Ready(Err(Failure::MalformedResponse(what))),
+            }
+        }
+        match ready!(upstream.poll_fill(cx, 8 * 1024)) {
+            Ok(n) if n > 0 => {}
+            _ if !upstream.buf.is_empty() => {
+                return Poll::Ready(Err(Failure::MalformedResponse("cut inside the head")));
+            }
+            _ if expect.reused => return Poll::Ready(Err(Failure::StaleConnection)),
+            _ => return Poll::Ready(Err(Failure::ResetBeforeResponse)),
+        }
+    }
+}
+
+/// Moves the response body down, and what is left of the request up, until the response is complete.
+pub async fn response(
+    client: &mut Conn,
+    upstream: &mut Conn,
+    upload: &mut Upload,
+    download: &mut Pump,
+) -> Result<(), Failure> {
+    poll_fn(|cx| {
+        // A client that stops sending in the middle of its body can still read the answer.
+        if upload.poll(cx, client, upstream).is_err() {
+            upload.refused = true;
+        }
+        match ready!(download.poll(cx, upstream, client, &mut None)) {
+            Ok(()) => Poll::Ready(Ok(())),
+            Err(PumpError::Write(_)) => Poll::Ready(Err(Failure::ClientGone)),
+            Err(PumpError::Malformed(what)) => Poll::Ready(Err(Failure::MalformedResponse(what))),
+            Err(PumpError::Read(_) | PumpError::Cut) => Poll::Ready(Err(Failure::ResetMidResponse)),
+        }
+    })
+    .await
+}
+
+/// Reads until a whole request head is there. `Ok(false)`: the client ended in order between requests.
+pub async fn read_request(client: &mut Conn, head: &mut Head, max_head: usize) -> Result<bool, Failure> {
+    loop {
+        if !client.buf.is_empty() {
+            match head.read_request(&client.buf) {
+                Ok(Some(n)) if n <= max_head => {
+                    client.buf.advance(n);
+                    return Ok(true);
+                }
+                Ok(None) if client.buf.len() < max_head => {}
+                Ok(_) | Err(HeadError::TooLarge) => return Err(Failure::HeadersTooLarge),
+                Err(HeadError::Malformed(what)) => return Err(Failure::MalformedRequest(what)),
+            }
+        }
+        match client.fill(4 * 1024).await {
+            Ok(0) if client.buf.is_empty() => return Ok(false),
+            Ok(0) => return Err(Failure::ClientGone),
+            Ok(_) => {}
+            Err(error) if client.buf.is_empty() && error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+            Err(_) => return Err(Failure::ClientGone),
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! Serves one HTTP/1 client connection: request after request, each planned, tried, answered and counted.
+//!
+//! The story (`outbound` or `inbound`) says where requests go; this file says what that means for the two connections.
+//! Whatever goes wrong, the client gets either a whole answer that says why, or a reset: never half an answer that looks
+//! complete.
+
+use super::body::Framing;
+use super::exchange::{self, Expect, Upload};
+use super::head::Head;
+use super::pump::{Pump, Replay};
+use super::view::View;
+use crate::cluster::Upstream;
+use crate::conn::Conn;
+use crate::error::Failure;
+use crate::plan::{Attempts, Plan, Story};
+use crate::respond;
+use crate::retry::idempotent;
+use crate::tunnel;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use tokio::time::timeout;
+
+/// Heads and buffers that are used again for every request of a connection.
+#[derive(Default)]
+struct Scratch {
+    request: Head,
+    response: Head,
+    /// The head to be sent, kept for another attempt.
+    wire: Vec<u8>,
+    /// What the pumps write from.
+    out: Vec<u8>,
+    /// Part of an answer may have reached the client.
+    answering: bool,
+}
+
+/// What becomes of the client's connection after a request.
+enum Next {
+    Keep,
+    /// Ended in order.
+    Close,
+    /// Reset: the client has part of an answer, or is gone.
+    Abort,
+}
+
+/// Serves `client` until it leaves, fails, or draining ends it.
+pub async fn serve(story: &impl Story, mut client: Conn) {
+    let mut scratch = Scratch::default();
+    loop {
+        if client.buf.is_empty() {
+            tokio::select! {
+                biased;
+                filled = client.fill(4 * 1024) => match filled {
+                    Ok(n) if n > 0 => {}
+                    Ok(_) => return client.finish().await,
+                    Err(_) => return client.abort(),
+                },
+                () = story.wait_draining() => return client.finish().await,
+            }
+        }
+        let limits = story.limits();
+        let reading = exchange::read_request(&mut client, &mut scratch.request, limits.max_head);
+        let next = match timeout(limits.header_timeout, reading).await.unwrap_or(Err(Failure::HeaderTimeout)) {
+            Ok(true) => one(story, &mut client, &mut scratch).await,
+            Ok(false) => Next::Close,
+            Err(Failure::ClientGone) => Next::Abort,
+            Err(failure) => {
+                story.refused(&failure, Duration::ZERO);
+                refuse(&mut client, &failure, false).await
+            }
+        };
+        match next {
+            Next::Keep => {}
+            Next::Close => return client.finish().await,
+            Next::Abort => return client.abort(),
+        }
+    }
+}
+
+/// Says `failure` to the client and ends the connection, whose next message could not be told from this one's body.
+async fn refuse(client: &mut Conn, failure: &Failure, to_head: bool) -> Next {
+    let mut out = Vec::with_capacity(256);
+    respond::http1(failure, true, to_head, &mut out);
+    match client.send(&out).await {
+        Ok(()) => Next::Close,
+        Err(_) => Next::Abort,
+    }
+}
+
+async fn one(story: &impl Story, client: &mut Conn, scratch: &mut Scratch) -> Next {
+    let started = Instant::now();
+    for name in story.removed() {
+        scratch.request.remove(name);
+    }
+    let plan = match story.plan(&View::new(&scratch.request)).await {
+        Ok(plan) => plan,
+        Err(failure) => {
+            story.refused(&failure, started.elapsed());
+            return answer(story, client, scratch, &failure).await;
+        }
+    };
+    let mut turn = Turn { story, plan: &plan, started, client, scratch };
+    match plan.request_timeout {
+        None => turn.run().await,
+        Some(limit) => match timeout(limit, turn.run()).await {
+            Ok(next) => next,
+            Err(_) => turn.timed_out().await,
+        },
+    }
+}
+
+/// Answers a request whose body, if it has one, has not been read.
+async fn answer(story: &impl Story, client: &mut Conn, scratch: &mut Scratch, failure: &Failure) -> Next {
+    let request = &scratch.request;
+    let to_head = request.method() == b"HEAD";
+    if request.framing() != Framing::None || !request.persistent() || story.draining() {
+        return refuse(client, failure, to_head).await;
+    }
+    scratch.wire.clear();
+    respond::http1(failure, false, to_head, &mut scratch.wire);
+    match client.send(&scratch.wire).await {
+        Ok(()) => Next::Keep,
+        Err(_) => Next::Abort,
+    }
+}
+
+/// One request being carried out.
+struct Turn<'a, S> {
+    story: &'a S,
+    plan: &'a Plan,
+    started: Instant,
+    client: &'a mut Conn,
+    scratch: &'a mut Scratch,
+}
+
+/// An attempt that has brought a response head.
+struct Answered {
+    upstream: Rc<Upstream>,
+    port: u16,
+    conn: Conn,
+}
+
+impl<S: Story> Turn<'_, S> {
+    async fn run(&mut self) -> Next {
+        self.write_request();
+        self.scratch.answering = false;
+        let framing = self.scratch.request.framing();
+        let retry = self.plan.retry();
+        let replay = (retry.attempts > 0 && framing != Framing::None).then(|| Replay::new(retry.replay_bytes));
+        let mut upload = Upload::new(framing, std::mem::take(&mut self.scratch.out), &self.scratch.wire, replay);
+        match self.attempts(&mut upload).await {
+            Ok(answered) if self.scratch.response.status == 101 => self.upgrade(answered, upload).await,
+            Ok(answered) => self.relay(answered, upload).await,
+            Err((failure, served)) => self.failed(failure, served, &upload).await,
+        }
+    }
+
+    /// Tries until a response head is there that is worth passing on.
+    async fn attempts(&mut self, upload: &mut Upload) -> Result<Answered, (Failure, Option<Rc<Upstream>>)> {
+        let safe = idempotent(self.scratch.request.method());
+        let mut attempts = Attempts::new(self.plan);
+        loop {
+            let upstream = attempts.pick(Instant::now()).map_err(|failure| (failure, None))?;
+            let begun = upstream.load.begin(Instant::now());
+            let tried = self.attempt(&upstream, upload, safe).await;
+            let outcome = match &tried {
+                Ok(_) => {
+                    respond::unwelcome(self.scratch.response.status, self.scratch.response.values("weft-reason").next())
+                }
+                Err(failure) => Some(failure.clone()),
+            };
+            attempts.ended(&upstream, begun, outcome.as_ref());
+            let Some(failure) = outcome else { return tried.map_err(|f| (f, Some(upstream))) };
+            let repeatable = self.scratch.request.framing() == Framing::None || upload.repeatable();
+            match attempts.again(&upstream, &failure, safe, repeatable) {
+                Some(pause) => {
+                    upstream.meter.retried(failure.reason());
+                    if !pause.is_zero() {
+                        tokio::time::sleep(pause).await;
+                    }
+                    upload.restart(&self.scratch.wire);
+                }
+                None => return tried.map_err(|f| (f, Some(upstream))),
+            }
+        }
+    }
+
+    /// One try: connection, request, response head.
+    async fn attempt(&mut self, upstream: &Rc<Upstream>, upload: &mut Upload, safe: bool) -> Result<Answered, Failure> {
+        let port = self.plan.port_of(upstream);
+        let (mut conn, reused) = upstream.http1(port, self.plan.connect_timeout(), safe).await?;
+        let expect = Expect {
+            to_head: self.scratch.request.method() == b"HEAD",
+            interim: self.scratch.request.minor == 1,
+            reused,
+            max_head: self.story.limits().max_head,
+        };
+        let exchange = exchange::request(self.client, &mut conn, upload, &mut self.scratch.response, expect);
+        match self.plan.try_timeout {
+            None => exchange.await?,
+            Some(limit) => timeout(limit, exchange).await.unwrap_or(Err(Failure::TryTimeout))?,
+        }
+        let status = self.scratch.response.status;
+        if status == 101 && !self.scratch.request.hop.upgrade {
+            return Err(Failure::MalformedResponse("upgrade that nobody asked for"));
+        }
+        Ok(Answered { upstream: Rc::clone(upstream), port, conn })
+    }
+
+    /// Passes the response on, then decides what both connections are still good for.
+    async fn relay(&mut self, answered: Answered, mut upload: Upload) -> Next {
+        let Answered { upstream, port, mut conn } = answered;
+        let _serving = upstream.load.serving();
+        let tunnel = self.scratch.request.method() == b"CONNECT" && (200..300).contains(&self.scratch.response.status);
+        let framing = if tunnel { Framing::None } else { self.scratch.response.framing() };
+        let close = framing == Framing::UntilClose || !self.scratch.request.persistent() || self.story.draining();
+        self.write_response(&upstream, close && !tunnel);
+        self.scratch.answering = true;
+        // The request's head is not needed any more once there is an answer to pass on.
+        let mut download = Pump::new(framing, std::mem::take(&mut self.scratch.wire));
+        let moved = exchange::response(self.client, &mut conn, &mut upload, &mut download).await;
+        self.count(&upstream, moved.as_ref().err());
+        if tunnel && moved.is_ok() {
+            return self.tunnel(conn).await;
+        }
+        let whole = moved.is_ok();
+        let keep_upstream = whole
+            && framing != Framing::UntilClose
+            && upload.complete()
+            && self.scratch.response.persistent()
+            && conn.buf.is_empty();
+        let complete = upload.complete();
+        self.scratch.wire = download.into_buffer();
+        self.scratch.out = upload.into_buffer();
+        if keep_upstream {
+            upstream.give_back(port, conn);
+        }
+        match whole {
+            false => Next::Abort,
+            true if close || !complete => Next::Close,
+            true => Next::Keep,
+        }
+    }
+
+    /// 101: from here on the connection is the application's own protocol.
+    async fn upgrade(&mut self, answered: Answered, _upload: Upload) -> Next {
+        let Answered { upstream, conn, .. } = answered;
+        let mut head = std::mem::take(&mut self.scratch.wire);
+        head.clear();
+        self.scratch.response.write_response(&mut head);
+        head.extend_from_slice(b"connection: upgrade\r\n\r\n");
+        self.count(&upstream, None);
+        match self.client.send(&head).await {
+            Ok(()) => self.tunnel(conn).await,
+            Err(_) => Next::Abort,
+        }
+    }
+
+    async fn tunnel(&mut self, mut conn: Conn) -> Next {
+        match tunnel::run(self.client, &mut conn).await {
+            (_, Ok(())) => Next::Close,
+            (_, Err(_)) => {
+                conn.abort();
+                Next::Abort
+            }
+        }
+    }
+
+    /// No attempt brought an answer.
+    async fn failed(&mut self, failure: Failure, served: Option<Rc<Upstream>>, upload: &Upload) -> Next {
+        match &served {
+            Some(upstream) => self.count(upstream, Some(&failure)),
+            None => self.plan.unserved(&failure, self.started.elapsed()),
+        }
+        tracing::debug!(reason = failure.reason(), %failure, "request failed");
+        if matches!(failure, Failure::ClientGone) {
+            return Next::Abort;
+        }
+        if upload.complete() {
+            self.scratch.request.body_taken();
+        }
+        answer(self.story, self.client, self.scratch, &failure).await
+    }
+
+    /// The whole request took too long. Dropping the attempt has closed its upstream connection.
+    async fn timed_out(&mut self) -> Next {
+        let failure = Failure::RequestTimeout;
+        self.plan.unserved(&failure, self.started.elapsed());
+        if self.scratch.answering {
+            return Next::Abort;
+        }
+        refuse(self.client, &failure, self.scratch.request.method() == b"HEAD").await
+    }
+
+    fn count(&self, upstream: &Upstream, failure: Option<&Failure>) {
+        let (status, reason) = match failure {
+            Some(failure) => (failure.status(), failure.reason()),
+            None => (self.scratch.response.status, ""),
+        };
+        upstream.meter.record(self.plan.route(), status, reason, self.started.elapsed());
+    }
+
+    /// The request head for an endpoint.
+    fn write_request(&mut self) {
+        let out = &mut self.scratch.wire;
+        out.clear();
+        let request = &mut self.scratch.request;
+        let edit = self.plan.rule.as_ref().map(|r| &r.request_headers).filter(|e| !e.is_empty());
+        if let Some(edit) = edit {
+            edit.set.iter().map(|(name, _)| name).chain(&edit.remove).for_each(|name| request.remove(name));
+        }
+        request.write_request(out, None);
+        for (name, value) in self.story.added() {
+            line(out, name, value);
+        }
+        for (name, value) in edit.iter().flat_map(|e| e.set.iter().chain(&e.add)) {
+            line(out, name, value);
+        }
+        if request.hop.upgrade {
+            line(out, "connection", "upgrade");
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// The response head for the client.
+    fn write_response(&mut self, upstream: &Rc<Upstream>, close: bool) {
+        let out = &mut self.scratch.wire;
+        out.clear();
+        let response = &mut self.scratch.response;
+        let edit = self.plan.rule.as_ref().map(|r| &r.response_headers).filter(|e| !e.is_empty());
+        if let Some(edit) = edit {
+            edit.set.iter().map(|(name, _)| name).chain(&edit.remove).for_each(|name| response.remove(name));
+        }
+        response.write_response(out);
+        for (name, value) in edit.iter().flat_map(|e| e.set.iter().chain(&e.add)) {
+            line(out, name, value);
+        }
+        if let Some(cookie) = self.plan.new_session(upstream) {
+            line(out, "set-cookie", &crate::affinity::set_cookie(cookie, &upstream.token));
+        }
+        if close {
+            line(out, "connection", "close");
+        } else if self.scratch.request.minor == 0 {
+            line(out, "connection", "keep-alive");
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+fn line(out: &mut Vec<u8>, name: &str, value: &str) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}

@@ -1,0 +1,302 @@
+//! One HTTP/2 request: planned, tried, answered and counted.
+//!
+//! As `http1::serve` does for HTTP/1, over streams instead of connections. Until the response head has come nothing has
+//! been said to the client; afterwards a failure resets the client's stream with the same code.
+
+use super::body::{self, BodyError, Upload};
+use super::view::View;
+use crate::affinity;
+use crate::cluster::Upstream;
+use crate::error::Failure;
+use crate::plan::{Attempts, Plan, Story};
+use crate::respond;
+use crate::retry::idempotent;
+use bytes::Bytes;
+use h2::client::ResponseFuture;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Version, uri};
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use tokio::time::timeout;
+use weft_model::route::HeaderEdit;
+
+/// A client's stream and what is known about its request.
+struct Exchange<'a, S> {
+    story: &'a S,
+    plan: Plan,
+    head: Parts,
+    started: Instant,
+    grpc: bool,
+}
+
+/// A response whose body is still to come.
+type Answer = Response<RecvStream>;
+
+/// Serves one stream of a client.
+pub async fn serve(story: &impl Story, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+    let started = Instant::now();
+    let (mut head, body) = request.into_parts();
+    for name in story.removed() {
+        head.headers.remove(*name);
+    }
+    let grpc = respond::is_grpc(&head.headers);
+    let planned = match complete_uri(&mut head) {
+        Ok(()) => story.plan(&View::new(&head)).await,
+        Err(failure) => Err(failure),
+    };
+    match planned {
+        Ok(plan) => {
+            let mut exchange = Exchange { story, plan, head, started, grpc };
+            exchange.edit_request();
+            match exchange.plan.request_timeout {
+                None => exchange.run(body, &mut respond).await,
+                Some(limit) => {
+                    if timeout(limit, exchange.run(body, &mut respond)).await.is_err() {
+                        exchange.plan.unserved(&Failure::RequestTimeout, limit);
+                        say(&mut respond, &Failure::RequestTimeout, grpc);
+                    }
+                }
+            }
+        }
+        Err(failure) => {
+            story.refused(&failure, started.elapsed());
+            say(&mut respond, &failure, grpc);
+        }
+    }
+}
+
+/// The mesh's own answer; when part of another has been sent, a reset.
+fn say(respond: &mut SendResponse<Bytes>, failure: &Failure, grpc: bool) {
+    if respond.send_response(respond::http2(failure, grpc), true).is_err() {
+        respond.send_reset(Reason::CANCEL);
+    }
+}
+
+/// The `h2` client wants an authority in the URI; RFC 9113 section 8.3.1 lets it come in `host`.
+fn complete_uri(head: &mut Parts) -> Result<(), Failure> {
+    if head.uri.authority().is_some() {
+        return Ok(());
+    }
+    let missing = || Failure::MalformedRequest("no authority");
+    let host = head.headers.get(http::header::HOST).ok_or_else(missing)?;
+    let mut parts = uri::Parts::from(std::mem::take(&mut head.uri));
+    parts.authority = Some(uri::Authority::try_from(host.as_bytes()).map_err(|_| missing())?);
+    parts.scheme = Some(parts.scheme.unwrap_or(uri::Scheme::HTTP));
+    head.uri = uri::Uri::from_parts(parts).map_err(|_| missing())?;
+    Ok(())
+}
+
+impl<S: Story> Exchange<'_, S> {
+    async fn run(&self, body: RecvStream, respond: &mut SendResponse<Bytes>) {
+        let retry = self.plan.retry();
+        let mut upload = Upload::new(body, if retry.attempts > 0 { retry.replay_bytes } else { 0 });
+        let mut attempts = Attempts::new(&self.plan);
+        loop {
+            let upstream = match attempts.pick(Instant::now()) {
+                Ok(upstream) => upstream,
+                Err(failure) => {
+                    self.plan.unserved(&failure, self.started.elapsed());
+                    return say(respond, &failure, self.grpc);
+                }
+            };
+            match self.attempt(&upstream, &mut upload, respond, &mut attempts).await {
+                Ok(()) => return,
+                Err((failure, Some(pause))) => {
+                    upstream.meter.retried(failure.reason());
+                    if !pause.is_zero() {
+                        tokio::time::sleep(pause).await;
+                    }
+                }
+                Err((failure, None)) => {
+                    self.count(&upstream, failure.status(), failure.reason());
+                    if !matches!(failure, Failure::ClientGone) {
+                        say(respond, &failure, self.grpc);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// One try. `Ok`: the client has its answer, or part of it. The pause in the error says to try again.
+    async fn attempt(
+        &self,
+        upstream: &Rc<Upstream>,
+        upload: &mut Upload,
+        respond: &mut SendResponse<Bytes>,
+        attempts: &mut Attempts<'_>,
+    ) -> Result<(), (Failure, Option<Duration>)> {
+        let safe = idempotent(self.head.method.as_str().as_bytes());
+        let overflow = upload.overflow();
+        let begun = upstream.load.begin(Instant::now());
+        let opened = self.open(upstream, upload.empty()).await;
+        let (mut response, mut to) = match opened {
+            Ok(opened) => opened,
+            Err(failure) => {
+                attempts.ended(upstream, begun, Some(&failure));
+                let again = attempts.again(upstream, &failure, safe, !overflow.get());
+                return Err((failure, again));
+            }
+        };
+        let mut sent = upload.empty();
+        let mut sending = pin!(upload.run(&mut to));
+        let answer = {
+            let waiting = async {
+                loop {
+                    tokio::select! {
+                        biased;
+                        answer = &mut response => return answer.map_err(|e| super::failure(&e)),
+                        done = &mut sending, if !sent => {
+                            sent = true;
+                            if let Err(BodyError::Source(_)) = done {
+                                return Err(Failure::ClientGone);
+                            }
+                        }
+                        _ = poll_fn(|cx| respond.poll_reset(cx)) => return Err(Failure::ClientGone),
+                    }
+                }
+            };
+            match self.plan.try_timeout {
+                None => waiting.await,
+                Some(limit) => timeout(limit, waiting).await.unwrap_or(Err(Failure::TryTimeout)),
+            }
+        };
+        let failure = match &answer {
+            Ok(answer) => unwelcome(answer),
+            Err(failure) => Some(failure.clone()),
+        };
+        attempts.ended(upstream, begun, failure.as_ref());
+        if let Some(failure) = failure {
+            let again = attempts.again(upstream, &failure, safe, !overflow.get());
+            if again.is_some() || answer.is_err() {
+                return Err((failure, again));
+            }
+        }
+        if let Ok(answer) = answer {
+            let _serving = upstream.load.serving();
+            let sending = async {
+                if !sent {
+                    // Its end is the endpoint's to judge; the answer is on its way already.
+                    let _ = sending.await;
+                }
+            };
+            self.relay(upstream, answer, respond, sending).await;
+        }
+        Ok(())
+    }
+
+    /// Starts the request on the endpoint's shared connection.
+    async fn open(&self, upstream: &Upstream, empty: bool) -> Result<(ResponseFuture, SendStream<Bytes>), Failure> {
+        let port = self.plan.port_of(upstream);
+        let (generation, mut sender, _) = upstream.http2(port, self.plan.connect_timeout()).await?;
+        let mut request = Request::new(());
+        *request.method_mut() = self.head.method.clone();
+        *request.uri_mut() = self.head.uri.clone();
+        *request.version_mut() = Version::HTTP_2;
+        *request.headers_mut() = self.head.headers.clone();
+        if let Some(protocol) = self.head.extensions.get::<h2::ext::Protocol>() {
+            request.extensions_mut().insert(protocol.clone());
+        }
+        match sender.send_request(request, empty) {
+            Ok(opened) => Ok(opened),
+            Err(error) => {
+                upstream.discard(port, generation).await;
+                // Nothing has been written: the connection had ended before.
+                tracing::debug!(%error, "shared connection refused a stream");
+                Err(Failure::RefusedStream)
+            }
+        }
+    }
+
+    /// Passes the answer on while the rest of the request goes up.
+    async fn relay(
+        &self,
+        upstream: &Rc<Upstream>,
+        answer: Answer,
+        respond: &mut SendResponse<Bytes>,
+        sending: impl Future<Output = ()>,
+    ) {
+        let (mut parts, body) = answer.into_parts();
+        let status = parts.status.as_u16();
+        if let Some(rule) = &self.plan.rule {
+            edit(&mut parts.headers, &rule.response_headers);
+        }
+        if let Some(cookie) = self.plan.new_session(upstream)
+            && let Ok(value) = HeaderValue::from_str(&affinity::set_cookie(cookie, &upstream.token))
+        {
+            parts.headers.append(http::header::SET_COOKIE, value);
+        }
+        let ended = body.is_end_stream();
+        let Ok(mut down) = respond.send_response(Response::from_parts(parts, ()), ended) else {
+            return self.count(upstream, Failure::ClientGone.status(), Failure::ClientGone.reason());
+        };
+        if ended {
+            return self.count(upstream, status, "");
+        }
+        let result = {
+            let mut receiving = pin!(body::download(body, &mut down));
+            let mut sending = pin!(sending);
+            let mut sent = false;
+            loop {
+                tokio::select! {
+                    biased;
+                    (_, result) = &mut receiving => break result,
+                    () = &mut sending, if !sent => sent = true,
+                }
+            }
+        };
+        match result {
+            Ok(_) => self.count(upstream, status, ""),
+            Err(BodyError::Sink(_)) => self.count(upstream, status, Failure::ClientGone.reason()),
+            Err(BodyError::Source(error)) => {
+                down.send_reset(error.reason().unwrap_or(Reason::INTERNAL_ERROR));
+                self.count(upstream, status, Failure::ResetMidResponse.reason());
+            }
+        }
+    }
+
+    fn count(&self, upstream: &Upstream, status: u16, reason: &'static str) {
+        upstream.meter.record(self.plan.route(), status, reason, self.started.elapsed());
+    }
+
+    /// What the mesh changes in the request's head.
+    fn edit_request(&mut self) {
+        if let Some(rule) = &self.plan.rule {
+            edit(&mut self.head.headers, &rule.request_headers);
+        }
+        for (name, value) in self.story.added() {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                self.head.headers.insert(HeaderName::from_static(name), value);
+            }
+        }
+    }
+}
+
+/// An answer that another endpoint might do better than.
+fn unwelcome(answer: &Answer) -> Option<Failure> {
+    let reason = answer.headers().get(respond::REASON).map(HeaderValue::as_bytes);
+    let status = match body::grpc_status(answer.headers()) {
+        // UNAVAILABLE, the status that gRPC itself counts as worth a retry.
+        Some(14) => 503,
+        _ => answer.status().as_u16(),
+    };
+    respond::unwelcome(status, reason)
+}
+
+fn edit(headers: &mut HeaderMap, edit: &HeaderEdit) {
+    let pair =
+        |(name, value): &(String, String)| Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?));
+    for (name, value) in edit.set.iter().filter_map(pair) {
+        headers.insert(name, value);
+    }
+    for (name, value) in edit.add.iter().filter_map(pair) {
+        headers.append(name, value);
+    }
+    for name in &edit.remove {
+        headers.remove(name);
+    }
+}

@@ -1,0 +1,48 @@
+//! Serves one HTTP/2 client connection: every stream a task of its own on this worker.
+//!
+//! Draining sends GOAWAY and lets open streams end. Malformed input is answered by the `h2` crate with the code that RFC
+//! 9113 asks for; floods of resets or pings are bounded there, too.
+
+use super::exchange;
+use super::{CONNECTION_WINDOW, STREAM_WINDOW};
+use crate::conn::Conn;
+use crate::plan::Story;
+use bytes::Bytes;
+use std::rc::Rc;
+use tokio::time::timeout;
+
+/// Streams one client connection may have open at once.
+const MAX_STREAMS: u32 = 1024;
+
+/// Serves `client` until it leaves, fails, or draining has ended its last stream.
+pub async fn serve(story: Rc<impl Story + 'static>, client: Conn) -> Result<(), h2::Error> {
+    let limits = *story.limits();
+    let mut builder = h2::server::Builder::new();
+    builder
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(limits.max_head.try_into().unwrap_or(u32::MAX))
+        .max_send_buffer_size(STREAM_WINDOW as usize);
+    let handshake = builder.handshake::<_, Bytes>(client);
+    let slow = || h2::Error::from(h2::Reason::SETTINGS_TIMEOUT);
+    let mut connection = timeout(limits.header_timeout, handshake).await.map_err(|_| slow())??;
+    let mut leaving = false;
+    loop {
+        tokio::select! {
+            biased;
+            accepted = connection.accept() => match accepted {
+                None => return Ok(()),
+                Some(stream) => {
+                    let (request, respond) = stream?;
+                    let story = Rc::clone(&story);
+                    tokio::task::spawn_local(async move { exchange::serve(&*story, request, respond).await });
+                }
+            },
+            () = story.wait_draining(), if !leaving => {
+                leaving = true;
+                connection.graceful_shutdown();
+            }
+        }
+    }
+}

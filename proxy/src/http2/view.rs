@@ -1,0 +1,39 @@
+//! An HTTP/2 request as routing sees it: borrowed parts of its head, nothing copied.
+
+use crate::route::RequestView;
+use http::request::Parts;
+
+/// Parts of one request head.
+pub struct View<'a>(&'a Parts);
+
+impl<'a> View<'a> {
+    pub fn new(head: &'a Parts) -> Self {
+        Self(head)
+    }
+}
+
+impl RequestView for View<'_> {
+    fn method(&self) -> &str {
+        self.0.method.as_str()
+    }
+
+    fn host(&self) -> &str {
+        self.0.uri.host().unwrap_or("")
+    }
+
+    fn path(&self) -> &str {
+        self.0.uri.path()
+    }
+
+    fn query(&self) -> &str {
+        self.0.uri.query().unwrap_or("")
+    }
+
+    fn headers(&self, name: &str, each: &mut dyn FnMut(&[u8]) -> bool) {
+        for value in self.0.headers.get_all(name) {
+            if each(value.as_bytes()) {
+                break;
+            }
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The story of one connection that has reached this pod.
+//!
+//! accept -> **inbound** -> TLS by ALPN -> (http1 | http2 | tunnel) -> the application. A peer's sidecar says by ALPN what is
+//! inside, so nothing is guessed; its identity, checked by the handshake, is told to the application in
+//! `x-forwarded-client-cert`, a name that no client can use itself. Without a sidecar on the other side the bytes are
+//! looked at as on the way out.
+
+use crate::cluster::Upstream;
+use crate::conn::{Conn, Tcp};
+use crate::detect::{Hello, client_hello_alpn};
+use crate::drain::Direction;
+use crate::error::Failure;
+use crate::plan::{Limits, Plan, Story, Target};
+use crate::route::RequestView;
+use crate::sniff::{self, First};
+use crate::worker::Worker;
+use crate::{http1, http2, tunnel};
+use bytes::BytesMut;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::{TlsAcceptor, TlsStream};
+use weft_identity::{spiffe, tls::Alpn};
+
+/// The field that carries the peer's identity, in Envoy's form.
+const PEER: &str = "x-forwarded-client-cert";
+/// How long a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// Where a connection has arrived, and from whom.
+struct Inbound {
+    worker: Rc<Worker>,
+    limits: Limits,
+    upstream: Rc<Upstream>,
+    address: SocketAddr,
+    added: Vec<(&'static str, String)>,
+}
+
+/// Serves one connection that was going to `destination`, an address of this pod.
+pub async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: SocketAddr, destination: SocketAddr) {
+    let config = &worker.shared.config;
+    if destination.port() == config.inbound_port {
+        // Dialled by its own port, past the redirect: there is no application to go to.
+        return Conn::plain(stream, BytesMut::new()).abort();
+    }
+    let limits = Limits { header_timeout: config.header_timeout, max_head: config.max_header_bytes };
+    let wait = config.detect_timeout;
+    let upstream = worker.local(destination);
+    let mut inbound = Inbound { worker, limits, upstream, address: destination, added: Vec::new() };
+    let mut buf = BytesMut::new();
+    if inbound.worker.speaks_first(destination) && !is_hello(&mut stream, &mut buf).await {
+        return inbound.opaque(Conn::plain(stream, buf)).await;
+    }
+    match sniff::first(&mut stream, &mut buf, Some(wait)).await {
+        First::Gone => {}
+        First::Silent => inbound.server_first(stream).await,
+        First::Opaque if is_hello(&mut stream, &mut buf).await => match inbound.handshake(stream, buf).await {
+            Ok(client) => inbound.speak_as_negotiated(client).await,
+            Err(reason) => {
+                tracing::info!(%peer, reason, "TLS handshake failed");
+                inbound.worker.shared.metrics.handshake_failed(Direction::Inbound);
+            }
+        },
+        other => inbound.speak(other, Conn::plain(stream, buf)).await,
+    }
+}
+
+/// Whether the client is a sidecar: its ClientHello offers one of the mesh's protocols.
+async fn is_hello(stream: &mut TcpStream, buf: &mut BytesMut) -> bool {
+    use tokio::io::AsyncReadExt;
+    let read = async {
+        loop {
+            match client_hello_alpn(buf) {
+                Hello::NotTls => return false,
+                Hello::Offers(protocols) => return protocols.iter().any(|p| p.starts_with(b"weft-")),
+                Hello::NeedMore => {}
+            }
+            if !matches!(stream.read_buf(buf).await, Ok(n) if n > 0) {
+                return false;
+            }
+        }
+    };
+    timeout(HANDSHAKE, read).await.unwrap_or(false)
+}
+
+impl Inbound {
+    async fn handshake(&mut self, stream: TcpStream, buf: BytesMut) -> Result<Conn, String> {
+        let acceptor = TlsAcceptor::from(self.worker.shared.identity.server());
+        let tls = timeout(HANDSHAKE, acceptor.accept(Tcp::new(stream, buf)))
+            .await
+            .map_err(|_| "timeout".to_owned())?
+            .map_err(|error| error.to_string())?;
+        let peer = tls.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let peer = peer.and_then(|leaf| spiffe::id_of(leaf).ok()).ok_or("no identity")?;
+        let own = self.worker.shared.identity.credentials();
+        self.added.push((PEER, format!("By={};URI={peer}", own.id)));
+        Ok(Conn::tls(TlsStream::Server(tls)))
+    }
+
+    /// A sidecar has said what it brings.
+    async fn speak_as_negotiated(self, client: Conn) {
+        let first = match client.alpn() {
+            Some(alpn) if alpn == Alpn::Http1.as_bytes() => First::Http1,
+            Some(alpn) if alpn == Alpn::H2.as_bytes() => First::Http2,
+            _ => First::Opaque,
+        };
+        self.speak(first, client).await;
+    }
+
+    async fn speak(self, first: First, client: Conn) {
+        let metrics = self.worker.shared.metrics.clone();
+        match first {
+            First::Http1 => {
+                let _open = metrics.connection(Direction::Inbound, "http1", client.is_tls());
+                http1::serve::serve(&self, client).await;
+            }
+            First::Http2 => {
+                let _open = metrics.connection(Direction::Inbound, "http2", client.is_tls());
+                if let Err(error) = http2::serve::serve(Rc::new(self), client).await {
+                    tracing::debug!(%error, "HTTP/2 connection ended");
+                    metrics.malformed("http2");
+                }
+            }
+            _ => self.opaque(client).await,
+        }
+    }
+
+    /// The client waits to be spoken to; so that the next one need not wait, it is remembered.
+    async fn server_first(self, stream: TcpStream) {
+        let client = Conn::plain(stream, BytesMut::new());
+        match self.upstream.tcp(self.address.port(), LOCAL_CONNECT).await {
+            Ok(mut server) => {
+                let spoke = tokio::time::timeout(self.worker.shared.config.detect_timeout, server.fill(4 * 1024)).await;
+                if matches!(spoke, Ok(Ok(n)) if n > 0) {
+                    self.worker.remember_server_first(self.address);
+                }
+                self.join(client, server).await;
+            }
+            Err(failure) => self.refuse(client, &failure),
+        }
+    }
+
+    async fn opaque(self, client: Conn) {
+        match self.upstream.tcp(self.address.port(), LOCAL_CONNECT).await {
+            Ok(server) => self.join(client, server).await,
+            Err(failure) => self.refuse(client, &failure),
+        }
+    }
+
+    async fn join(&self, mut client: Conn, mut server: Conn) {
+        let metrics = &self.worker.shared.metrics;
+        let _open = metrics.connection(Direction::Inbound, "tcp", client.is_tls());
+        let (moved, result) = tunnel::run(&mut client, &mut server).await;
+        metrics.tunnelled(Direction::Inbound, moved.sent, moved.received);
+        if result.is_err() {
+            client.abort();
+            server.abort();
+        }
+    }
+
+    /// A reset, which the other sidecar hands on to its client.
+    fn refuse(&self, client: Conn, failure: &Failure) {
+        tracing::debug!(address = %self.address, %failure, "the application refused a connection");
+        self.worker.shared.metrics.refused_connection(failure.reason());
+        client.abort();
+    }
+}
+
+/// How long the application may take to accept.
+const LOCAL_CONNECT: Duration = Duration::from_secs(5);
+
+impl Story for Inbound {
+    async fn plan(&self, _request: &impl RequestView) -> Result<Plan, Failure> {
+        Ok(Plan {
+            target: Target::Local { upstream: Rc::clone(&self.upstream), port: self.address.port() },
+            rule: None,
+            request_timeout: None,
+            try_timeout: None,
+        })
+    }
+
+    fn added(&self) -> &[(&'static str, String)] {
+        &self.added
+    }
+
+    fn removed(&self) -> &'static [&'static str] {
+        &[PEER]
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    fn draining(&self) -> bool {
+        self.worker.shared.drain.begun()
+    }
+
+    async fn wait_draining(&self) {
+        self.worker.shared.drain.wait_begun().await;
+    }
+
+    fn refused(&self, failure: &Failure, took: Duration) {
+        self.upstream.meter.record("", failure.status(), failure.reason(), took);
+    }
+}

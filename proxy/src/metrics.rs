@@ -1,0 +1,249 @@
+//! What the proxy counts. Labels come from discovery and from fixed words only, so no client can make series.
+//!
+//! Used from the data path through handles that are looked up once: [`RequestMeter`] remembers the counters of one
+//! endpoint, so that counting a request is an addition, without a lock or an allocation.
+
+use crate::drain::Direction;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+use weft_telemetry::metrics::{LatencyHistogram, Registry};
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    direction: &'static str,
+    service: String,
+    route: String,
+    endpoint: String,
+    status: u16,
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DurationLabels {
+    direction: &'static str,
+    service: String,
+    route: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RetryLabels {
+    service: String,
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ConnectionLabels {
+    direction: &'static str,
+    protocol: &'static str,
+    mtls: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DirectionLabels {
+    direction: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MalformedLabels {
+    protocol: &'static str,
+}
+
+/// All metrics of the data path. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Metrics {
+    requests: Family<RequestLabels, Counter>,
+    durations: Family<DurationLabels, LatencyHistogram>,
+    retries: Family<RetryLabels, Counter>,
+    connections: Family<ConnectionLabels, Counter>,
+    open: Family<ConnectionLabels, Gauge>,
+    refused: Family<ReasonLabels, Counter>,
+    sent: Family<DirectionLabels, Counter>,
+    received: Family<DirectionLabels, Counter>,
+    handshakes_failed: Family<DirectionLabels, Counter>,
+    malformed: Family<MalformedLabels, Counter>,
+    accept_failures: Counter,
+}
+
+impl Metrics {
+    pub fn register(registry: &mut Registry) -> Self {
+        let m = Self::default();
+        registry.register(
+            "requests",
+            "Requests by what became of them; reason is empty unless the mesh itself answered or cut",
+            m.requests.clone(),
+        );
+        registry.register(
+            "request_duration_seconds",
+            "From the request's head to the end of its response",
+            m.durations.clone(),
+        );
+        registry.register("retries", "Tries after the first, by why the one before failed", m.retries.clone());
+        registry.register("connections", "Connections taken over", m.connections.clone());
+        registry.register("connections_open", "Connections being served", m.open.clone());
+        registry.register(
+            "connections_refused",
+            "Connections that were reset because they could not be served",
+            m.refused.clone(),
+        );
+        registry.register("tcp_sent_bytes", "Bytes from clients to servers over opaque connections", m.sent.clone());
+        registry.register(
+            "tcp_received_bytes",
+            "Bytes from servers to clients over opaque connections",
+            m.received.clone(),
+        );
+        registry.register("tls_handshakes_failed", "TLS handshakes that failed", m.handshakes_failed.clone());
+        registry.register("malformed", "Connections ended because of what was sent over them", m.malformed.clone());
+        registry.register("accept_failures", "Connections the kernel could not hand over", m.accept_failures.clone());
+        m
+    }
+
+    /// Handles for the requests of one endpoint; `endpoint` is empty for requests that reached none.
+    pub fn request_meter(&self, direction: Direction, service: &str, endpoint: &str) -> RequestMeter {
+        RequestMeter {
+            metrics: self.clone(),
+            direction: word(direction),
+            service: service.to_owned(),
+            endpoint: endpoint.to_owned(),
+            series: Rc::default(),
+        }
+    }
+
+    /// Counts a connection as open for as long as the value lives.
+    pub fn connection(&self, direction: Direction, protocol: &'static str, mtls: bool) -> OpenConnection {
+        let labels =
+            ConnectionLabels { direction: word(direction), protocol, mtls: if mtls { "true" } else { "false" } };
+        self.connections.get_or_create(&labels).inc();
+        let open = self.open.get_or_create(&labels).clone();
+        open.inc();
+        OpenConnection(open)
+    }
+
+    pub fn refused_connection(&self, reason: &'static str) {
+        self.refused.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    pub fn tunnelled(&self, direction: Direction, sent: u64, received: u64) {
+        let labels = DirectionLabels { direction: word(direction) };
+        self.sent.get_or_create(&labels).inc_by(sent);
+        self.received.get_or_create(&labels).inc_by(received);
+    }
+
+    pub fn handshake_failed(&self, direction: Direction) {
+        self.handshakes_failed.get_or_create(&DirectionLabels { direction: word(direction) }).inc();
+    }
+
+    pub fn malformed(&self, protocol: &'static str) {
+        self.malformed.get_or_create(&MalformedLabels { protocol }).inc();
+    }
+
+    pub fn accept_failed(&self) {
+        self.accept_failures.inc();
+    }
+}
+
+fn word(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Inbound => "inbound",
+        Direction::Outbound => "outbound",
+    }
+}
+
+/// One open connection.
+#[derive(Debug)]
+pub struct OpenConnection(Gauge);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// The series that requests to one endpoint have used so far.
+#[derive(Debug, Default)]
+struct Series {
+    counters: Vec<(String, u16, &'static str, Counter)>,
+    durations: Vec<(String, LatencyHistogram)>,
+}
+
+/// Counts requests to one endpoint. One worker's own; the counters behind it are shared by all.
+#[derive(Debug, Clone)]
+pub struct RequestMeter {
+    metrics: Metrics,
+    direction: &'static str,
+    service: String,
+    endpoint: String,
+    series: Rc<RefCell<Series>>,
+}
+
+impl RequestMeter {
+    /// A request of the rule called `route` ended with `status` after `took`.
+    pub fn record(&self, route: &str, status: u16, reason: &'static str, took: Duration) {
+        let mut series = self.series.borrow_mut();
+        match series.counters.iter().find(|(r, s, w, _)| *s == status && *w == reason && r == route) {
+            Some((.., counter)) => {
+                counter.inc();
+            }
+            None => {
+                let counter = self.counter(route, status, reason);
+                counter.inc();
+                series.counters.push((route.to_owned(), status, reason, counter));
+            }
+        }
+        match series.durations.iter().find(|(r, _)| r == route) {
+            Some((_, histogram)) => histogram.observe(took),
+            None => {
+                let (direction, service) = (self.direction, self.service.clone());
+                let labels = DurationLabels { direction, service, route: route.to_owned() };
+                let histogram = self.metrics.durations.get_or_create(&labels).clone();
+                histogram.observe(took);
+                series.durations.push((route.to_owned(), histogram));
+            }
+        }
+    }
+
+    /// A try failed because of `reason` and another is made.
+    pub fn retried(&self, reason: &'static str) {
+        self.metrics.retries.get_or_create(&RetryLabels { service: self.service.clone(), reason }).inc();
+    }
+
+    fn counter(&self, route: &str, status: u16, reason: &'static str) -> Counter {
+        let labels = RequestLabels {
+            direction: self.direction,
+            service: self.service.clone(),
+            route: route.to_owned(),
+            endpoint: self.endpoint.clone(),
+            status,
+            reason,
+        };
+        self.metrics.requests.get_or_create(&labels).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_counted_under_all_its_labels() {
+        let mut registry = Registry::new("test", "0");
+        let metrics = Metrics::register(&mut registry);
+        let meter = metrics.request_meter(Direction::Outbound, "cart.shop", "cart-0");
+        meter.record("r/0", 200, "", Duration::from_millis(2));
+        meter.record("r/0", 200, "", Duration::from_millis(2));
+        meter.retried("connect-refused");
+        let text = registry.encode().unwrap();
+        let line = "weft_requests_total{direction=\"outbound\",service=\"cart.shop\",route=\"r/0\",endpoint=\"cart-0\",status=\"200\",reason=\"\"} 2";
+        assert!(text.contains(line), "{text}");
+        assert!(text.contains("weft_retries_total{service=\"cart.shop\",reason=\"connect-refused\"} 1"), "{text}");
+    }
+}

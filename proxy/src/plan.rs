@@ -1,0 +1,228 @@
+//! What is to become of one request, and of its attempts: where it may go, how long it may take, what is tried again.
+//!
+//! Stands between the stories, which make plans from route and policy, and the forwarding engines, which carry them out.
+//! The same for HTTP/1 and HTTP/2. A plan is a snapshot: configuration that changes meanwhile does not touch it.
+
+use crate::balance::load::Begun;
+use crate::balance::{self, Candidate};
+use crate::catalog::Known;
+use crate::cluster::{Cluster, Upstream};
+use crate::error::Failure;
+use crate::retry::{self, Request, Verdict};
+use crate::route::{CompiledRule, RequestView};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use weft_model::policy::{Balancer, CookieAffinity, Retry};
+
+/// Where requests of one connection come from and what is decided about them. Implemented by `outbound` and `inbound`.
+pub trait Story {
+    /// Decides about one request.
+    fn plan(&self, request: &impl RequestView) -> impl Future<Output = Result<Plan, Failure>>;
+    /// Field lines that the mesh adds to every request, each ended by CRLF; the same names have been removed from what the client sent.
+    fn added(&self) -> &[(&'static str, String)];
+    /// Fields a client must not be able to set.
+    fn removed(&self) -> &'static [&'static str];
+    /// The bounds in force.
+    fn limits(&self) -> &Limits;
+    /// Answers should ask the client to leave.
+    fn draining(&self) -> bool;
+    /// Completes when draining begins.
+    fn wait_draining(&self) -> impl Future<Output = ()>;
+    /// Counts a request that never got a plan.
+    fn refused(&self, failure: &Failure, took: Duration);
+}
+
+/// Bounds that hold for every request.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    pub header_timeout: Duration,
+    pub max_head: usize,
+}
+
+/// Who may serve the request.
+pub enum Target {
+    /// The application beside this proxy.
+    Local { upstream: Rc<Upstream>, port: u16 },
+    /// The endpoints of a service.
+    Service {
+        cluster: Rc<Cluster>,
+        known: Arc<Known>,
+        /// Index into the service's ports.
+        port: usize,
+        /// Dialled by its own address: this endpoint or none.
+        only: Option<Rc<Upstream>>,
+        /// The endpoint that the client's session belongs to.
+        session: Option<Rc<Upstream>>,
+    },
+}
+
+/// The decision about one request.
+pub struct Plan {
+    pub target: Target,
+    pub rule: Option<Arc<CompiledRule>>,
+    /// The whole request.
+    pub request_timeout: Option<Duration>,
+    /// One attempt, to the response head.
+    pub try_timeout: Option<Duration>,
+}
+
+/// Nothing is repeated towards the application next door: the client's proxy decides about that.
+static NO_RETRY: Retry = Retry {
+    attempts: 0,
+    non_idempotent: false,
+    statuses: Vec::new(),
+    per_try_timeout: None,
+    replay_bytes: 0,
+    budget_percent: 0,
+    budget_min_per_second: 0,
+};
+
+/// How long the application next door may take to accept a connection.
+const LOCAL_CONNECT: Duration = Duration::from_secs(5);
+
+impl Plan {
+    pub fn retry(&self) -> &Retry {
+        match &self.target {
+            Target::Local { .. } => &NO_RETRY,
+            Target::Service { known, .. } => &known.view.policy.retry,
+        }
+    }
+
+    pub fn connect_timeout(&self) -> Duration {
+        match &self.target {
+            Target::Local { .. } => LOCAL_CONNECT,
+            Target::Service { known, .. } => known.view.policy.timeouts.connect,
+        }
+    }
+
+    /// How long the balancer remembers a latency.
+    fn decay(&self) -> Duration {
+        match &self.target {
+            Target::Local { .. } => LOCAL_CONNECT,
+            Target::Service { known, .. } => match known.view.policy.balancer {
+                Balancer::P2cEwma { decay } => decay,
+            },
+        }
+    }
+
+    /// Where `upstream` listens for this request.
+    pub fn port_of(&self, upstream: &Upstream) -> u16 {
+        match &self.target {
+            Target::Local { port, .. } => *port,
+            Target::Service { known, port, .. } => upstream.endpoint.port_for(&known.view.service.ports[*port]).get(),
+        }
+    }
+
+    /// The cookie to give to the client when `upstream` serves it and its session did not lead there.
+    pub fn new_session(&self, upstream: &Rc<Upstream>) -> Option<&CookieAffinity> {
+        match &self.target {
+            Target::Service { known, session, only: None, .. } => known
+                .view
+                .policy
+                .affinity
+                .as_ref()
+                .filter(|_| !session.as_ref().is_some_and(|s| Rc::ptr_eq(s, upstream))),
+            _ => None,
+        }
+    }
+
+    /// Counts a request that ended without any endpoint.
+    pub fn unserved(&self, failure: &Failure, took: Duration) {
+        if let Target::Service { cluster, .. } = &self.target {
+            cluster.unserved.record(self.route(), failure.status(), failure.reason(), took);
+        }
+    }
+
+    /// The label of the rule that matched.
+    pub fn route(&self) -> &str {
+        self.rule.as_ref().map_or("", |r| &r.label)
+    }
+}
+
+/// The tries of one request.
+pub struct Attempts<'a> {
+    plan: &'a Plan,
+    tried: Vec<Rc<Upstream>>,
+    made: u32,
+}
+
+impl<'a> Attempts<'a> {
+    pub fn new(plan: &'a Plan) -> Self {
+        if let Target::Service { cluster, .. } = &plan.target {
+            cluster.budget.request(Instant::now(), plan.retry());
+        }
+        Self { plan, tried: Vec::new(), made: 0 }
+    }
+
+    /// The endpoint for the next try: the session's on the first, otherwise the balancer's choice among those not yet
+    /// tried; when all have been, among all.
+    pub fn pick(&mut self, now: Instant) -> Result<Rc<Upstream>, Failure> {
+        self.made += 1;
+        let Target::Service { cluster, only, session, .. } = &self.plan.target else {
+            let Target::Local { upstream, .. } = &self.plan.target else { return Err(Failure::NoEndpoints) };
+            return Ok(Rc::clone(upstream));
+        };
+        if let Some(only) = only {
+            return Ok(Rc::clone(only));
+        }
+        if let Some(session) = session.as_ref().filter(|_| self.made == 1) {
+            return Ok(Rc::clone(session));
+        }
+        let all = cluster.upstreams();
+        let fresh =
+            |at: usize| all[at].endpoint.takes_new_work() && !self.tried.iter().any(|t| Rc::ptr_eq(t, &all[at]));
+        let scored: Vec<_> = all.iter().map(|u| Scored { upstream: u, decay: self.plan.decay() }).collect();
+        let random = |n| fastrand::usize(..n);
+        balance::choose(&scored, fresh, now, random)
+            .or_else(|| balance::choose(&scored, |at| all[at].endpoint.takes_new_work(), now, random))
+            .map(|at| Rc::clone(&all[at]))
+            .ok_or(Failure::NoEndpoints)
+    }
+
+    /// Notes how a try went.
+    pub fn ended(&self, upstream: &Upstream, begun: Begun, failure: Option<&Failure>) {
+        let now = Instant::now();
+        begun.end(now, failure.is_none(), self.plan.decay());
+        if matches!(
+            failure,
+            Some(Failure::ConnectRefused | Failure::ConnectTimeout | Failure::ConnectFailed(_) | Failure::Unreached)
+        ) {
+            upstream.load.unreachable(now);
+        }
+    }
+
+    /// After a failed try: `Some(pause)` to try again.
+    pub fn again(
+        &mut self,
+        upstream: &Rc<Upstream>,
+        failure: &Failure,
+        idempotent: bool,
+        repeatable: bool,
+    ) -> Option<Duration> {
+        let Target::Service { cluster, .. } = &self.plan.target else { return None };
+        self.tried.push(Rc::clone(upstream));
+        let request = Request { idempotent, repeatable, made: self.made };
+        let jitter = fastrand::f64();
+        match retry::decide(failure, request, self.plan.retry(), &cluster.budget, Instant::now(), jitter) {
+            Verdict::Retry(pause) => Some(pause),
+            Verdict::GiveUp(_) => None,
+        }
+    }
+}
+
+/// An endpoint as the balancer compares it.
+struct Scored<'a> {
+    upstream: &'a Upstream,
+    decay: Duration,
+}
+
+impl Candidate for Scored<'_> {
+    fn score(&self, now: Instant) -> f64 {
+        self.upstream.load.score(now, self.decay) / f64::from(self.upstream.endpoint.weight.max(1))
+    }
+
+    fn shunned(&self, now: Instant) -> bool {
+        self.upstream.load.shunned(now)
+    }
+}

@@ -1,0 +1,86 @@
+//! Failures as answers: what the mesh itself says to a client, and why.
+//!
+//! The last step of a request that could not be served. Every such answer carries `weft-reason` with the same word that
+//! the metric and the log have; a gRPC client gets its status in a trailers-only response (gRPC over HTTP/2 protocol).
+
+use crate::error::Failure;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+
+/// The response header that names the reason.
+pub const REASON: HeaderName = HeaderName::from_static("weft-reason");
+
+/// A whole HTTP/1.1 answer. `close`: the connection ends after it.
+pub fn http1(failure: &Failure, close: bool, to_head: bool, out: &mut Vec<u8>) {
+    let status = failure.status();
+    let phrase = StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("");
+    let body = if to_head { String::new() } else { format!("weft: {failure}\n") };
+    let length = format!("weft: {failure}\n").len();
+    out.extend_from_slice(format!("HTTP/1.1 {status} {phrase}\r\n").as_bytes());
+    out.extend_from_slice(format!("weft-reason: {}\r\n", failure.reason()).as_bytes());
+    out.extend_from_slice(format!("content-type: text/plain\r\ncontent-length: {length}\r\n").as_bytes());
+    out.extend_from_slice(if close { b"connection: close\r\n\r\n" } else { b"\r\n" });
+    out.extend_from_slice(body.as_bytes());
+}
+
+/// The head of an HTTP/2 answer, which has no body.
+pub fn http2(failure: &Failure, grpc: bool) -> Response<()> {
+    let mut response = Response::new(());
+    let headers = response.headers_mut();
+    headers.insert(REASON, HeaderValue::from_static(failure.reason()));
+    if grpc {
+        headers.insert("content-type", HeaderValue::from_static("application/grpc"));
+        headers.insert("grpc-status", HeaderValue::from(failure.grpc_status()));
+        headers.insert("grpc-message", grpc_message(&failure.to_string()));
+    } else {
+        *response.status_mut() = StatusCode::from_u16(failure.status()).unwrap_or(StatusCode::BAD_GATEWAY);
+    }
+    response
+}
+
+/// What is wrong with an endpoint's answer, if anything is: a server error, or its sidecar saying that it could not reach
+/// the application (`reason`, which the sidecar alone can set between proxies).
+pub fn unwelcome(status: u16, reason: Option<&[u8]>) -> Option<Failure> {
+    match reason {
+        Some(b"connect-refused" | b"connect-failed" | b"connect-timeout") => Some(Failure::Unreached),
+        _ => (500..600).contains(&status).then_some(Failure::Unwelcome(status)),
+    }
+}
+
+/// Percent-encoded as `grpc-message` wants it: everything outside printable ASCII, and `%`.
+fn grpc_message(text: &str) -> HeaderValue {
+    let mut encoded = String::from("weft: ");
+    for byte in text.bytes() {
+        match byte {
+            b'%' | 0..=0x1f | 0x7f.. => encoded.push_str(&format!("%{byte:02X}")),
+            printable => encoded.push(printable as char),
+        }
+    }
+    HeaderValue::from_str(&encoded).unwrap_or_else(|_| HeaderValue::from_static("weft"))
+}
+
+/// Whether a request is gRPC, by its content type.
+pub fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(http::header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/grpc"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_http1_answer_is_complete_and_says_why() {
+        let mut out = Vec::new();
+        http1(&Failure::NoEndpoints, true, false, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.starts_with("HTTP/1.1 503 Service Unavailable\r\nweft-reason: no-endpoints\r\n"), "{text}");
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("content-length: {}", body.len())), "{text}");
+    }
+
+    #[test]
+    fn grpc_clients_get_a_status_in_the_head() {
+        let response = http2(&Failure::NoEndpoints, true);
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["grpc-status"], "14");
+    }
+}

@@ -1,0 +1,162 @@
+//! The life of the process: what is started in which order, and how it ends.
+//!
+//! The control runtime (this thread and one more) carries discovery, identity, DNS, registration and the admin endpoint; data
+//! workers have threads of their own. Start-up fails only on what waiting cannot mend; the end is bounded by the drain
+//! time-out.
+
+use crate::catalog::{self, Catalog, CatalogMetrics, Describe, Stream, keep_on_disk};
+use crate::certify::Certifier;
+use crate::config::Config;
+use crate::discovery::Discovery;
+use crate::drain::{Direction, Drain};
+use crate::metrics::Metrics;
+use crate::register::{Registrar, Registrations};
+use crate::state_dir::StateDir;
+use crate::worker::Shared;
+use crate::{admin, describe, dns, serve};
+use anyhow::Context;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use weft_identity::rotate::Identity;
+use weft_proto::v1::Hello;
+use weft_telemetry::admin::Readiness;
+use weft_telemetry::logs;
+use weft_telemetry::metrics::Registry;
+
+/// How long connections are still accepted after the registration is withdrawn: until every client has heard of it.
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// Runs the proxy until SIGTERM or SIGINT.
+pub fn run(config: Config) -> anyhow::Result<()> {
+    let _logs = logs::init(config.log_format, &config.log_level)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("weft-control")
+        .enable_all()
+        .build()?;
+    let result = runtime.block_on(live(Arc::new(config)));
+    // What is left are tasks without an end of their own.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    result
+}
+
+async fn live(config: Arc<Config>) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let ended = CancellationToken::new();
+    let stopped = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    tokio::pin!(stopped);
+    let up = tokio::select! {
+        up = start(&config, ended.clone()) => up?,
+        () = &mut stopped => return Ok(()),
+    };
+    stopped.await;
+    tracing::info!(limit = ?config.drain_timeout, "draining");
+    end(&config, up).await;
+    ended.cancel();
+    Ok(())
+}
+
+/// What runs.
+struct Up {
+    registrations: Registrations,
+    drain: Drain,
+    workers: Vec<std::thread::JoinHandle<()>>,
+}
+
+async fn start(config: &Arc<Config>, ended: CancellationToken) -> anyhow::Result<Up> {
+    let mut registry = Registry::new("weft-proxy", env!("CARGO_PKG_VERSION"));
+    let readiness = Readiness::default();
+    let metrics = Metrics::register(&mut registry);
+    let catalog_metrics = CatalogMetrics::register(&mut registry);
+    let directory = StateDir::open(&config.state_dir)?;
+    let discovery = Discovery::new(config);
+    let certifier = Certifier::new(config, discovery.clone(), directory.clone(), &readiness, &mut registry)?;
+    let (catalog, feed) = catalog::channel(config.resolve_timeout);
+    let known = readiness.require("discovery", "nothing heard from discovery yet, and nothing on disk");
+    let listening = readiness.require("listeners", "not listening yet");
+    let registrar = Registrar::new(Arc::clone(config), discovery.clone(), &mut registry);
+    let dns = dns::Server::bind(config, catalog.clone(), &mut registry).context("DNS")?;
+    let describe = describe::what(Arc::clone(config), catalog.clone());
+    let page = describe.clone();
+    let pages = admin::admin(registry, readiness, move || page());
+    let listener = TcpListener::bind(config.admin_listen)
+        .await
+        .with_context(|| format!("--admin-listen: listening on {}", config.admin_listen))?;
+    tokio::spawn(pages.serve(listener, ended.cancelled_owned()));
+
+    let identity = certifier.obtain().await?;
+    tokio::spawn(certifier.keep(identity.clone()));
+    follow(config, &catalog, catalog_metrics, discovery, &identity, describe, known, feed, directory);
+    if let Some(dns) = dns {
+        tokio::spawn(dns.run());
+    }
+    let drain = Drain::default();
+    let shared = Arc::new(Shared {
+        config: Arc::clone(config),
+        catalog,
+        identity: identity.clone(),
+        metrics,
+        drain: drain.clone(),
+        own: config.address.clone().into(),
+    });
+    let workers = (0..config.workers).map(|n| serve::start(Arc::clone(&shared), n)).collect::<Result<_, _>>()?;
+    listening.met();
+    let registrations = registrar.start(&identity);
+    tracing::info!(name = config.name, identity = %config.identity(), workers = config.workers, "serving");
+    Ok(Up { registrations, drain, workers })
+}
+
+/// Follows discovery, and keeps on disk what it says.
+#[allow(clippy::too_many_arguments)]
+fn follow(
+    config: &Config,
+    catalog: &Catalog,
+    metrics: CatalogMetrics,
+    discovery: Discovery,
+    identity: &Identity,
+    describe: Describe,
+    ready: weft_telemetry::admin::Condition,
+    feed: catalog::Feed,
+    directory: StateDir,
+) {
+    let hello = Hello {
+        proxy: config.name.clone(),
+        namespace: config.namespace.clone(),
+        zone: config.zone.clone().unwrap_or_default(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    tokio::spawn(keep_on_disk(catalog.clone(), directory.clone(), metrics.clone()));
+    let stream = Stream { discovery, identity: identity.clone(), hello, describe, metrics, ready };
+    tokio::spawn(stream.run(feed, directory));
+}
+
+/// Withdraws, lets clients leave, finishes what is in flight, and closes; the application may call out to the end.
+async fn end(config: &Config, up: Up) {
+    let Up { registrations, drain, workers } = up;
+    registrations.withdraw().await;
+    let finished = async {
+        drain.settle();
+        tokio::time::sleep(SETTLE).await;
+        drain.close(Direction::Inbound);
+        drain.wait_empty(Direction::Inbound).await;
+        drain.close(Direction::Outbound);
+        drain.wait_empty(Direction::Outbound).await;
+    };
+    if tokio::time::timeout(config.drain_timeout, finished).await.is_err() {
+        let open = drain.open(Direction::Inbound) + drain.open(Direction::Outbound);
+        tracing::warn!(open, "the drain time-out is over; connections are cut");
+        return;
+    }
+    let join = tokio::task::spawn_blocking(move || workers.into_iter().for_each(|worker| drop(worker.join())));
+    // They end by themselves now that nothing is left to serve.
+    let _ = tokio::time::timeout(Duration::from_secs(1), join).await;
+}

@@ -1,0 +1,105 @@
+//! What one data worker knows: its clusters, the applications beside it, and which servers speak first.
+//!
+//! A connection lives and dies on the worker that accepted it, so nothing here is shared or locked; what all workers
+//! have in common is read-only or atomic ([`Shared`]).
+
+use crate::catalog::{Catalog, Known};
+use crate::cluster::{Cluster, Surroundings, Upstream};
+use crate::config::Config;
+use crate::drain::Drain;
+use crate::metrics::Metrics;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+use weft_identity::rotate::Identity;
+use weft_model::ServiceName;
+
+/// Destinations remembered as server-first; beyond that the memory starts over.
+const MAX_SERVER_FIRST: usize = 4096;
+
+/// What all workers of a process have in common.
+pub struct Shared {
+    pub config: Arc<Config>,
+    pub catalog: Catalog,
+    pub identity: Identity,
+    pub metrics: Metrics,
+    pub drain: Drain,
+    /// This pod's addresses.
+    pub own: Arc<[IpAddr]>,
+}
+
+/// One worker's own state.
+pub struct Worker {
+    pub shared: Arc<Shared>,
+    clusters: RefCell<HashMap<ServiceName, Rc<Cluster>>>,
+    locals: RefCell<HashMap<SocketAddr, Rc<Upstream>>>,
+    server_first: RefCell<HashSet<SocketAddr>>,
+}
+
+impl Worker {
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, clusters: RefCell::default(), locals: RefCell::default(), server_first: RefCell::default() }
+    }
+
+    fn surroundings(&self) -> Surroundings {
+        Surroundings {
+            identity: self.shared.identity.clone(),
+            metrics: self.shared.metrics.clone(),
+            own: Arc::clone(&self.shared.own),
+        }
+    }
+
+    /// This worker's state of the service in `known`, brought up to that view.
+    pub fn cluster(&self, known: &Arc<Known>) -> Rc<Cluster> {
+        let mut clusters = self.clusters.borrow_mut();
+        match clusters.get(&known.view.service.name) {
+            Some(cluster) => {
+                cluster.refresh(known);
+                Rc::clone(cluster)
+            }
+            None => {
+                let cluster = Rc::new(Cluster::new(Arc::clone(known), self.surroundings()));
+                clusters.insert(cluster.name.clone(), Rc::clone(&cluster));
+                cluster
+            }
+        }
+    }
+
+    /// The application beside this proxy, at the address that was dialled.
+    pub fn local(&self, address: SocketAddr) -> Rc<Upstream> {
+        let mut locals = self.locals.borrow_mut();
+        let make =
+            || Rc::new(Upstream::local(address, &self.shared.config.service_of(address.port()), self.surroundings()));
+        Rc::clone(locals.entry(address).or_insert_with(make))
+    }
+
+    /// The server at `address` is known to speak first: waiting for its client would be in vain.
+    pub fn speaks_first(&self, address: SocketAddr) -> bool {
+        self.server_first.borrow().contains(&address)
+    }
+
+    pub fn remember_server_first(&self, address: SocketAddr) {
+        let mut known = self.server_first.borrow_mut();
+        if known.len() >= MAX_SERVER_FIRST {
+            known.clear();
+        }
+        known.insert(address);
+    }
+
+    /// Closes idle connections and forgets services that are no longer subscribed to.
+    pub fn sweep(&self) {
+        let (now, limit) = (Instant::now(), self.shared.config.idle_timeout);
+        let snapshot = self.shared.catalog.snapshot();
+        // A service that is no longer subscribed to needs no state here either.
+        self.clusters.borrow_mut().retain(|name, cluster| {
+            cluster.sweep(now, limit);
+            snapshot.services.contains_key(name)
+        });
+        for local in self.locals.borrow().values() {
+            local.sweep(now, limit);
+        }
+    }
+}
