@@ -117,7 +117,7 @@ async fn a_broken_stream_comes_back_at_another_replica_with_all_subscriptions() 
     session.say(7, snapshot("shop/cart", &[("a", 1)])).await;
     asking.await.unwrap();
 
-    drop((session, first));
+    first.stop().await;
     let mut session = opened(&mut second).await;
     assert_eq!(service(session.heard().await), "shop/cart");
     let kept = proxy.catalog.peek(&name("shop/cart")).unwrap();
@@ -175,7 +175,7 @@ async fn a_restarted_proxy_starts_from_disk_without_discovery() {
     asking.await.unwrap();
     until("saved", || disk::load(&before.dir).unwrap().is_some_and(|saved| saved.services.len() == 1)).await;
     keeper.abort();
-    drop((session, replica));
+    replica.stop().await;
 
     let copy = tempfile::tempdir().unwrap();
     std::fs::copy(kept.join(disk::FILE), copy.path().join(disk::FILE)).unwrap();

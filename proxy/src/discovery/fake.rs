@@ -1,11 +1,12 @@
 //! A discovery that does what a test tells it, over real sockets and real TLS.
 //!
 //! Stands in for a replica in the tests of whatever talks to one. Every stream that is opened is handed to the test;
-//! dropping the replica closes its socket and cuts its connections.
+//! stopping the replica closes its socket and cuts its connections.
 
-use std::net::SocketAddr;
+use socket2::{SockRef, Socket};
+use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -70,6 +71,7 @@ pub(crate) struct Fake {
     pub address: SocketAddr,
     sessions: mpsc::Receiver<Session>,
     tasks: Vec<JoinHandle<()>>,
+    connections: Arc<Mutex<Vec<Socket>>>,
 }
 
 impl Fake {
@@ -80,9 +82,12 @@ impl Fake {
         let acceptor = TlsAcceptor::from(server_config(credentials, &[Alpn::Rpc], Clients::Optional));
         let (opened, sessions) = mpsc::channel(16);
         let (accepted, incoming) = mpsc::channel(16);
+        let connections = Arc::<Mutex<Vec<Socket>>>::default();
+        let kept = connections.clone();
         let accept = async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
+                kept.lock().unwrap().push(SockRef::from(&stream).try_clone().unwrap());
                 let (acceptor, accepted) = (acceptor.clone(), accepted.clone());
                 // A handshake that fails is the client's affair.
                 if let Ok(stream) = acceptor.accept(stream).await {
@@ -95,22 +100,27 @@ impl Fake {
             let served = Server::builder().add_service(service).serve_with_incoming(ReceiverStream::new(incoming));
             let _ = served.await;
         };
-        Self { address, sessions, tasks: vec![tokio::spawn(accept), tokio::spawn(serve)] }
+        Self { address, sessions, tasks: vec![tokio::spawn(accept), tokio::spawn(serve)], connections }
     }
 
     pub fn url(&self) -> String {
         format!("https://{}", self.address)
     }
 
+    /// What a killed process leaves: nobody listens, every connection is closed.
+    pub async fn stop(self) {
+        for task in self.tasks {
+            task.abort();
+            let _ = task.await;
+        }
+        for connection in self.connections.lock().unwrap().iter() {
+            let _ = connection.shutdown(Shutdown::Both);
+        }
+    }
+
     /// The next stream that is opened.
     pub async fn session(&mut self) -> Session {
         tokio::time::timeout(PATIENCE, self.sessions.recv()).await.expect("no stream was opened").unwrap()
-    }
-}
-
-impl Drop for Fake {
-    fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -136,7 +146,10 @@ impl Service for Replica {
         Ok(Response::new(v1::RegisterResponse { lease: 1, ttl_seconds: 15, revision: 1 }))
     }
 
-    async fn heartbeat(&self, request: Request<v1::HeartbeatRequest>) -> Result<Response<v1::HeartbeatResponse>, Status> {
+    async fn heartbeat(
+        &self,
+        request: Request<v1::HeartbeatRequest>,
+    ) -> Result<Response<v1::HeartbeatResponse>, Status> {
         match request.into_inner().lease {
             1 => Ok(Response::new(v1::HeartbeatResponse {})),
             lease => Err(Status::not_found(format!("lease {lease}"))),

@@ -26,9 +26,8 @@ async fn when_no_replica_serves_the_last_reason_is_told() {
     let authority = authority();
     let up = Fake::start(&credentials(&authority, "weft", "weft-discovery"), None).await;
     let discovery = Discovery::at(vec![up.url(), format!("https://{}", nowhere().await)], discovery_id());
-    let withdraw = |channel| async {
-        DiscoveryClient::new(channel).withdraw(WithdrawRequest { lease: 1 }).await.map(|_| ())
-    };
+    let withdraw =
+        |channel| async { DiscoveryClient::new(channel).withdraw(WithdrawRequest { lease: 1 }).await.map(|_| ()) };
     let error = discovery.ask(&discovery.client(&identity(&authority)), withdraw).await.unwrap_err().to_string();
     assert!(error.contains("Connection refused"), "{error}");
 }
@@ -60,8 +59,7 @@ async fn a_kept_connection_that_died_is_made_again() {
     let address = first.address;
     let mut caller = Caller::new(Discovery::at(vec![first.url()], discovery_id()), identity(&authority));
     caller.ask(|channel| heartbeat(channel, 1)).await.unwrap();
-    drop(first);
-    // The port may be taken for a moment by what is left of the old connections.
+    first.stop().await;
     let _second = Fake::start(&shown, Some(address)).await;
     caller.ask(|channel| heartbeat(channel, 1)).await.unwrap();
     assert_eq!(caller.ask(|channel| heartbeat(channel, 7)).await.unwrap_err().code(), Some(Code::NotFound));
