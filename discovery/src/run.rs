@@ -10,6 +10,7 @@ use crate::registry::{BrakeSettings, Registry};
 use crate::replica::{Ground, Replica, ReplicaError};
 use crate::serve::Settings;
 use crate::store::{Embedded, Etcd, Store, StoreError};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -34,6 +35,7 @@ pub enum RunError {
 
 /// Runs until a signal says stop.
 pub async fn run(config: Config) -> Result<(), RunError> {
+    allow_many_connections();
     let shutdown = CancellationToken::new();
     stop_on_signals(shutdown.clone())?;
     let mut names = metrics::Registry::new("weft-discovery", env!("CARGO_PKG_VERSION"));
@@ -69,6 +71,15 @@ async fn serve(config: &Config, ground: Ground, ready: &Condition) -> Result<(),
     ready.unmet("shutting down");
     replica.ended().await;
     Ok(())
+}
+
+/// Every proxy holds a connection; the usual soft limit of 1024 descriptors would be the first thing to run out.
+fn allow_many_connections() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map(|()| hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 fn open(config: &StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
