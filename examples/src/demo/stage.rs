@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use weft_examples::etcd::EtcdCluster;
 use weft_examples::mesh::{Member, Mesh, Options, Workload, binary};
-use weft_examples::pods::{Network, Process, Program};
+use weft_examples::pods::{NameServer, Network, Process, Program};
 
 /// Where everything of the shop is.
 pub const NAMESPACE: &str = "shop";
@@ -45,6 +45,7 @@ pub struct Stage {
     members: BTreeMap<String, Member>,
     pub mesh: Mesh,
     _etcd: Option<EtcdCluster>,
+    _names: NameServer,
     network: Network,
 }
 
@@ -52,6 +53,7 @@ impl Stage {
     /// Sets everything up, saying how far it is.
     pub fn set(flags: &Flags, say: &Say) -> anyhow::Result<Self> {
         let network = Network::new().context("no pods here")?;
+        let names = NameServer::start(network.node())?;
         say.started("network", "a node with a bridge, in a namespace of its own");
         let etcd = match flags.store {
             Store::Embedded => None,
@@ -64,7 +66,7 @@ impl Stage {
         let mesh = Mesh::start_on(network.clone(), &Options { store, ..Options::default() })?;
         mesh.apply(DOCUMENTS).context("apply examples/shop.yaml")?;
         say.started("discovery", "ready, examples/shop.yaml applied");
-        let mut stage = Self { members: BTreeMap::new(), mesh, _etcd: etcd, network };
+        let mut stage = Self { members: BTreeMap::new(), mesh, _etcd: etcd, _names: names, network };
         let replicas = SERVICES.iter().flat_map(|service| (0..service.replicas).map(|index| workload(service, index)));
         let customers = Workload::new(NAMESPACE, "customers", "customers");
         let workloads = replicas.chain([Ok(customers)]).collect::<anyhow::Result<Vec<_>>>()?;

@@ -16,6 +16,7 @@
 //! ```
 
 mod network;
+mod resolver;
 mod pod;
 mod fault;
 mod process;
@@ -34,6 +35,7 @@ pub use pod::Pod;
 pub use poll::{free_port, poll_until, poll_until_async};
 pub use process::{Output, Process};
 pub use program::Program;
+pub use resolver::NameServer;
 pub use sweep::{is_closing, remove_all, remove_on_signals, sweep};
 
 #[cfg(test)]
