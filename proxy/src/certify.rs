@@ -36,10 +36,10 @@ const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// Why there is no (new) certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum CertifyError {
-    #[error("{}: {source}", path.display())]
-    File { path: PathBuf, source: io::Error },
-    #[error("{}: {source}", path.display())]
-    Anchors { path: PathBuf, source: CertificateError },
+    #[error("{}: {reason}", path.display())]
+    File { path: PathBuf, reason: io::Error },
+    #[error("{}: {reason}", path.display())]
+    Anchors { path: PathBuf, reason: CertificateError },
     #[error("there is neither a valid certificate in the state directory nor a join token: pass --join-token-file")]
     NoProof,
     #[error("{}: the file is empty", .0.display())]
@@ -82,7 +82,7 @@ impl Certifier {
     ) -> Result<Self, CertifyError> {
         let path = &config.trust_anchors;
         let anchors = from_pem(&read(path)?);
-        let anchors = anchors.map_err(|source| CertifyError::Anchors { path: path.clone(), source })?;
+        let anchors = anchors.map_err(|reason| CertifyError::Anchors { path: path.clone(), reason })?;
         let tries = Family::default();
         registry.register("certify", "Requests for a certificate by outcome", tries.clone());
         let expiry = Gauge::default();
@@ -125,14 +125,17 @@ impl Certifier {
     /// Renews the identity for as long as the process lives.
     pub async fn keep(self, identity: Identity) {
         let mut backoff = Backoff::default();
+        let mut earliest = SystemTime::now();
         loop {
-            let left = identity.renew_at().duration_since(SystemTime::now()).unwrap_or_default();
+            let due = identity.renew_at().max(earliest);
+            let left = due.duration_since(SystemTime::now()).unwrap_or_default();
             if !left.is_zero() {
                 tokio::time::sleep(left.min(LOOK_AGAIN)).await;
                 continue;
             }
             match self.renew(&identity).await {
                 Ok(credentials) => {
+                    earliest = half_spent(SystemTime::now(), credentials.not_after);
                     identity.install(self.in_force(credentials));
                     backoff.reset();
                 }
@@ -226,6 +229,12 @@ impl Certifier {
     }
 }
 
+/// Certificates begin before they are signed, for the sake of late clocks: half of a short life may have passed before it
+/// began. No new one is asked for before half of what was left has passed.
+fn half_spent(now: SystemTime, not_after: SystemTime) -> SystemTime {
+    now + not_after.duration_since(now).unwrap_or_default() / 2
+}
+
 fn read(path: &Path) -> Result<String, CertifyError> {
-    std::fs::read_to_string(path).map_err(|source| CertifyError::File { path: path.to_owned(), source })
+    std::fs::read_to_string(path).map_err(|reason| CertifyError::File { path: path.to_owned(), reason })
 }
