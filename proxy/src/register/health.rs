@@ -29,10 +29,13 @@ pub async fn probe(check: HealthCheck, addresses: Vec<IpAddr>, health: watch::Se
     let loopback = [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)];
     let addresses: Vec<IpAddr> = loopback.into_iter().chain(addresses).collect();
     let mut streak = Streak::default();
+    let mut said = String::new();
     loop {
         let works = once(&check, &addresses).await;
-        if let Err(error) = &works {
-            tracing::debug!(?check, %error, "health check failed");
+        let why = works.as_ref().err().map(ToString::to_string).unwrap_or_default();
+        if why != said {
+            tracing::debug!(?check, error = why, "health check");
+            said = why;
         }
         let healthy = streak.observe(works.is_ok());
         let changed = health.send_if_modified(|before| std::mem::replace(before, healthy) != healthy);
