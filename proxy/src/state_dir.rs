@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 /// The directory cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("state directory {}: {source}", path.display())]
+#[error("state directory {}: {reason}", path.display())]
 pub struct StateDirError {
     path: PathBuf,
-    source: io::Error,
+    reason: io::Error,
 }
 
 /// A handle on the directory; clones share it.
@@ -25,7 +25,7 @@ impl StateDir {
     /// Makes the directory if it is missing (mode 0700), takes it away from other users if they can look into it, and
     /// tries whether it can be written to.
     pub fn open(path: &Path) -> Result<Self, StateDirError> {
-        prepare(path).map_err(|source| StateDirError { path: path.to_owned(), source })?;
+        prepare(path).map_err(|reason| StateDirError { path: path.to_owned(), reason })?;
         Ok(Self(path.into()))
     }
 
