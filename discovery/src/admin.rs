@@ -8,9 +8,9 @@ mod socket;
 pub use socket::{Claimed, SocketError, claim};
 
 use crate::apply::{ApplyError, Documents};
-use crate::authority::{Authority, Ledger, OWN_ACCOUNT, OWN_NAMESPACE, TokenError, seconds};
+use crate::authority::{Authority, Ledger, OWN_ACCOUNT, OWN_NAMESPACE, TokenError};
 use crate::registry::Registry;
-use crate::rpc::store_status;
+use crate::rpc::{seconds, store_status};
 use crate::serve::{Proxies, Session};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

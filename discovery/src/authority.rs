@@ -1,143 +1,15 @@
 //! The certificate authority: who may speak for which workload, and the certificates that say so.
 //!
 //! Beside the path of documents: a proxy certifies before it registers or subscribes. The root and the join tokens stand
-//! in the store, so that all replicas sign alike. A certificate is handed out only after the store has it on record.
+//! in the store, so that all replicas sign alike.
 
-mod root;
-mod token;
 mod certify;
+mod sign;
+mod token;
+mod root;
+mod fault;
 
 pub use certify::Certify;
+pub use fault::AuthorityError;
+pub use sign::{Authority, Issued, Ledger, OWN_ACCOUNT, OWN_NAMESPACE};
 pub use token::{JoinToken, TokenError};
-
-use crate::store::{Op, Store, StoreError};
-use rustls::pki_types::CertificateDer;
-use serde::{Deserialize, Serialize};
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use weft_identity::certificate::{self, CertificateError, Credentials, Key, Signed};
-use weft_model::SpiffeId;
-
-/// Where the records of issued certificates stand, by serial number.
-const CERTIFICATES: &str = "certificates/";
-
-/// Discovery's own workload: no join token may stand for it.
-pub const OWN_NAMESPACE: &str = "weft";
-pub const OWN_ACCOUNT: &str = "weft-discovery";
-
-/// Why the authority did not do what it was asked to.
-#[derive(Debug, thiserror::Error)]
-pub enum AuthorityError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Certificate(#[from] CertificateError),
-    #[error("the store's authority signs for trust domain {stored}, not for {configured}")]
-    TrustDomain { stored: String, configured: String },
-    #[error("store key {key:?}: {reason}")]
-    Damaged { key: &'static str, reason: String },
-    #[error("{0}")]
-    Identity(String),
-}
-
-/// A certificate and what goes with it to its owner.
-#[derive(Debug, Clone)]
-pub struct Issued {
-    pub id: SpiffeId,
-    /// Leaf first, without the anchor.
-    pub chain: Vec<CertificateDer<'static>>,
-    pub not_after: SystemTime,
-}
-
-/// What is kept of an issued certificate, as long as it is valid.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ledger {
-    pub identity: SpiffeId,
-    /// The proxy that asked for it.
-    pub proxy: String,
-    pub serial: String,
-    /// Seconds since the epoch.
-    pub not_before: i64,
-    pub not_after: i64,
-}
-
-/// The authority of one replica.
-pub struct Authority {
-    store: Arc<dyn Store>,
-    root: certificate::Authority,
-    trust_domain: String,
-    lifetime: Duration,
-}
-
-impl Authority {
-    /// Reads the root from the store, or makes it and puts it there; the first replica to do so decides.
-    pub async fn open(store: Arc<dyn Store>, trust_domain: &str, lifetime: Duration) -> Result<Self, AuthorityError> {
-        let root = root::agree(&*store, trust_domain).await?;
-        Ok(Self { store, root, trust_domain: trust_domain.to_owned(), lifetime })
-    }
-
-    pub fn trust_domain(&self) -> &str {
-        &self.trust_domain
-    }
-
-    /// Every certificate that proxies are to trust.
-    pub fn anchors(&self) -> Vec<CertificateDer<'static>> {
-        vec![self.root.certificate().clone()]
-    }
-
-    /// Signs a certificate for `id` and the key in `csr` (DER, PKCS #10), and records it under `proxy`.
-    pub async fn issue(&self, csr: &[u8], id: SpiffeId, proxy: &str) -> Result<Issued, AuthorityError> {
-        let signed = self.root.sign(csr, &id, SystemTime::now(), self.lifetime)?;
-        self.record(&signed, &id, proxy).await?;
-        Ok(Issued { id, chain: vec![signed.leaf], not_after: signed.not_after })
-    }
-
-    /// Discovery's own key and certificate.
-    pub async fn own_credentials(&self, replica: &str) -> Result<Credentials, AuthorityError> {
-        let id = SpiffeId::new(&self.trust_domain, OWN_NAMESPACE, OWN_ACCOUNT).map_err(AuthorityError::Identity)?;
-        let key = Key::generate();
-        let issued = self.issue(&key.csr(), id, replica).await?;
-        Ok(Credentials::new(issued.chain, key.private(), self.anchors())?)
-    }
-
-    /// The certificates that have not expired yet; those whose record is damaged are left out.
-    pub async fn issued(&self) -> Result<Vec<Ledger>, StoreError> {
-        let range = self.store.range(CERTIFICATES).await?;
-        let now = seconds(SystemTime::now());
-        let readable = range.entries.iter().filter_map(|entry| serde_json::from_slice(&entry.value).ok());
-        Ok(readable.filter(|ledger: &Ledger| ledger.not_after > now).collect())
-    }
-
-    /// A new join token for a workload identity: see [`JoinToken`].
-    pub async fn create_token(&self, id: SpiffeId, ttl: Duration) -> Result<JoinToken, TokenError> {
-        token::create(&*self.store, id, ttl, SystemTime::now()).await
-    }
-
-    /// The identity that a join token stands for.
-    pub async fn redeem(&self, token: &str) -> Result<SpiffeId, TokenError> {
-        token::redeem(&*self.store, token, SystemTime::now()).await
-    }
-
-    /// The record's lease ends with the certificate, so that nobody has to clean up.
-    async fn record(&self, signed: &Signed, id: &SpiffeId, proxy: &str) -> Result<(), StoreError> {
-        let ledger = Ledger {
-            identity: id.clone(),
-            proxy: proxy.to_owned(),
-            serial: signed.serial.clone(),
-            not_before: seconds(signed.not_before),
-            not_after: seconds(signed.not_after),
-        };
-        let value = serde_json::to_vec(&ledger).expect("text and numbers always have a JSON form");
-        let left = signed.not_after.duration_since(SystemTime::now()).unwrap_or_default();
-        let lease = self.store.grant(left).await?;
-        let key = format!("{CERTIFICATES}{}", signed.serial);
-        self.store.commit(Vec::new(), vec![Op::Put { key, value: value.into(), lease: Some(lease) }]).await?;
-        Ok(())
-    }
-}
-
-/// Seconds since the epoch, as the wire has them.
-pub(crate) fn seconds(time: SystemTime) -> i64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-}

@@ -11,7 +11,7 @@ use crate::listen::Listener;
 use crate::metrics::Metrics;
 use crate::register::Registrations;
 use crate::registry::Registry;
-use crate::serve::{Proxies, Serve, Settings};
+use crate::serve::{Proxies, Serve, Settings, Supply};
 use crate::store::{Store, StoreError};
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
@@ -104,14 +104,14 @@ impl Replica {
         let failed = |error| ReplicaError::Listen { address, error };
         let bound = TcpListener::bind(address).await.map_err(failed)?;
         let address = bound.local_addr().map_err(failed)?;
-        let discovery = Serve {
+        let supply = Supply {
             registry: registry.clone(),
-            registrations: Registrations::new(store.clone(), metrics.clone()),
             proxies: proxies.clone(),
             metrics: metrics.clone(),
             settings: *streams,
             shutdown: shutdown.clone(),
         };
+        let discovery = Serve { supply, registrations: Registrations::new(store.clone(), metrics.clone()) };
         let discovery = discovery_server::DiscoveryServer::new(discovery).max_decoding_message_size(PROXY_MESSAGE);
         let certify = authority_server::AuthorityServer::new(Certify::new(authority.clone(), metrics.clone()));
         let tls = Arc::new(ArcSwap::new(server_config(&credentials)));

@@ -1,10 +1,11 @@
-//! What every gRPC service here needs to know of a call: who calls, and how a failure of the store is told.
+//! What every gRPC service here has in common: who calls, how a failure of the store is told, how times are written.
 //!
 //! The listener puts a [`Caller`] on every request; its identity comes from the verified client certificate and from
 //! nowhere else.
 
 use crate::store::StoreError;
 use std::net::SocketAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
 use tonic::{Request, Status};
 use weft_model::SpiffeId;
 
@@ -37,4 +38,10 @@ pub fn store_status(error: StoreError) -> Status {
         StoreError::TooLarge { .. } | StoreError::Invalid(_) => Status::invalid_argument(text),
         StoreError::Unavailable(_) | StoreError::Compacted { .. } | StoreError::Open(_) => Status::unavailable(text),
     }
+}
+
+/// Seconds since the epoch, as the wire has them.
+pub fn seconds(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

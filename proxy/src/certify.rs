@@ -238,3 +238,6 @@ fn half_spent(now: SystemTime, not_after: SystemTime) -> SystemTime {
 fn read(path: &Path) -> Result<String, CertifyError> {
     std::fs::read_to_string(path).map_err(|reason| CertifyError::File { path: path.to_owned(), reason })
 }
+
+#[cfg(test)]
+mod tests;

@@ -304,4 +304,4 @@ impl clap::FromArgMatches for Config {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

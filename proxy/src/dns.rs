@@ -174,6 +174,10 @@ impl Resolver {
                 self.count("malformed", "formerr");
                 Some(answer)
             }
+            Verdict::Nowhere(answer) => {
+                self.count("mesh", "nxdomain");
+                Some(answer)
+            }
             Verdict::Forward => self.forward(query, transport).await,
             Verdict::Mesh(asked) => self.mesh(query, transport, &asked).await,
         }

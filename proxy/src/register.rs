@@ -254,3 +254,6 @@ impl Task {
         result
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,13 +3,13 @@
 //! Made from what the store has now and thrown away when somebody else writes first. Virtual addresses are claimed here, in
 //! the same commit that makes their service; a service keeps its address as long as it exists.
 
-use super::{Applied, ApplyError, Documents, Outcome, owned, unnamed};
+use super::outcome::{Applied, ApplyError, Outcome, owned, unnamed};
 use crate::addresses;
 use crate::record::{self, AttachedPolicy, AttachedRoute, Content, Key, Record, Source};
-use crate::store::{Compare, Entry, Op, Revision};
+use crate::store::{Compare, Entry, Op, Revision, Store};
 use crate::translate::{Kind, Object, Translated};
 use std::collections::{BTreeMap, BTreeSet};
-use weft_model::{Service, ServiceName};
+use weft_model::{Cidr, Service, ServiceName};
 
 pub(super) struct Plan {
     pub applied: Vec<Applied>,
@@ -21,7 +21,9 @@ pub(super) struct Plan {
 
 /// A plan that is being made.
 struct Draft<'a> {
-    to: &'a Documents,
+    store: &'a dyn Store,
+    /// Where virtual addresses are taken from.
+    range: Cidr,
     present: BTreeMap<String, Entry>,
     plan: Plan,
     /// Endpoints that move to another service, by the one they leave.
@@ -29,18 +31,18 @@ struct Draft<'a> {
 }
 
 impl Plan {
-    pub(super) async fn make(to: &Documents, documents: &[Translated]) -> Result<Self, ApplyError> {
+    pub(super) async fn make(store: &dyn Store, range: Cidr, documents: &[Translated]) -> Result<Self, ApplyError> {
         let mut present = BTreeMap::new();
         let mut revision = 0;
         let prefixes: BTreeSet<String> =
             documents.iter().map(|d| format!("{}{}/", prefix(d.kind), d.namespace)).collect();
         for prefix in prefixes {
-            let range = to.store.range(&prefix).await?;
-            revision = range.revision;
-            present.extend(range.entries.into_iter().map(|entry| (entry.key.clone(), entry)));
+            let entries = store.range(&prefix).await?;
+            revision = entries.revision;
+            present.extend(entries.entries.into_iter().map(|entry| (entry.key.clone(), entry)));
         }
         let plan = Plan { applied: Vec::new(), compares: Vec::new(), ops: Vec::new(), revision };
-        let mut draft = Draft { to, present, plan, leaving: BTreeMap::new() };
+        let mut draft = Draft { store, range, present, plan, leaving: BTreeMap::new() };
         for document in documents {
             draft.document(document).await?;
         }
@@ -115,7 +117,7 @@ impl Draft<'_> {
             (true, false) => service.virtual_addresses = had,
             (false, _) => self.plan.ops.extend(had.into_iter().map(addresses::release)),
             (true, true) => {
-                let claim = addresses::claim(&*self.to.store, self.to.range, &service.name, &self.plan.ops).await?;
+                let claim = addresses::claim(self.store, self.range, &service.name, &self.plan.ops).await?;
                 service.virtual_addresses = vec![claim.address];
                 self.plan.compares.extend(claim.compares);
                 self.plan.ops.extend(claim.ops);

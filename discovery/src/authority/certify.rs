@@ -3,9 +3,11 @@
 //! Reached over TLS that only the server has to authenticate, for a first certificate is what the caller lacks. The
 //! identity is the proof's and never the request's; every refusal is counted by its reason.
 
-use super::{Authority, AuthorityError, TokenError};
+use super::fault::AuthorityError;
+use super::sign::Authority;
+use super::token::TokenError;
 use crate::metrics::{Metrics, Outcome};
-use crate::rpc::{Caller, store_status};
+use crate::rpc::{Caller, seconds, store_status};
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
 use weft_model::{SpiffeId, names};
@@ -40,7 +42,7 @@ impl Certify {
             chain: issued.chain.iter().map(|der| der.to_vec()).collect(),
             trust_anchors: self.authority.anchors().iter().map(|der| der.to_vec()).collect(),
             identity: issued.id.to_string(),
-            not_after: super::seconds(issued.not_after),
+            not_after: seconds(issued.not_after),
         })
     }
 

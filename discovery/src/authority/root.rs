@@ -3,7 +3,7 @@
 //! Decided by one compare-and-put in the store. Fails when the stored root is damaged or for another trust domain: an
 //! authority is never replaced by a new one silently, for every certificate in use would become worthless.
 
-use super::AuthorityError;
+use super::fault::AuthorityError;
 use crate::store::{Compare, Op, Store};
 use serde::{Deserialize, Serialize};
 use weft_identity::certificate::Authority;

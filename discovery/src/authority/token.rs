@@ -3,6 +3,7 @@
 //! A token stands for one namespace and service account until it expires, and for as many workloads as show it: the
 //! replicas of a deployment share one. The store has only its hash. Wrong, unknown and expired tokens are told alike.
 
+use crate::rpc::seconds;
 use crate::store::{Op, Store, StoreError};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -51,7 +52,7 @@ pub async fn create(store: &dyn Store, id: SpiffeId, ttl: Duration, now: SystemT
     }
     let (name, secret) = (random::<8>(), random::<32>());
     let expires = now + ttl;
-    let stored = Stored { hash: hash(&secret), identity: id, expires: super::seconds(expires) };
+    let stored = Stored { hash: hash(&secret), identity: id, expires: seconds(expires) };
     let value = serde_json::to_vec(&stored).expect("text and numbers always have a JSON form");
     // The lease clears it away; whether it has expired is decided by the time in the record.
     let lease = store.grant(ttl).await?;
@@ -69,7 +70,7 @@ pub async fn redeem(store: &dyn Store, token: &str, now: SystemTime) -> Result<S
     let entry = store.get(&format!("{TOKENS}{name}")).await?.ok_or(TokenError::Refused)?;
     let stored: Stored = serde_json::from_slice(&entry.value).map_err(|_| TokenError::Refused)?;
     let same = hash(secret).as_bytes().ct_eq(stored.hash.as_bytes());
-    match bool::from(same) && stored.expires > super::seconds(now) {
+    match bool::from(same) && stored.expires > seconds(now) {
         true => Ok(stored.identity),
         false => Err(TokenError::Refused),
     }

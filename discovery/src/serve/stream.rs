@@ -4,8 +4,7 @@
 //! for it, from what was told last and what is so then. A slow proxy therefore costs a set of names, and delays nobody.
 
 use super::difference::{self, Told};
-use super::proxies::{DumpReply, Entered};
-use super::{Serve, Settings};
+use super::proxies::{DumpReply, Entered, Proxies};
 use crate::metrics::{Metrics, Outcome, Push};
 use crate::registry::{Pending, Registry, Subscriber, Target, Versioned};
 use crate::rpc::Caller;
@@ -28,12 +27,37 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 /// Requests for a dump that one proxy has not answered yet.
 const OPEN_DUMPS: usize = 16;
 
+/// How a stream is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// How often a beat is sent.
+    pub beat: Duration,
+    /// A stream that brings nothing for this long is closed.
+    pub silence: Duration,
+    /// Targets that one stream may be subscribed to.
+    pub subscriptions: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { beat: Duration::from_secs(5), silence: Duration::from_secs(15), subscriptions: 10_000 }
+    }
+}
+
+/// What all streams of a replica share.
+#[derive(Clone)]
+pub struct Supply {
+    pub registry: Registry,
+    pub proxies: Proxies,
+    pub metrics: Metrics,
+    pub settings: Settings,
+    /// Streams end when it is cancelled.
+    pub shutdown: CancellationToken,
+}
+
 /// One stream and what its proxy has been told.
 pub struct Stream {
-    registry: Registry,
-    metrics: Metrics,
-    settings: Settings,
-    shutdown: CancellationToken,
+    supply: Supply,
     to: Sender<Result<v1::SubscribeResponse, Status>>,
     entered: Entered,
     asked: Receiver<DumpReply>,
@@ -66,14 +90,9 @@ pub fn shutting_down() -> Status {
 }
 
 impl Stream {
-    pub fn new(
-        serve: &Serve,
-        hello: v1::Hello,
-        caller: Caller,
-        to: Sender<Result<v1::SubscribeResponse, Status>>,
-    ) -> Self {
-        let (entered, asked) = serve.proxies.enter(hello, caller);
-        let subscriber = serve.registry.changes();
+    pub fn new(supply: &Supply, hello: v1::Hello, caller: Caller, to: Sender<Result<v1::SubscribeResponse, Status>>) -> Self {
+        let (entered, asked) = supply.proxies.enter(hello, caller);
+        let subscriber = supply.registry.changes();
         let state = State {
             pending: subscriber.pending(),
             subscriber,
@@ -86,31 +105,22 @@ impl Stream {
             dump_number: 0,
             heard: Instant::now(),
         };
-        Self {
-            registry: serve.registry.clone(),
-            metrics: serve.metrics.clone(),
-            settings: serve.settings,
-            shutdown: serve.shutdown.clone(),
-            to,
-            entered,
-            asked,
-            state,
-        }
+        Self { supply: supply.clone(), to, entered, asked, state }
     }
 
     pub async fn run(mut self, mut from: Streaming<v1::SubscribeRequest>) {
-        self.metrics.subscribers.inc();
+        self.supply.metrics.subscribers.inc();
         let (outcome, status) = self.talk(&mut from).await;
-        self.metrics.subscribers.dec();
-        self.metrics.subscriptions.dec_by(self.state.subscriptions() as i64);
-        self.metrics.streams_ended.get_or_create(&Outcome::of(outcome)).inc();
+        self.supply.metrics.subscribers.dec();
+        self.supply.metrics.subscriptions.dec_by(self.state.subscriptions() as i64);
+        self.supply.metrics.streams_ended.get_or_create(&Outcome::of(outcome)).inc();
         let hello = &self.entered.session.hello;
         tracing::info!(proxy = hello.proxy, namespace = hello.namespace, outcome, "the stream has ended");
         let _ = tokio::time::timeout(LAST_WORD, self.to.send(Err(status))).await;
     }
 
     async fn talk(&mut self, from: &mut Streaming<v1::SubscribeRequest>) -> End {
-        let mut beats = tokio::time::interval(self.settings.beat);
+        let mut beats = tokio::time::interval(self.supply.settings.beat);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             if let Err(end) = self.step(from, &mut beats).await {
@@ -126,8 +136,8 @@ impl Stream {
         let state = &mut self.state;
         let speak = !state.due.is_empty() || state.beat_due || !state.dumps.is_empty();
         tokio::select! {
-            () = self.shutdown.cancelled() => Err(("shutdown", shutting_down())),
-            () = tokio::time::sleep_until(state.heard + self.settings.silence) => {
+            () = self.supply.shutdown.cancelled() => Err(("shutdown", shutting_down())),
+            () = tokio::time::sleep_until(state.heard + self.supply.settings.silence) => {
                 Err(("silent", Status::deadline_exceeded("nothing was heard from the proxy")))
             }
             message = from.message() => match message {
@@ -150,8 +160,8 @@ impl Stream {
             }
             room = to.reserve(), if speak => match room {
                 Ok(room) => {
-                    let message = state.next_message(&self.registry);
-                    send(room, message, &self.entered, &self.metrics);
+                    let message = state.next_message(&self.supply.registry);
+                    send(room, message, &self.entered, &self.supply.metrics);
                     self.entered.session.pending.store(state.pending(), Ordering::Relaxed);
                     Ok(())
                 }
@@ -169,7 +179,7 @@ impl Stream {
             Request::Subscribe(target) => self.subscribe(target)?,
             Request::Unsubscribe(target) => {
                 let removed = self.state.unsubscribe(parse(target)?);
-                self.metrics.subscriptions.dec_by(i64::from(removed));
+                self.supply.metrics.subscriptions.dec_by(i64::from(removed));
             }
             Request::Ack(ack) => drop(self.entered.session.acked.fetch_max(ack.revision, Ordering::Relaxed)),
             Request::Beat(_) => {}
@@ -180,10 +190,10 @@ impl Stream {
     }
 
     fn subscribe(&mut self, target: v1::Target) -> Result<(), End> {
-        let limit = self.settings.subscriptions;
+        let limit = self.supply.settings.subscriptions;
         let target = parse(target)?;
         if self.state.subscribe(target, limit)? {
-            self.metrics.subscriptions.inc();
+            self.supply.metrics.subscriptions.inc();
         }
         Ok(())
     }

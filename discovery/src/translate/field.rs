@@ -48,6 +48,13 @@ pub fn number<T: TryFrom<i64>>(
     value
 }
 
+/// A list within the bounds of the Gateway API's schema.
+pub fn at_most(limit: usize, given: usize, at: &str, faults: &mut Faults) {
+    if given > limit {
+        faults.add(at, format_args!("{given} are too many, at most {limit}"));
+    }
+}
+
 /// Gateway API form (GEP-2257).
 pub fn duration(text: &str, at: impl Into<String>, faults: &mut Faults) -> Option<Duration> {
     let parsed =

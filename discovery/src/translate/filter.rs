@@ -4,7 +4,7 @@
 //! out in lower case.
 
 use super::fault::Faults;
-use super::{field, route::at_most};
+use super::field;
 use gateway_api::httproutes::{HttpRouteRulesFilters, HttpRouteRulesFiltersType as Kind};
 use std::collections::HashSet;
 use weft_model::route::HeaderEdit;
@@ -29,7 +29,7 @@ macro_rules! modifier {
 
 /// The rule's edits of request and response headers. `at` is the rule.
 pub fn translate(filters: Vec<HttpRouteRulesFilters>, at: &str, faults: &mut Faults) -> (HeaderEdit, HeaderEdit) {
-    at_most(16, filters.len(), &format!("{at}.filters"), faults);
+    field::at_most(16, filters.len(), &format!("{at}.filters"), faults);
     let (mut request, mut response) = (None, None);
     for (index, filter) in filters.into_iter().enumerate() {
         let at = format!("{at}.filters[{index}]");
@@ -62,7 +62,7 @@ pub fn translate(filters: Vec<HttpRouteRulesFilters>, at: &str, faults: &mut Fau
 fn edit(given: Modifier, at: &str, faults: &mut Faults) -> HeaderEdit {
     let set = values(given.set, &format!("{at}.set"), faults);
     let add = values(given.add, &format!("{at}.add"), faults);
-    at_most(16, given.remove.len(), &format!("{at}.remove"), faults);
+    field::at_most(16, given.remove.len(), &format!("{at}.remove"), faults);
     let remove = given.remove.iter().enumerate();
     let remove =
         remove.filter_map(|(i, name)| field::editable_header(name, &format!("{at}.remove[{i}]"), faults)).collect();
@@ -70,7 +70,7 @@ fn edit(given: Modifier, at: &str, faults: &mut Faults) -> HeaderEdit {
 }
 
 fn values(given: Vec<(String, String)>, at: &str, faults: &mut Faults) -> Vec<(String, String)> {
-    at_most(16, given.len(), at, faults);
+    field::at_most(16, given.len(), at, faults);
     let mut seen = HashSet::new();
     let mut edits = Vec::new();
     for (index, (name, value)) in given.into_iter().enumerate() {

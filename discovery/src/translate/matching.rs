@@ -4,7 +4,7 @@
 //! looking twice. Regular expressions are compiled to see that they can be; the proxy compiles them again.
 
 use super::fault::Faults;
-use super::{field, route::at_most};
+use super::field;
 use gateway_api::httproutes as api;
 use std::collections::HashSet;
 use weft_model::route::{Match, PathMatch, ValueMatch, ValuePattern};
@@ -64,7 +64,7 @@ fn path(text: String, at: String, faults: &mut Faults) -> Option<String> {
 
 /// `given` are name, whether the value is a regular expression, and value.
 fn value_matches(given: Vec<(String, bool, String)>, at: &str, header: bool, faults: &mut Faults) -> Vec<ValueMatch> {
-    at_most(16, given.len(), at, faults);
+    field::at_most(16, given.len(), at, faults);
     let mut seen = HashSet::new();
     let mut matches = Vec::new();
     for (index, (name, is_regex, value)) in given.into_iter().enumerate() {

@@ -20,7 +20,7 @@ pub fn translate(namespace: &str, name: &str, spec: HttpRouteSpec, faults: &mut 
     if given.is_empty() {
         faults.add("spec.rules", "a route needs at least one rule");
     }
-    at_most(16, given.len(), "spec.rules", faults);
+    field::at_most(16, given.len(), "spec.rules", faults);
     let rules =
         (given.into_iter().enumerate()).map(|(i, spec)| rule(namespace, spec, &format!("spec.rules[{i}]"), faults));
     let rules = rules.collect();
@@ -32,7 +32,7 @@ fn parents(namespace: &str, refs: &[HttpRouteParentRefs], faults: &mut Faults) -
     if refs.is_empty() {
         faults.add("spec.parentRefs", "a route needs at least one parent");
     }
-    at_most(32, refs.len(), "spec.parentRefs", faults);
+    field::at_most(32, refs.len(), "spec.parentRefs", faults);
     let mut parents = Vec::new();
     let common = refs.first().and_then(|parent| parent.port);
     for (index, parent) in refs.iter().enumerate() {
@@ -83,7 +83,7 @@ fn hostname(text: &str, at: String, faults: &mut Faults) -> Option<String> {
 fn rule(namespace: &str, spec: HttpRouteRules, at: &str, faults: &mut Faults) -> Rule {
     let name = spec.name.and_then(|name| field::subdomain(&name, format!("{at}.name"), faults));
     let given = spec.matches.unwrap_or_default();
-    at_most(64, given.len(), &format!("{at}.matches"), faults);
+    field::at_most(64, given.len(), &format!("{at}.matches"), faults);
     let matches = given.into_iter().enumerate();
     let matches = matches.map(|(i, spec)| matching::translate(spec, &format!("{at}.matches[{i}]"), faults)).collect();
     let (request_headers, response_headers) = filter::translate(spec.filters.unwrap_or_default(), at, faults);
@@ -105,7 +105,7 @@ fn backends(namespace: &str, refs: Vec<HttpRouteRulesBackendRefs>, at: &str, fau
         faults.add(at, "a rule needs at least one backend");
         return Vec::new();
     }
-    at_most(16, refs.len(), at, faults);
+    field::at_most(16, refs.len(), at, faults);
     if refs.iter().all(|backend| backend.weight == Some(0)) {
         faults.add(at, "weights sum to zero");
     }
@@ -129,10 +129,4 @@ fn backend(namespace: &str, spec: HttpRouteRulesBackendRefs, at: &str, faults: &
     };
     let weight = field::number(spec.weight.unwrap_or(1).into(), 0, 1_000_000, format!("{at}.weight"), faults);
     Some(Backend { service: service?, port: port?, weight: weight? })
-}
-
-pub(super) fn at_most(limit: usize, given: usize, at: &str, faults: &mut Faults) {
-    if given > limit {
-        faults.add(at, format_args!("{given} are too many, at most {limit}"));
-    }
 }

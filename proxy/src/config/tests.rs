@@ -22,6 +22,11 @@ fn config(more: &[&str]) -> Result<Config, String> {
     program.map(|program| program.config).map_err(|error| error.to_string())
 }
 
+/// The configuration of cart-1 in shop; nothing is registered.
+pub(crate) fn example() -> Config {
+    config(&[]).unwrap()
+}
+
 #[test]
 fn defaults_are_those_of_the_help() {
     let config = config(&[]).unwrap();

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::service::Routes;
 use tonic::transport::server::{Connected, Server};
 use tonic::{Request, Response, Status, Streaming};
 use weft_identity::certificate::{Authority, Credentials, Key};
@@ -77,10 +78,16 @@ pub(crate) struct Fake {
 impl Fake {
     /// A replica that shows `credentials`, on `address`, or on a port of its own.
     pub async fn start(credentials: &Credentials, address: Option<SocketAddr>) -> Self {
+        let (opened, sessions) = mpsc::channel(16);
+        let replica = Self::serving(credentials, address, Routes::new(DiscoveryServer::new(Replica { opened }))).await;
+        Self { sessions, ..replica }
+    }
+
+    /// A replica whose services are those of the test; it opens no sessions.
+    pub async fn serving(credentials: &Credentials, address: Option<SocketAddr>, services: Routes) -> Self {
         let listener = TcpListener::bind(address.unwrap_or(([127, 0, 0, 1], 0).into())).await.unwrap();
         let address = listener.local_addr().unwrap();
         let acceptor = TlsAcceptor::from(server_config(credentials, &[Alpn::Rpc], Clients::Optional));
-        let (opened, sessions) = mpsc::channel(16);
         let (accepted, incoming) = mpsc::channel(16);
         let connections = Arc::<Mutex<Vec<Socket>>>::default();
         let kept = connections.clone();
@@ -96,10 +103,10 @@ impl Fake {
             }
         };
         let serve = async move {
-            let service = DiscoveryServer::new(Replica { opened });
-            let served = Server::builder().add_service(service).serve_with_incoming(ReceiverStream::new(incoming));
+            let served = Server::builder().add_routes(services).serve_with_incoming(ReceiverStream::new(incoming));
             let _ = served.await;
         };
+        let (_, sessions) = mpsc::channel(1);
         Self { address, sessions, tasks: vec![tokio::spawn(accept), tokio::spawn(serve)], connections }
     }
 

@@ -25,6 +25,8 @@ pub enum Verdict {
     Malformed(Vec<u8>),
     Forward,
     Mesh(Asked),
+    /// Made by a search list (`ndots:5`) out of a whole mesh name: it cannot exist, and nobody else need be asked.
+    Nowhere(Vec<u8>),
 }
 
 /// A question about a mesh name.
@@ -71,15 +73,22 @@ pub fn judge(bytes: &[u8], domain: &str) -> Verdict {
     if query.query_class() != DNSClass::IN {
         return Verdict::Forward;
     }
-    match mesh_name(&query.name().to_ascii(), domain) {
+    let name = query.name().to_ascii().to_ascii_lowercase();
+    match mesh_name(&name, domain) {
         Some((service, part)) => Verdict::Mesh(Asked { query: query.clone(), service, part, message }),
+        None if expanded(&name, domain) => Verdict::Nowhere(nowhere(&message, query)),
         None => Verdict::Forward,
     }
 }
 
+/// A mesh name with more behind it, which again ends in the domain.
+fn expanded(name: &str, domain: &str) -> bool {
+    let inner = name.strip_suffix('.').and_then(|name| name.strip_suffix(domain));
+    inner.is_some_and(|inner| inner.contains(&format!(".svc.{domain}.")))
+}
+
 fn mesh_name(name: &str, domain: &str) -> Option<(ServiceName, Part)> {
-    let name = name.strip_suffix('.')?.to_ascii_lowercase();
-    let rest = name.strip_suffix(domain)?.strip_suffix(".svc.")?;
+    let rest = name.strip_suffix('.')?.strip_suffix(domain)?.strip_suffix(".svc.")?;
     let labels: Vec<&str> = rest.split('.').collect();
     match labels[..] {
         [service, namespace] => Some((ServiceName::new(namespace, service).ok()?, Part::Service)),
@@ -147,13 +156,30 @@ fn addresses_of(name: &Name, kind: RecordType, addresses: &[IpAddr]) -> Vec<Reco
     data.map(|data| Record::from_rdata(name.clone(), TTL, data)).collect()
 }
 
+fn nowhere(message: &Message, query: &Query) -> Vec<u8> {
+    let mut answer = begun(message, query);
+    answer.metadata.response_code = ResponseCode::NXDomain;
+    answer.add_authority(authority(query.name()));
+    answer.to_vec().unwrap_or_default()
+}
+
+fn begun(message: &Message, query: &Query) -> Message {
+    let mut answer = Message::new(message.metadata.id, MessageType::Response, OpCode::Query);
+    answer.metadata.authoritative = true;
+    answer.metadata.recursion_desired = message.metadata.recursion_desired;
+    answer.metadata.recursion_available = true;
+    answer.add_query(query.clone());
+    if message.edns.is_some() {
+        let mut edns = Edns::new();
+        edns.set_max_payload(LARGEST_OFFER);
+        answer.set_edns(edns);
+    }
+    answer
+}
+
 /// The answer's bytes; over UDP no longer than the client takes, then with TC set and without records.
 pub fn write(asked: &Asked, found: &Found, transport: Transport) -> Option<Vec<u8>> {
-    let mut answer = Message::new(asked.message.metadata.id, MessageType::Response, OpCode::Query);
-    answer.metadata.authoritative = true;
-    answer.metadata.recursion_desired = asked.message.metadata.recursion_desired;
-    answer.metadata.recursion_available = true;
-    answer.add_query(asked.query.clone());
+    let mut answer = begun(&asked.message, &asked.query);
     match found {
         Found::Records { answers, additional } if !answers.is_empty() => {
             answer.add_answers(answers.iter().cloned());
@@ -168,13 +194,7 @@ pub fn write(asked: &Asked, found: &Found, transport: Transport) -> Option<Vec<u
         }
         Found::Unknown => answer.metadata.response_code = ResponseCode::ServFail,
     }
-    let mut limit = PLAIN_LIMIT;
-    if let Some(asked) = &asked.message.edns {
-        let mut edns = Edns::new();
-        edns.set_max_payload(LARGEST_OFFER);
-        answer.set_edns(edns);
-        limit = asked.max_payload().clamp(PLAIN_LIMIT, MOST);
-    }
+    let limit = asked.message.edns.as_ref().map_or(PLAIN_LIMIT, |edns| edns.max_payload().clamp(PLAIN_LIMIT, MOST));
     let bytes = answer.to_vec().ok()?;
     match transport {
         Transport::Udp if bytes.len() > usize::from(limit) => answer.truncate().to_vec().ok(),
