@@ -38,6 +38,10 @@ pub async fn serve(mut wire: Wire<TcpStream>, state: Arc<State>) -> Result<()> {
         }
         let body = wire.body(head.framing().unwrap_or(Framing::Length(0))).await?;
         tokio::time::sleep(state.delay).await;
+        if let Some(status) = state.refuse {
+            respond(&mut wire, &status.to_string(), &[], b"refused").await?;
+            continue;
+        }
         let asked_to_close = head.has_token("connection", "close");
         let next = answer(&mut wire, &head, &body, &state, connection).await?;
         if asked_to_close || matches!(next, Next::Close) {

@@ -31,12 +31,15 @@ struct Flags {
     /// Every HTTP response waits this long first
     #[arg(long, default_value = "0ms", value_parser = humantime::parse_duration)]
     delay: Duration,
+    /// Every HTTP/1.1 request is answered with this status, at once
+    #[arg(long)]
+    refuse: Option<u16>,
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let flags = Flags::parse();
-    let state = Arc::new(State::new(flags.name, flags.delay));
+    let state = Arc::new(State::new(flags.name, flags.delay, flags.refuse));
     let http = state.clone();
     serve(ports::HTTP, move |stream| web(stream, http.clone())).await?;
     serve(ports::ECHO, tcp::echo).await?;

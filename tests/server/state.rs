@@ -9,12 +9,13 @@ use std::time::Duration;
 pub struct State {
     pub name: String,
     pub delay: Duration,
+    pub refuse: Option<u16>,
     counts: Mutex<HashMap<String, u32>>,
 }
 
 impl State {
-    pub fn new(name: String, delay: Duration) -> Self {
-        Self { name, delay, counts: Mutex::default() }
+    pub fn new(name: String, delay: Duration, refuse: Option<u16>) -> Self {
+        Self { name, delay, refuse, counts: Mutex::default() }
     }
 
     /// Counts one more of `key` and says how many that makes.

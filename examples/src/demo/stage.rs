@@ -19,7 +19,7 @@ pub const NAMESPACE: &str = "shop";
 const DOCUMENTS: &str = include_str!("../../shop.yaml");
 /// The replica of `ranking` that is slow, and how slow.
 pub const SLOW: &str = "ranking-2";
-pub const DELAY: Duration = Duration::from_millis(10);
+pub const DELAY: Duration = Duration::from_millis(30);
 
 const ZONES: [&str; 2] = ["east", "west"];
 
@@ -156,7 +156,7 @@ fn tail(process: &Process) -> Option<(String, Vec<String>)> {
 /// The lines of a log that stand out; all of the last ones when its writer has ended.
 fn notable(name: &str, log: &str, ended: bool) -> Option<(String, Vec<String>)> {
     let stands_out =
-        |line: &&str| ended || line.contains("ERROR") || line.contains("WARN") || line.contains("panicked");
+        |line: &&str| ended || line.contains("ERROR ") || line.contains(" WARN ") || line.contains("panicked");
     let lines: Vec<_> = log.lines().filter(stands_out).map(str::to_owned).collect();
     let last = lines[lines.len().saturating_sub(8)..].to_vec();
     let name = if ended { format!("{name} (ended)") } else { name.to_owned() };

@@ -1,0 +1,181 @@
+//! What is safe to repeat is repeated, inside a budget; what is not is not. Nobody notices a replica that dies.
+//!
+//! Three replicas under a steady load, and counters in the server that tell how often a request really arrived.
+
+use anyhow::ensure;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::time::{MissedTickBehavior, interval};
+use weft_examples::pods::Pod;
+use weft_tests::client::Http1;
+use weft_tests::world::SOON;
+use weft_tests::{Outcome, Plan, Suite, World};
+
+const TIGHT: &str = "apiVersion: weft.dev/v1alpha1\nkind: TrafficPolicy\nmetadata: { name: tight, namespace: test }\n\
+                     spec:\n  targetRefs: [{ kind: Service, name: tight }]\n\
+                     \x20 retry: { attempts: 3, budget: { percent: 10, minPerSecond: 1 } }\n\
+                     \x20 timeouts: { request: 300ms }\n";
+
+fn main() -> ExitCode {
+    Suite::on("meshed", || Plan::new().echo("echo", 3).echo("tight", 1).documents(TIGHT).client("client").start())
+        .case("a GET that met a 503 is tried again", get_is_retried)
+        .case("a POST that met a 503 is not", post_is_not_retried)
+        .case("a POST whose connection broke before an answer is not sent twice", post_hang_up)
+        .case("a GET whose connection broke before an answer is", get_hang_up)
+        .case("retries stay inside their budget", budget)
+        .case("a request that takes too long is ended with 504", request_timeout)
+        .case("the application killed at 500 requests a second: none fails", application_killed)
+        .case("the whole pod killed at 500 requests a second: none fails", pod_killed)
+        .run()
+}
+
+/// How often the replicas together saw requests counted under `key`.
+async fn arrivals(world: &World, service: &str, key: &str) -> anyhow::Result<u64> {
+    let replicas: Vec<_> = world.members().filter(|member| member.account() == service).collect();
+    let mut sum = 0;
+    for replica in replicas {
+        let at = (replica.pod().ip(), weft_tests::ports::HTTP).into();
+        let response = Http1::dial(world.client(), at)?.get(&format!("/counted/{key}")).await?;
+        sum += response.text().parse::<u64>()?;
+    }
+    Ok(sum)
+}
+
+async fn get_is_retried(world: &World) -> Outcome {
+    world.wait_replicas("echo", &["echo-0", "echo-1", "echo-2"])?;
+    let mut client = Http1::dial(world.client(), world.echo(80))?;
+    for n in 0..5 {
+        let response = client.get(&format!("/fail-always/get-{n}")).await?;
+        ensure!(response.status() == 503, "{response:?}");
+        let tries = arrivals(world, "echo", &format!("get-{n}")).await?;
+        ensure!(tries == 3, "{tries} tries instead of the first and two more");
+    }
+    Ok(())
+}
+
+async fn post_is_not_retried(world: &World) -> Outcome {
+    let mut client = Http1::dial(world.client(), world.echo(80))?;
+    let response =
+        client.request("POST /fail-always/post HTTP/1.1\r\nhost: echo\r\ncontent-length: 2\r\n\r\nhi").await?;
+    ensure!(response.status() == 503 && response.head.header("weft-reason").is_none(), "{response:?}");
+    let tries = arrivals(world, "echo", "post").await?;
+    ensure!(tries == 1, "it arrived {tries} times");
+    Ok(())
+}
+
+async fn post_hang_up(world: &World) -> Outcome {
+    let mut client = Http1::dial(world.client(), world.echo(80))?;
+    let response = client.request("POST /hang-up/post-h HTTP/1.1\r\nhost: echo\r\ncontent-length: 2\r\n\r\nhi").await?;
+    ensure!(response.status() == 502 && response.head.header("weft-reason").is_some(), "{response:?}");
+    let tries = arrivals(world, "echo", "post-h").await?;
+    ensure!(tries == 1, "it arrived {tries} times");
+    Ok(())
+}
+
+async fn get_hang_up(world: &World) -> Outcome {
+    let mut client = Http1::dial(world.client(), world.echo(80))?;
+    let response = client.get("/hang-up/get-h").await?;
+    ensure!(response.status() == 502, "{response:?}");
+    let tries = arrivals(world, "echo", "get-h").await?;
+    ensure!(tries == 3, "it arrived {tries} times");
+    Ok(())
+}
+
+async fn budget(world: &World) -> Outcome {
+    world.wait_replicas("tight", &["tight-0"])?;
+    let mut client = Http1::dial(world.client(), world.at("tight", 80))?;
+    for _ in 0..200 {
+        client.get("/fail-always/budget").await?;
+    }
+    let tries = arrivals(world, "tight", "budget").await?;
+    // 200, a tenth of that, and one a second on top, for however long a busy machine took.
+    ensure!((200..240).contains(&tries), "{tries} tries for 200 requests");
+    Ok(())
+}
+
+async fn request_timeout(world: &World) -> Outcome {
+    let mut client = Http1::dial(world.client(), world.at("tight", 80))?;
+    let response = client.get("/delay/5s").await?;
+    ensure!(response.status() == 504, "{response:?}");
+    ensure!(response.head.header("weft-reason") == Some("request-timeout"), "{response:?}");
+    Ok(())
+}
+
+/// A steady load from inside `pod`: how many were answered with 200, and what became of the others.
+struct Load {
+    tasks: tokio::task::JoinSet<Vec<String>>,
+    served: Arc<AtomicU64>,
+}
+
+impl Load {
+    /// 500 requests a second over 20 connections, for `duration`.
+    fn start(pod: &Pod, to: std::net::SocketAddr, duration: Duration) -> anyhow::Result<Self> {
+        let served = Arc::new(AtomicU64::new(0));
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..20 {
+            let mut client = Http1::dial(pod, to)?;
+            let (served, pod) = (served.clone(), pod.clone());
+            tasks.spawn(async move {
+                let mut failures = vec![];
+                let mut tick = interval(Duration::from_millis(40));
+                tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                let end = tokio::time::Instant::now() + duration;
+                while tokio::time::Instant::now() < end {
+                    tick.tick().await;
+                    match client.get("/name").await {
+                        Ok(response) if response.status() == 200 => {
+                            served.fetch_add(1, Ordering::Relaxed);
+                        }
+                        other => {
+                            failures.push(format!("{other:?}"));
+                            match Http1::dial(&pod, to) {
+                                Ok(fresh) => client = fresh,
+                                Err(error) => return vec![error.to_string()],
+                            }
+                        }
+                    }
+                }
+                failures
+            });
+        }
+        Ok(Self { tasks, served })
+    }
+
+    /// Waits until `count` more have been served.
+    async fn served(&self, count: u64) -> Outcome {
+        let wanted = self.served.load(Ordering::Relaxed) + count;
+        let deadline = std::time::Instant::now() + SOON;
+        let look = || async { (self.served.load(Ordering::Relaxed) >= wanted).then_some(()) };
+        Ok(weft_examples::pods::poll_until_async(deadline, "the load to be served", look).await?)
+    }
+
+    async fn end(self) -> (u64, Vec<String>) {
+        let failures = self.tasks.join_all().await.into_iter().flatten().collect();
+        (self.served.load(Ordering::Relaxed), failures)
+    }
+}
+
+async fn application_killed(world: &World) -> Outcome {
+    let load = Load::start(world.client(), world.echo(80), Duration::from_secs(4))?;
+    load.served(300).await?;
+    world.member("echo-0").kill_application();
+    load.served(500).await?;
+    world.member("echo-0").start_application()?;
+    let (served, failures) = load.end().await;
+    ensure!(failures.is_empty(), "{} failed of {}: {:?}", failures.len(), served, &failures[..failures.len().min(3)]);
+    ensure!(served > 1000, "only {served} served");
+    Ok(())
+}
+
+async fn pod_killed(world: &World) -> Outcome {
+    world.wait_replicas("echo", &["echo-0", "echo-1", "echo-2"])?;
+    let load = Load::start(world.client(), world.echo(80), Duration::from_secs(4))?;
+    load.served(300).await?;
+    world.member("echo-1").kill();
+    let (served, failures) = load.end().await;
+    ensure!(failures.is_empty(), "{} failed of {}: {:?}", failures.len(), served, &failures[..failures.len().min(3)]);
+    ensure!(served > 1000, "only {served} served");
+    Ok(())
+}

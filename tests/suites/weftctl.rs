@@ -1,0 +1,154 @@
+//! `weftctl` as an operator meets it: what it prints, what it says when something is wrong, and its exit status.
+//!
+//! 0 done, 1 failed, 2 the command line was wrong; the answer on standard output, everything else on standard error.
+
+use anyhow::{Context, ensure};
+use serde_json::Value;
+use std::process::ExitCode;
+use std::time::Instant;
+use weft_examples::mesh::binary;
+use weft_examples::pods::{Output, Program, poll_until};
+use weft_tests::programs::curl;
+use weft_tests::world::SOON;
+use weft_tests::{Outcome, Plan, Suite, World};
+
+fn main() -> ExitCode {
+    Suite::on("meshed", || Plan::new().echo("echo", 2).client("client").start())
+        .case("get prints tables, JSON and YAML", get)
+        .case("get of something that is not there fails and says so", get_missing)
+        .case("status shows every proxy, its revision and that none is behind", status)
+        .case("proxy dump shows what a proxy knows", dump)
+        .case("check says that all is well", check)
+        .case("apply says what became of each document, and again that nothing changed", apply)
+        .case("a dry run changes nothing", dry_run)
+        .case("a route takes force within a second and goes again", route)
+        .case("a wrong command line ends with status 2", usage)
+        .case("without discovery it fails and says what to look at", unreachable)
+        .run()
+}
+
+fn weftctl(world: &World, args: &[&str], input: &str) -> anyhow::Result<Output> {
+    let program = world.mesh().discovery()[0].weftctl_program()?.args(args).input(input);
+    Ok(world.mesh().node().run(program)?)
+}
+
+fn done(world: &World, args: &[&str], input: &str) -> anyhow::Result<String> {
+    let output = weftctl(world, args, input)?;
+    ensure!(output.status.success(), "weftctl {args:?}: {} {}", output.status, output.text());
+    Ok(output.stdout)
+}
+
+/// It must end with `status` and say all of `words`, on standard error alone.
+fn fails(world: &World, args: &[&str], input: &str, status: i32, words: &[&str]) -> Outcome {
+    let output = weftctl(world, args, input)?;
+    ensure!(output.status.code() == Some(status), "weftctl {args:?}: {} {}", output.status, output.text());
+    ensure!(output.stdout.is_empty(), "weftctl {args:?} prints {:?}", output.stdout);
+    for word in words {
+        ensure!(output.stderr.contains(word), "weftctl {args:?} does not say {word:?}: {}", output.stderr);
+    }
+    Ok(())
+}
+
+async fn get(world: &World) -> Outcome {
+    for (kind, wanted) in [("services", "echo"), ("endpoints", "echo-1"), ("certificates", "sa/client")] {
+        let table = done(world, &["get", kind, "-A"], "")?;
+        ensure!(table.lines().count() > 1 && table.contains(wanted), "{kind}: {table}");
+        let json: Value = serde_json::from_str(&done(world, &["get", kind, "-A", "-o", "json"], "")?)?;
+        ensure!(json.to_string().contains(wanted), "{kind}: {json}");
+        let yaml = done(world, &["get", kind, "-A", "-o", "yaml"], "")?;
+        ensure!(yaml.contains(wanted) && !yaml.starts_with('{'), "{kind}: {yaml}");
+    }
+    let one = done(world, &["get", "service", "echo", "-n", "test"], "")?;
+    ensure!(one.contains("198.1"), "no virtual address: {one}");
+    Ok(())
+}
+
+async fn get_missing(world: &World) -> Outcome {
+    fails(world, &["get", "service", "nobody", "-n", "test"], "", 1, &["nobody"])?;
+    fails(world, &["get", "unicorns"], "", 2, &["unicorns"])
+}
+
+async fn status(world: &World) -> Outcome {
+    let mut said = String::new();
+    let calm = || {
+        said = done(world, &["status", "-o", "json"], "").ok()?;
+        ["client", "echo-0", "echo-1"].iter().all(|name| said.contains(name)).then_some(())
+    };
+    poll_until(Instant::now() + SOON, "every proxy to be listed", calm).with_context(|| said.clone())?;
+    let table = done(world, &["status"], "")?;
+    ensure!(["client", "echo-0", "echo-1"].iter().all(|name| table.contains(name)), "{table}");
+    Ok(())
+}
+
+async fn dump(world: &World) -> Outcome {
+    curl(world.client(), &[&world.url("/name")])?;
+    let said = done(world, &["proxy", "dump", "client", "-n", "test"], "")?;
+    ensure!(said.contains("echo-0") && said.contains("echo-1"), "{said}");
+    fails(world, &["proxy", "dump", "nobody", "-n", "test"], "", 1, &["nobody"])
+}
+
+async fn check(world: &World) -> Outcome {
+    done(world, &["check"], "").map(drop)
+}
+
+const SERVICE: &str = "apiVersion: v1\nkind: Service\nmetadata: { name: fresh, namespace: test }\n\
+                       spec: { ports: [{ name: http, port: 80, targetPort: 8080 }] }\n";
+
+async fn apply(world: &World) -> Outcome {
+    let said = done(world, &["apply", "-f", "-"], SERVICE)?;
+    ensure!(said.contains("fresh") && said.contains("created"), "{said}");
+    let said = done(world, &["apply", "-f", "-"], SERVICE)?;
+    ensure!(said.contains("unchanged"), "{said}");
+    let said = done(world, &["apply", "-f", "-"], &SERVICE.replace("8080", "8081"))?;
+    ensure!(said.contains("configured"), "{said}");
+    done(world, &["delete", "service", "fresh", "-n", "test"], "")?;
+    fails(world, &["delete", "service", "fresh", "-n", "test"], "", 1, &["fresh"])?;
+    fails(world, &["apply", "-f", "-"], "a: [b", 1, &[])?;
+    fails(world, &["apply", "-f", "/no/such/file.yaml"], "", 1, &["/no/such/file.yaml"])
+}
+
+async fn dry_run(world: &World) -> Outcome {
+    let said = done(world, &["apply", "--dry-run", "-f", "-"], &SERVICE.replace("fresh", "dry"))?;
+    ensure!(said.contains("dry"), "{said}");
+    fails(world, &["get", "service", "dry", "-n", "test"], "", 1, &["dry"])
+}
+
+const ROUTE: &str = "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: { name: marked, namespace: test }\n\
+    spec:\n  parentRefs: [{ group: \"\", kind: Service, name: echo }]\n  rules:\n\
+    \x20 - matches: [{ path: { type: PathPrefix, value: /echo } }]\n\
+    \x20   filters: [{ type: RequestHeaderModifier, requestHeaderModifier: { set: [{ name: x-route, value: marked }] } }]\n\
+    \x20   backendRefs: [{ name: echo, port: 80 }]\n\
+    \x20 - backendRefs: [{ name: echo, port: 80 }]\n";
+
+async fn route(world: &World) -> Outcome {
+    let marked = |wanted: bool| {
+        let started = Instant::now();
+        let look = || {
+            let said = curl(world.client(), &[&world.url("/echo")]).ok()?;
+            (said.contains("marked") == wanted).then(|| started.elapsed())
+        };
+        poll_until(started + SOON, if wanted { "the route to take force" } else { "the route to go" }, look)
+    };
+    marked(false)?;
+    done(world, &["apply", "-f", "-"], ROUTE)?;
+    let took = marked(true)?;
+    ensure!(took.as_millis() < 1000, "it took {took:?}");
+    done(world, &["delete", "httproute", "marked", "-n", "test"], "")?;
+    marked(false)?;
+    Ok(())
+}
+
+async fn usage(world: &World) -> Outcome {
+    for args in [&["frobnicate"][..], &["get"], &["apply"], &["get", "services", "-o", "xml"], &["proxy", "dump"]] {
+        fails(world, args, "", 2, &["Usage"])?;
+    }
+    Ok(())
+}
+
+async fn unreachable(world: &World) -> Outcome {
+    let program = Program::new(binary("weftctl")?).args(["--discovery", "unix:///nowhere/discovery.sock", "status"]);
+    let output = world.mesh().node().run(program)?;
+    ensure!(output.status.code() == Some(1), "{}", output.text());
+    ensure!(output.stderr.contains("/nowhere/discovery.sock"), "{}", output.stderr);
+    Ok(())
+}
