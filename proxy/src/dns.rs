@@ -5,11 +5,16 @@
 //! clients expect.
 
 mod answer;
+mod find;
 mod forward;
+mod conversation;
 
 use crate::catalog::{Answer, Catalog};
 use crate::config::Config;
-use answer::{Asked, Found, Verdict};
+use answer::{Asked, Verdict};
+use bytes::Bytes;
+use conversation::conversation;
+use find::{Found, find};
 use forward::Upstreams;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -18,16 +23,16 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
 use weft_telemetry::metrics::Registry;
 
 /// Queries being answered at once; more are dropped.
 const IN_FLIGHT: usize = 1024;
-/// A TCP client that asks nothing for this long is gone.
-const TCP_IDLE: Duration = Duration::from_secs(10);
+/// TCP clients at once; more are closed.
+const TCP_CLIENTS: usize = 256;
+/// When sockets or descriptors run out, some have to be given back first.
+const TRY_AGAIN: Duration = Duration::from_millis(20);
 /// The largest UDP query anybody sends (RFC 6891 section 6.2.5 recommends 4096).
 const MAX_QUERY: usize = 4096;
 
@@ -52,6 +57,7 @@ struct Resolver {
     upstreams: Upstreams,
     queries: Family<Labels, Counter>,
     in_flight: Arc<Semaphore>,
+    tcp_clients: Arc<Semaphore>,
 }
 
 /// How a query came, which bounds how long its answer may be and how it is handed on.
@@ -69,31 +75,35 @@ impl Server {
         if config.dns_port == 0 {
             return Ok(None);
         }
-        let (mut udp, mut tcp) = (Vec::new(), Vec::new());
-        for address in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
-            let address = SocketAddr::new(address, config.dns_port);
-            match std::net::UdpSocket::bind(address).and_then(|u| Ok((u, std::net::TcpListener::bind(address)?))) {
-                Ok((u, t)) => {
-                    u.set_nonblocking(true)?;
-                    t.set_nonblocking(true)?;
-                    udp.push(UdpSocket::from_std(u)?);
-                    tcp.push(TcpListener::from_std(t)?);
-                }
+        let own = |server: &SocketAddr| server.ip().is_loopback() && server.port() == config.dns_port;
+        let upstreams = config.upstream_dns.iter().copied().filter(|server| !own(server)).collect();
+        let resolver = Resolver::new(catalog, config.domain.clone(), upstreams, queries);
+        let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+        Self::on(loopback.map(|address| SocketAddr::new(address, config.dns_port)), resolver).map(Some)
+    }
+
+    fn on(addresses: impl IntoIterator<Item = SocketAddr>, resolver: Resolver) -> io::Result<Self> {
+        let mut server = Self { udp: Vec::new(), tcp: Vec::new(), resolver: Arc::new(resolver) };
+        for address in addresses {
+            match server.listen(address) {
+                Ok(()) => {}
                 // A machine without IPv6.
                 Err(error) if address.is_ipv6() && error.kind() == io::ErrorKind::AddrNotAvailable => {}
+                Err(error) if address.is_ipv6() && error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {}
                 Err(error) => return Err(io::Error::new(error.kind(), format!("listening on {address}: {error}"))),
             }
         }
-        let own = |server: &SocketAddr| server.ip().is_loopback() && server.port() == config.dns_port;
-        let upstreams = config.upstream_dns.iter().copied().filter(|server| !own(server)).collect();
-        let resolver = Arc::new(Resolver {
-            catalog,
-            domain: config.domain.clone(),
-            upstreams: Upstreams(upstreams),
-            queries,
-            in_flight: Arc::new(Semaphore::new(IN_FLIGHT)),
-        });
-        Ok(Some(Self { udp, tcp, resolver }))
+        Ok(server)
+    }
+
+    fn listen(&mut self, address: SocketAddr) -> io::Result<()> {
+        let udp = std::net::UdpSocket::bind(address)?;
+        let tcp = std::net::TcpListener::bind(address)?;
+        udp.set_nonblocking(true)?;
+        tcp.set_nonblocking(true)?;
+        self.udp.push(UdpSocket::from_std(udp)?);
+        self.tcp.push(TcpListener::from_std(tcp)?);
+        Ok(())
     }
 
     /// Answers until dropped.
@@ -113,7 +123,8 @@ async fn over_udp(socket: Arc<UdpSocket>, resolver: Arc<Resolver>) {
     let mut buffer = vec![0; MAX_QUERY];
     loop {
         let Ok((length, client)) = socket.recv_from(&mut buffer).await else {
-            // An earlier answer that could not be delivered is reported here.
+            // An earlier answer that could not be delivered is reported here, and so is a machine out of memory.
+            tokio::time::sleep(TRY_AGAIN).await;
             continue;
         };
         let Ok(permit) = Arc::clone(&resolver.in_flight).try_acquire_owned() else {
@@ -134,35 +145,40 @@ async fn over_udp(socket: Arc<UdpSocket>, resolver: Arc<Resolver>) {
 async fn over_tcp(listener: TcpListener, resolver: Arc<Resolver>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(TRY_AGAIN).await;
             continue;
         };
-        let Ok(permit) = Arc::clone(&resolver.in_flight).try_acquire_owned() else {
+        let Ok(client) = Arc::clone(&resolver.tcp_clients).try_acquire_owned() else {
             resolver.count("any", "dropped");
             continue;
         };
         let resolver = Arc::clone(&resolver);
         tokio::spawn(async move {
             // Ends with the client's connection, whichever way that ends.
-            let _ = conversation(stream, &resolver).await;
-            drop(permit);
+            let _ = conversation(stream, |query| resolver.in_turn(query)).await;
+            drop(client);
         });
     }
 }
 
-/// Queries with their lengths before them, one after another (RFC 7766).
-async fn conversation(mut stream: TcpStream, resolver: &Resolver) -> io::Result<()> {
-    loop {
-        let Ok(length) = timeout(TCP_IDLE, stream.read_u16()).await else { return Ok(()) };
-        let mut query = vec![0; usize::from(length?)];
-        timeout(TCP_IDLE, stream.read_exact(&mut query)).await.map_err(|_| io::ErrorKind::TimedOut)??;
-        let Some(answer) = resolver.resolve(&query, Transport::Tcp).await else { return Ok(()) };
-        let length = u16::try_from(answer.len()).map_err(|_| io::ErrorKind::InvalidData)?;
-        stream.write_all(&[&length.to_be_bytes()[..], &answer].concat()).await?;
-    }
-}
-
 impl Resolver {
+    fn new(catalog: Catalog, domain: String, upstreams: Vec<SocketAddr>, queries: Family<Labels, Counter>) -> Self {
+        Self {
+            catalog,
+            domain,
+            upstreams: Upstreams(upstreams),
+            queries,
+            in_flight: Arc::new(Semaphore::new(IN_FLIGHT)),
+            tcp_clients: Arc::new(Semaphore::new(TCP_CLIENTS)),
+        }
+    }
+
+    /// A query over TCP waits for its turn, which slows its client down; over UDP it would be dropped.
+    async fn in_turn(&self, query: Bytes) -> Option<Vec<u8>> {
+        let _turn = self.in_flight.acquire().await.expect("the semaphore is never closed");
+        self.resolve(&query, Transport::Tcp).await
+    }
+
     /// The answer to `query`, or `None` when it deserves none.
     async fn resolve(&self, query: &[u8], transport: Transport) -> Option<Vec<u8>> {
         match answer::judge(query, &self.domain) {
@@ -174,25 +190,34 @@ impl Resolver {
                 self.count("malformed", "formerr");
                 Some(answer)
             }
-            Verdict::Nowhere(answer) => {
-                self.count("mesh", "nxdomain");
-                Some(answer)
-            }
             Verdict::Forward => self.forward(query, transport).await,
-            Verdict::Mesh(asked) => self.mesh(query, transport, &asked).await,
+            Verdict::Version(asked) => {
+                self.count("malformed", "badvers");
+                asked.answer(&Found::BadVersion, transport)
+            }
+            Verdict::Zone(asked) => self.nobody(query, transport, &asked).await,
+            Verdict::Mesh(asked, name) => match self.catalog.lookup(&name.service).await {
+                Answer::Known(known) => {
+                    let found = find(asked.query(), &name, &known.view);
+                    self.count("mesh", found.word());
+                    asked.answer(&found, transport)
+                }
+                Answer::Absent => self.nobody(query, transport, &asked).await,
+                Answer::Unanswered => {
+                    self.count("mesh", Found::Unknown.word());
+                    asked.answer(&Found::Unknown, transport)
+                }
+            },
         }
     }
 
-    async fn mesh(&self, query: &[u8], transport: Transport, asked: &Asked) -> Option<Vec<u8>> {
-        let (found, result) = match self.catalog.lookup(&asked.service).await {
-            Answer::Known(known) => (answer::find(asked, &known.view), "answered"),
-            // Not the mesh's after all: whoever else serves the cluster's names may know it.
-            Answer::Absent if !self.upstreams.0.is_empty() => return self.forward(query, transport).await,
-            Answer::Absent => (Found::NoName, "nxdomain"),
-            Answer::Unanswered => (Found::Unknown, "servfail"),
-        };
-        self.count("mesh", if matches!(found, Found::NoName) { "nxdomain" } else { result });
-        answer::write(asked, &found, transport)
+    /// Not the mesh's after all: whoever else serves the cluster's names may know it.
+    async fn nobody(&self, query: &[u8], transport: Transport, asked: &Asked) -> Option<Vec<u8>> {
+        if !self.upstreams.0.is_empty() {
+            return self.forward(query, transport).await;
+        }
+        self.count("mesh", Found::NoName.word());
+        asked.answer(&Found::NoName, transport)
     }
 
     async fn forward(&self, query: &[u8], transport: Transport) -> Option<Vec<u8>> {
@@ -203,7 +228,7 @@ impl Resolver {
             }
             None => {
                 self.count("forwarded", "failed");
-                answer::refuse(query)
+                answer::failed(query)
             }
         }
     }
@@ -214,5 +239,4 @@ impl Resolver {
 }
 
 #[cfg(test)]
-#[path = "dns/tests.rs"]
 mod tests;
