@@ -1,4 +1,6 @@
 //! weft-discovery as a process: its exit status, its socket, its file, and how it stops.
+//!
+//! Runs the real binary on free ports of loopback, with its files in a temporary folder.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 

@@ -90,7 +90,12 @@ pub fn shutting_down() -> Status {
 }
 
 impl Stream {
-    pub fn new(supply: &Supply, hello: v1::Hello, caller: Caller, to: Sender<Result<v1::SubscribeResponse, Status>>) -> Self {
+    pub fn new(
+        supply: &Supply,
+        hello: v1::Hello,
+        caller: Caller,
+        to: Sender<Result<v1::SubscribeResponse, Status>>,
+    ) -> Self {
         let (entered, asked) = supply.proxies.enter(hello, caller);
         let subscriber = supply.registry.changes();
         let state = State {

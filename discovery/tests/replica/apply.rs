@@ -1,4 +1,6 @@
 //! Documents: put into force together or not at all, shown as they were written, taken away by name.
+//!
+//! Seen through the admin socket, as weftctl sees it.
 
 use crate::both;
 use crate::plane::Plane;

@@ -1,4 +1,6 @@
 //! Certificates: who gets one, for whom, and how it is refused.
+//!
+//! Proofs are tried over TLS without a client certificate, as a new workload has to; renewals over mTLS.
 
 use crate::both;
 use crate::plane::{FAST, Plane};

@@ -1,4 +1,6 @@
 //! The listener for proxies against what is no proxy: counted and closed, and everybody else is served on.
+//!
+//! Each test ends with a workload that joins and subscribes as if nothing had happened.
 
 use crate::plane::Plane;
 use crate::workload::{Workload, certify, channel, discovery_id};

@@ -1,4 +1,6 @@
 //! A control plane of one replica on a given store.
+//!
+//! Started as the program starts it, but for the signals and the probes; it ends with the test.
 
 use crate::stores::Fixture;
 use clap::Parser;

@@ -1,4 +1,6 @@
 //! Registrations: what a workload may say, and how long it lasts.
+//!
+//! Each call is a proxy's own, over mTLS; what became of it is read back through the admin socket.
 
 use crate::both;
 use crate::plane::Plane;

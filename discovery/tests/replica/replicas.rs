@@ -1,4 +1,6 @@
 //! Two replicas on one store are one control plane, and a replica that stops sends its proxies to another.
+//!
+//! Both replicas run in this process with an admin socket and a port each; what they share is the store alone.
 
 use crate::both;
 use crate::plane::Plane;

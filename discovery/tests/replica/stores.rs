@@ -1,4 +1,6 @@
 //! The stores that tests run on.
+//!
+//! Embedded: a file in a temporary folder. etcd: a prefix of its own on one server that ends with the last test using it.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,4 +1,6 @@
 //! Streams: what a subscriber is told, and when its stream ends.
+//!
+//! Messages are compared as short texts (`workload::told`); streams are kept with short times where their end is tested.
 
 use crate::plane::{FAST, Plane};
 use crate::stores::Fixture;

@@ -1,4 +1,6 @@
 //! A workload with its certificate, as the proxy beside it would speak for it.
+//!
+//! Joins by token, then registers and subscribes; a wait that is in vain fails the test with what was waited for.
 
 use crate::PATIENCE;
 use crate::plane::Plane;
