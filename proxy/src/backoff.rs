@@ -28,6 +28,11 @@ impl Backoff {
         whole.mul_f64(0.5 + fastrand::f64() / 2.0)
     }
 
+    /// Whether the next failure is the first of its run: worth a warning, where the following ones are not.
+    pub fn is_fresh(&self) -> bool {
+        self.next == FIRST
+    }
+
     /// It worked: the next failure starts from the shortest pause.
     pub fn reset(&mut self) {
         *self = Self::default();
@@ -47,7 +52,8 @@ mod tests {
             assert!(whole / 2 <= pause && pause <= whole, "{pause:?} of {whole:?}");
             whole = (whole * 2).min(LONGEST);
         }
+        assert!(!backoff.is_fresh());
         backoff.reset();
-        assert!(backoff.pause() <= FIRST);
+        assert!(backoff.is_fresh() && backoff.pause() <= FIRST);
     }
 }

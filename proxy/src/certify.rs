@@ -114,7 +114,10 @@ impl Certifier {
             match self.by_token(token).await {
                 Ok(credentials) => return Ok(Identity::new(self.in_force(credentials))),
                 Err(error) => {
-                    tracing::warn!(%error, "no certificate yet");
+                    match backoff.is_fresh() {
+                        true => tracing::warn!(%error, "no certificate yet"),
+                        false => tracing::debug!(%error, "still no certificate"),
+                    }
                     self.condition.unmet(&error.to_string());
                     tokio::time::sleep(backoff.pause()).await;
                 }
@@ -140,7 +143,10 @@ impl Certifier {
                     backoff.reset();
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "the certificate could not be renewed");
+                    match backoff.is_fresh() {
+                        true => tracing::warn!(%error, "the certificate could not be renewed"),
+                        false => tracing::debug!(%error, "the certificate could still not be renewed"),
+                    }
                     if identity.credentials().not_after <= SystemTime::now() {
                         self.condition.unmet(&format!("the certificate has expired: {error}"));
                     }

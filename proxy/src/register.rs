@@ -146,7 +146,10 @@ impl Task {
                     ttl / HEARTBEATS
                 }
                 Err(error) => {
-                    tracing::warn!(service = %self.endpoint.service, %error, "registration");
+                    match backoff.is_fresh() {
+                        true => tracing::warn!(service = %self.endpoint.service, %error, "registration failed"),
+                        false => tracing::debug!(service = %self.endpoint.service, %error, "registration still fails"),
+                    }
                     backoff.pause()
                 }
             };
