@@ -17,8 +17,9 @@ use weft_proto::v1::subscribe_response::Body;
 
 /// Subscriptions that nobody uses end after this time.
 pub const UNUSED_LIMIT: Duration = Duration::from_secs(600);
-/// Subscriptions whose answer is "unknown", or has not come: an application that dials all the world ends here.
-pub const MAX_UNANSWERED: usize = 10_000;
+/// Subscriptions whose answer is "unknown", or has not come: an application that dials all the world ends here. Discovery
+/// ends streams with more than 10,000 subscriptions, so this leaves room for what is known.
+pub const MAX_UNANSWERED: usize = 8_000;
 /// How many of those are given up at once when there are too many.
 const EVICTED: usize = MAX_UNANSWERED / 10;
 
