@@ -8,6 +8,7 @@ use super::customers::Customers;
 use super::say::Say;
 use anyhow::Context;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 use weft_examples::etcd::EtcdCluster;
 use weft_examples::mesh::{Member, Mesh, Options, Workload, binary};
@@ -19,7 +20,7 @@ pub const NAMESPACE: &str = "shop";
 const DOCUMENTS: &str = include_str!("../../shop.yaml");
 /// The replica of `ranking` that is slow, and how slow.
 pub const SLOW: &str = "ranking-2";
-pub const DELAY: Duration = Duration::from_millis(30);
+pub const DELAY: Duration = Duration::from_millis(50);
 
 const ZONES: [&str; 2] = ["east", "west"];
 
@@ -96,6 +97,11 @@ impl Stage {
         self.members.get(name).with_context(|| format!("no pod {name}"))
     }
 
+    /// What `service` stands behind, as an application finds out.
+    pub fn virtual_address(&self, service: &str) -> anyhow::Result<IpAddr> {
+        resolve(self.member("customers")?, service)
+    }
+
     /// After the story: the mesh stays up under a little load, with hints at what to look at. Lasts as long as the result.
     pub fn keep(&self, say: &Say) -> anyhow::Result<Customers> {
         let customers = Customers::start(self.member("customers")?, 10, Duration::from_secs(24 * 3600))?;
@@ -128,7 +134,7 @@ impl Stage {
 
 /// What `--keep` suggests.
 const COMMANDS: [&str; 5] =
-    ["status", "get endpoints -n shop", "get certificates", "proxy dump search-0 -n shop", "check"];
+    ["status", "get endpoints -n shop", "get certificates -n shop", "proxy dump search-0 -n shop", "check"];
 
 /// The `index`th replica of `service`.
 pub fn workload(service: &Service, index: u32) -> anyhow::Result<Workload> {
@@ -147,6 +153,14 @@ pub fn workload(service: &Service, index: u32) -> anyhow::Result<Workload> {
         if service.name == "ranking" { shop.args(["--delay", &format!("{}ms", delay.as_millis())]) } else { shop }
     };
     Ok(workload.application(program))
+}
+
+/// Asks the system's own resolver in the pod.
+pub fn resolve(member: &Member, name: &str) -> anyhow::Result<IpAddr> {
+    let ask = Program::new("getent").args(["ahostsv4", name]);
+    let answer = member.pod().run_ok(ask).with_context(|| format!("resolve {name}"))?;
+    let address = answer.split_whitespace().next().with_context(|| format!("{name} has no address"))?;
+    address.parse().with_context(|| format!("{name} has a strange address: {address}"))
 }
 
 fn tail(process: &Process) -> Option<(String, Vec<String>)> {

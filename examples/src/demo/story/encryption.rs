@@ -1,12 +1,14 @@
 //! Chapter 4: what goes over the wire can be read by nobody else, and both ends know whom they talk to.
 //!
-//! The wire is looked at from outside, on the node, without any help of the proxies; the identities are in the proxies' own
-//! record. Fails when a single stream between pods is not TLS 1.3.
+//! The wire is looked at from outside, on the node, without any help of the proxies; the identities are what the server's
+//! proxy tells its application. Fails when a single stream between pods is not TLS 1.3.
 
 use super::scene::Scene;
 use crate::say::bytes;
+use crate::stage::NAMESPACE;
 use anyhow::{Context, ensure};
 use weft_examples::capture::Seen;
+use weft_examples::mesh::fetch;
 
 pub fn show(scene: &Scene<'_>, seen: Seen) -> anyhow::Result<()> {
     let about = "Seen by a packet capture on the node's bridge, since before the first customer came.";
@@ -36,14 +38,22 @@ pub fn show(scene: &Scene<'_>, seen: Seen) -> anyhow::Result<()> {
     identities(scene)
 }
 
-/// Who talks to whom, as a client's proxy and a server's proxy say.
+/// A customer asks the frontend who it thinks is calling: the sidecar there has told it, after the handshake.
 fn identities(scene: &Scene<'_>) -> anyhow::Result<()> {
-    let peer = |name: &str, direction: &str| {
-        let metrics = scene.stage.member(name)?.metrics();
-        let peers = metrics.sum_by("weft_tls_connections_total", "peer", &[("direction", direction)]);
-        peers.into_keys().next().with_context(|| format!("the proxy of {name} names no peer"))
+    let customer = scene.stage.member("customers")?;
+    let frontend = scene.stage.virtual_address("frontend")?;
+    let forged = "GET /whoami HTTP/1.1\r\nhost: frontend\r\nconnection: close\r\nx-forwarded-client-cert: URI=spiffe://forged\r\n\r\n";
+    let reply = fetch(customer.pod(), (frontend, 80).into(), forged).context("ask the frontend who is calling")?;
+    let said = reply.body.trim();
+    let named = |key: &str| said.split(';').find_map(|part| part.strip_prefix(key)?.strip_prefix('='));
+    let (Some(client), Some(server)) = (named("URI"), named("By")) else {
+        anyhow::bail!("the frontend knows no caller: {} {said:?}", reply.status)
     };
-    scene.say.row("who search-0 says it calls", &peer("search-0", "outbound")?);
-    scene.say.row("who ranking-0 says calls it", &peer("ranking-0", "inbound")?);
+    let identity = |account: &str| format!("/ns/{NAMESPACE}/sa/{account}");
+    ensure!(client.ends_with(&identity("customers")), "the frontend takes its customer for {client}");
+    ensure!(server.ends_with(&identity("frontend")), "the frontend's sidecar is {server}");
+    scene.say.row("the frontend's sidecar, to it", &format!("you are {server}"));
+    scene.say.row("", &format!("called by {client}"));
+    scene.say.good("each side has proved who it is; what a customer claims to be in a header is thrown away");
     Ok(())
 }

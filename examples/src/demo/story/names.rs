@@ -3,10 +3,8 @@
 //! Asks the system's own resolver in two pods, as applications do. Fails when a name has no address or not the same one.
 
 use crate::say::Say;
-use crate::stage::{NAMESPACE, SERVICES, Stage};
-use anyhow::{Context, ensure};
-use weft_examples::mesh::Member;
-use weft_examples::pods::Program;
+use crate::stage::{NAMESPACE, SERVICES, Stage, resolve};
+use anyhow::ensure;
 
 pub fn show(say: &Say, stage: &Stage) -> anyhow::Result<()> {
     say.chapter(1, "Names", "Applications dial names. Each stands for one virtual address, in every pod the same.");
@@ -21,13 +19,4 @@ pub fn show(say: &Say, stage: &Stage) -> anyhow::Result<()> {
         say.row(&name, &format!("{address:<16} {}", say.dim(&format!("for {}", pods.join(" ")))));
     }
     Ok(())
-}
-
-fn resolve(member: &Member, name: &str) -> anyhow::Result<String> {
-    let answer = member
-        .pod()
-        .run_ok(Program::new("getent").args(["ahostsv4", name]))
-        .with_context(|| format!("resolve {name}"))?;
-    let address = answer.split_whitespace().next().with_context(|| format!("{name} has no address"))?;
-    Ok(address.to_owned())
 }

@@ -31,6 +31,8 @@ pub struct Customer {
 /// What one request came to.
 #[derive(Debug)]
 pub struct Visit {
+    /// Method and path.
+    pub asked: String,
     /// `None`: all was well.
     pub failure: Option<String>,
     pub latency: Duration,
@@ -65,11 +67,12 @@ impl Customer {
 
     /// Makes the request that was due at `due`.
     pub async fn visit(&mut self, due: Instant, patience: Duration) -> Visit {
-        let mut visit = Visit { failure: None, latency: Duration::ZERO, served_by: Vec::new(), cart: None };
+        let mut visit =
+            Visit { asked: String::new(), failure: None, latency: Duration::ZERO, served_by: Vec::new(), cart: None };
         match timeout(patience, self.step(&mut visit)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => visit.failure = Some(format!("{error:#}")),
-            Err(_) => visit.failure = Some(format!("no reply within {patience:?}")),
+            Ok(Err(error)) => visit.failure = Some(format!("{}: {error:#}", visit.asked)),
+            Err(_) => visit.failure = Some(format!("{}: no reply within {patience:?}", visit.asked)),
         }
         if visit.failure.is_some() {
             // Whatever is in the cart now, it is not what this customer thought: start afresh, so that one loss counts once.
@@ -104,7 +107,8 @@ impl Customer {
     }
 
     async fn request(&mut self, method: Method, path: &str, visit: &mut Visit) -> anyhow::Result<Bytes> {
-        let mut request = Request::builder().method(method.clone()).uri(format!("http://{}{path}", self.frontend));
+        visit.asked = format!("{method} {path}");
+        let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.frontend));
         if !self.cookies.is_empty() {
             let pairs = self.cookies.iter().map(|(name, value)| format!("{name}={value}"));
             request = request.header(header::COOKIE, pairs.collect::<Vec<_>>().join("; "));
@@ -117,7 +121,7 @@ impl Customer {
         let body = body.collect().await?.to_bytes();
         let reason = head.headers.get("weft-reason").map(|reason| format!(" ({reason:?})")).unwrap_or_default();
         let text = || String::from_utf8_lossy(&body[..body.len().min(200)]).trim().to_owned();
-        anyhow::ensure!(head.status.is_success(), "{method} {path}: {}{reason} {}", head.status, text());
+        anyhow::ensure!(head.status.is_success(), "{}{reason} {}", head.status, text());
         Ok(body)
     }
 

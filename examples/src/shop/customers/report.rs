@@ -100,7 +100,13 @@ mod tests {
         for millis in 1..=100 {
             let failure = (millis % 10 == 0).then(|| format!("bad luck {millis}"));
             let served_by = vec!["frontend-0".to_owned()];
-            report.add(Visit { failure, latency: Duration::from_millis(millis), served_by, cart: Some(Trip::Moved) });
+            report.add(Visit {
+                asked: "GET /cart".to_owned(),
+                failure,
+                latency: Duration::from_millis(millis),
+                served_by,
+                cart: Some(Trip::Moved),
+            });
         }
         let second = report.progress();
         assert_eq!((&second["requests"], &second["failed"], &second["second"]), (&json!(100), &json!(10), &json!(1)));
