@@ -204,7 +204,7 @@ impl Outbound {
 
     /// A connection of its own to one endpoint; others are tried when it cannot be made, for nothing has been sent yet.
     async fn dial(&self) -> Result<(Rc<Upstream>, Conn), Failure> {
-        let plan = self.straight(self.present(), None);
+        let plan = self.straight(self.present(), |_| None);
         let mut attempts = Attempts::new(&plan);
         loop {
             let upstream = attempts.pick(Instant::now())?;
@@ -230,17 +230,18 @@ impl Outbound {
     }
 
     /// Straight to the dialled service, past all routes.
-    fn straight(&self, known: Arc<Known>, request: Option<&dyn Fn(&str) -> Option<String>>) -> Plan {
+    fn straight(&self, known: Arc<Known>, cookie: impl Fn(&str) -> Option<String>) -> Plan {
         let port = self.port.min(known.view.service.ports.len().saturating_sub(1));
-        self.towards(known, port, request)
+        self.towards(known, port, cookie)
     }
 
-    fn towards(&self, known: Arc<Known>, port: usize, cookie: Option<&dyn Fn(&str) -> Option<String>>) -> Plan {
+    /// To `port` of the service in `known`; `cookie` gives the value of the request's cookie of that name.
+    fn towards(&self, known: Arc<Known>, port: usize, cookie: impl Fn(&str) -> Option<String>) -> Plan {
         let cluster = self.worker.cluster(&known);
         let upstreams = cluster.upstreams();
         let only = self.endpoint.as_ref().and_then(|id| upstreams.iter().find(|u| u.endpoint.id == *id).cloned());
         let session = known.view.policy.affinity.as_ref().and_then(|affinity| {
-            let token = cookie?(&affinity.name)?;
+            let token = cookie(&affinity.name)?;
             upstreams.iter().find(|u| u.token == token && u.endpoint.takes_new_work()).cloned()
         });
         Plan {
@@ -259,8 +260,8 @@ impl Story for Outbound {
         let cookie = |name: &str| affinity::requested(request, name);
         let rule = match known.table.decide(port.port.get(), request) {
             // Dialled by its own address: no route may lead elsewhere.
-            _ if self.endpoint.is_some() => return Ok(self.straight(known, None)),
-            Routed::Unrouted => return Ok(self.straight(Arc::clone(&known), Some(&cookie))),
+            _ if self.endpoint.is_some() => return Ok(self.straight(known, |_| None)),
+            Routed::Unrouted => return Ok(self.straight(Arc::clone(&known), cookie)),
             Routed::NoMatch => return Err(Failure::NoRoute),
             Routed::To(rule) => Arc::clone(rule),
         };
@@ -271,7 +272,7 @@ impl Story for Outbound {
         };
         let ports = &target.view.service.ports;
         let port = ports.iter().position(|p| p.port == backend.port).ok_or(Failure::NoSuchService)?;
-        let mut plan = self.towards(target, port, Some(&cookie));
+        let mut plan = self.towards(target, port, cookie);
         plan.request_timeout = rule.request_timeout.or(plan.request_timeout);
         plan.try_timeout = rule.backend_timeout.or(plan.try_timeout);
         plan.rule = Some(rule);

@@ -108,7 +108,7 @@ fn answer(query: &[u8], limit: usize) -> Option<Vec<u8>> {
     if whole.len() <= limit { Some(whole) } else { response.truncate().to_vec().ok() }
 }
 
-/// Plays the resolver on the node for as long as the case runs.
+/// Plays the resolver on the node until it is shut down.
 async fn resolver(world: &World) -> anyhow::Result<tokio::task::JoinSet<()>> {
     let at: SocketAddr = (world.network().node().ip(), 53).into();
     let sockets = || -> std::io::Result<_> {
@@ -145,20 +145,23 @@ async fn resolver(world: &World) -> anyhow::Result<tokio::task::JoinSet<()>> {
 }
 
 async fn outside(world: &World) -> Outcome {
-    let _resolver = resolver(world).await?;
-    ensure!(dig(world.client(), &["outside.example"])? == ["192.0.2.7"]);
-    ensure!(dig(world.client(), &["+tcp", "outside.example"])? == ["192.0.2.7"]);
-    let said = asked(world, &["nowhere.example"])?;
-    ensure!(said.contains("status: NXDOMAIN"), "{said}");
+    let mut resolver = resolver(world).await?;
+    let over_udp = dig(world.client(), &["outside.example"])?;
+    let over_tcp = dig(world.client(), &["+tcp", "outside.example"])?;
+    let nowhere = asked(world, &["nowhere.example"])?;
+    resolver.shutdown().await;
+    ensure!(over_udp == ["192.0.2.7"] && over_tcp == over_udp, "{over_udp:?} {over_tcp:?}");
+    ensure!(nowhere.contains("status: NXDOMAIN"), "{nowhere}");
     Ok(())
 }
 
 async fn truncated(world: &World) -> Outcome {
-    let _resolver = resolver(world).await?;
-    let said = asked(world, &["+ignore", "+noedns", "long.example", "TXT"])?;
-    ensure!(said.lines().any(|line| line.starts_with(";; flags:") && line.contains(" tc")), "{said}");
-    let said = asked(world, &["long.example", "TXT"])?;
-    ensure!(said.contains("ANSWER: 1") && said.contains("(TCP)"), "{said}");
+    let mut resolver = resolver(world).await?;
+    let cut = asked(world, &["+ignore", "+noedns", "long.example", "TXT"])?;
+    let whole = asked(world, &["long.example", "TXT"])?;
+    resolver.shutdown().await;
+    ensure!(cut.lines().any(|line| line.starts_with(";; flags:") && line.contains(" tc")), "{cut}");
+    ensure!(whole.contains("ANSWER: 1") && whole.contains("(TCP)"), "{whole}");
     Ok(())
 }
 

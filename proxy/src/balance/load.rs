@@ -1,20 +1,26 @@
 //! How busy and how quick an endpoint is, as one worker has seen it: peak-EWMA latency and requests in flight.
 //!
 //! After Finagle's and Linkerd's peak EWMA: a slow answer counts at once, a quick one slowly, so that trouble is noticed
-//! with the first sign of it and forgotten with time. A failure counts as a slow answer, so that an endpoint that fails
+//! with the first sign of it and forgotten with time. A failure adds a penalty on top, so that an endpoint that fails
 //! fast attracts nothing. Cells, no locks: a load belongs to one worker.
 
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// What an endpoint that has never answered is taken to need: enough to be tried, not enough to be flooded.
+/// What an endpoint is taken to need while the first questions to it are open: enough not to be flooded.
 const UNKNOWN: Duration = Duration::from_millis(5);
-/// What a failure counts as, at least.
-const FAILURE: Duration = Duration::from_millis(500);
+/// So many answers are only an acquaintance: each replaces the one before, because the first often waits for caches,
+/// connections and compilers that no later one waits for, and a peak would keep that in mind for half a minute.
+const ACQUAINTANCE: u32 = 4;
 /// Nothing is taken to be quicker: differences below this are noise.
 const FLOOR: f64 = 50e-6;
-/// How long an endpoint that cannot be reached is passed over: doubled with every failure in a row.
+/// What a failure costs, at least; in a service that is slower than this, as many times what its answers take.
+const FAILURE: Duration = Duration::from_millis(500);
+const FAILURE_TIMES: f64 = 4.0;
+/// A penalty loses all but 1/e in this time, times the failures in a row: one bad answer is soon forgiven, many are not.
+const FORGIVE: Duration = Duration::from_secs(1);
+/// How long an endpoint that cannot be reached is passed over: doubled each time that it is tried again in vain.
 const SHUN_FIRST: Duration = Duration::from_millis(250);
 const SHUN_MOST: Duration = Duration::from_secs(10);
 
@@ -23,29 +29,49 @@ struct State {
     /// Seconds.
     latency: Cell<f64>,
     seen: Cell<Instant>,
+    answers: Cell<u32>,
     pending: Cell<u32>,
+    /// Seconds.
+    penalty: Cell<f64>,
+    failed: Cell<Instant>,
     failures: Cell<u32>,
+    unreached: Cell<u32>,
     shunned_until: Cell<Option<Instant>>,
 }
 
 /// One endpoint's load.
+///
+/// ```
+/// # use std::time::{Duration, Instant};
+/// # use weft_proxy::balance::Load;
+/// let (decay, now) = (Duration::from_secs(10), Instant::now());
+/// let load = Load::new(now);
+/// let begun = load.begin(now);
+/// begun.connected(now + Duration::from_millis(3)); // a new connection: its handshake is not the endpoint's latency
+/// begun.end(now + Duration::from_millis(5), true, decay);
+/// assert_eq!((load.latency(now, decay), load.pending()), (Duration::from_millis(2), 0));
+/// ```
 #[derive(Debug, Clone)]
 pub struct Load(Rc<State>);
 
 impl Load {
     pub fn new(now: Instant) -> Self {
         Self(Rc::new(State {
-            latency: Cell::new(UNKNOWN.as_secs_f64()),
+            latency: Cell::new(0.0),
             seen: Cell::new(now),
+            answers: Cell::new(0),
             pending: Cell::new(0),
+            penalty: Cell::new(0.0),
+            failed: Cell::new(now),
             failures: Cell::new(0),
+            unreached: Cell::new(0),
             shunned_until: Cell::new(None),
         }))
     }
 
     /// A request goes out. It counts as in flight until the returned value ends or is dropped.
     pub fn begin(&self, now: Instant) -> Begun {
-        Begun { serving: self.serving(), started: now }
+        Begun { serving: Some(self.serving()), started: Cell::new(now) }
     }
 
     /// Counts as in flight for as long as the value lives: a response body, a tunnel.
@@ -58,20 +84,29 @@ impl Load {
         self.0.pending.get()
     }
 
-    /// The mean latency at `now`, decayed since the last observation.
+    /// The mean latency of answers at `now`, decayed since the last one; zero before the first.
     pub fn latency(&self, now: Instant, decay: Duration) -> Duration {
         Duration::from_secs_f64(self.mean(now, decay))
     }
 
-    fn mean(&self, now: Instant, decay: Duration) -> f64 {
-        let age = now.saturating_duration_since(self.0.seen.get()).as_secs_f64();
-        // Without news the mean moves back towards zero, so that an endpoint that was slow is tried again.
-        self.0.latency.get() * (-age / decay.as_secs_f64().max(1e-3)).exp()
+    /// What failures add to the latency at `now`.
+    pub fn penalty(&self, now: Instant, decay: Duration) -> Duration {
+        Duration::from_secs_f64(self.punishment(now, decay))
     }
 
-    /// Cost of sending one more request there: lower is better.
+    /// Cost of sending one more request there, in seconds: lower is better.
+    ///
+    /// An endpoint that is hardly known costs nothing while it is idle, so that it is tried as soon as a request comes,
+    /// and [`UNKNOWN`] while a request to it is open, so that the others do not all follow.
     pub fn score(&self, now: Instant, decay: Duration) -> f64 {
-        self.mean(now, decay).max(FLOOR) * f64::from(self.0.pending.get() + 1)
+        let state = &*self.0;
+        let pending = state.pending.get();
+        let latency = match state.answers.get() < ACQUAINTANCE {
+            true if pending == 0 => 0.0,
+            true => self.mean(now, decay).max(UNKNOWN.as_secs_f64()),
+            false => self.mean(now, decay).max(FLOOR),
+        };
+        (latency + self.punishment(now, decay)) * f64::from(pending.saturating_add(1))
     }
 
     /// Whether it could not be reached just now.
@@ -79,44 +114,123 @@ impl Load {
         self.0.shunned_until.get().is_some_and(|until| now < until)
     }
 
-    fn observe(&self, now: Instant, took: Duration, ok: bool, decay: Duration) {
-        let state = &*self.0;
-        let age = now.saturating_duration_since(state.seen.get()).as_secs_f64();
-        let old = state.latency.get();
-        let sample = match ok {
-            true => took.as_secs_f64(),
-            false => took.max(FAILURE).as_secs_f64(),
-        };
-        let weight = (-age / decay.as_secs_f64().max(1e-3)).exp();
-        // The peak: a worse sample counts whole.
-        state.latency.set(if sample > old { sample } else { old * weight + sample * (1.0 - weight) });
-        state.seen.set(now);
-        if ok {
-            state.failures.set(0);
-            state.shunned_until.set(None);
+    /// The endpoint could not be reached at all. Attempts that were under way together count once.
+    pub fn unreachable(&self, now: Instant) {
+        if self.shunned(now) {
+            return;
+        }
+        let times = self.0.unreached.get();
+        self.0.unreached.set(times.saturating_add(1));
+        let pause = SHUN_FIRST.saturating_mul(1 << times.min(10)).min(SHUN_MOST);
+        self.0.shunned_until.set(Some(now + pause));
+    }
+
+    fn mean(&self, now: Instant, decay: Duration) -> f64 {
+        // Without news the mean moves back towards zero, so that an endpoint that was slow is tried again.
+        self.0.latency.get() * fading(now, self.0.seen.get(), decay)
+    }
+
+    fn punishment(&self, now: Instant, decay: Duration) -> f64 {
+        match self.0.penalty.get() {
+            0.0 => 0.0,
+            penalty => {
+                let memory = FORGIVE.saturating_mul(self.0.failures.get().max(1)).min(decay);
+                penalty * fading(now, self.0.failed.get(), memory)
+            }
         }
     }
 
-    /// The endpoint could not be reached at all.
-    pub fn unreachable(&self, now: Instant) {
-        let failures = self.0.failures.get();
-        self.0.failures.set(failures.saturating_add(1));
-        let pause = SHUN_FIRST.saturating_mul(1 << failures.min(10)).min(SHUN_MOST);
-        self.0.shunned_until.set(Some(now + pause));
+    fn answered(&self, now: Instant, took: Duration, decay: Duration) {
+        let state = &*self.0;
+        let sample = took.as_secs_f64();
+        let answers = state.answers.get();
+        // The peak: a worse sample counts whole.
+        let next = if answers < ACQUAINTANCE || sample > self.mean(now, decay) {
+            sample
+        } else {
+            let kept = fading(now, state.seen.get(), decay);
+            state.latency.get() * kept + sample * (1.0 - kept)
+        };
+        state.latency.set(next);
+        state.seen.set(now);
+        state.answers.set(answers.saturating_add(1));
+        // One good answer among bad ones does not make up for all of them.
+        state.failures.set(state.failures.get() / 2);
+        state.unreached.set(0);
+        state.shunned_until.set(None);
+    }
+
+    fn failed(&self, now: Instant, took: Duration, decay: Duration) {
+        let state = &*self.0;
+        let slow = FAILURE_TIMES * self.mean(now, decay);
+        let penalty = took.max(FAILURE).as_secs_f64().max(slow).max(self.punishment(now, decay));
+        state.penalty.set(penalty);
+        state.failed.set(now);
+        state.failures.set(state.failures.get().saturating_add(1));
+    }
+
+    /// Nobody waits for the answer any more: all that is known is that it takes longer than `waited`.
+    fn abandoned(&self, now: Instant, waited: Duration) {
+        let state = &*self.0;
+        if waited.as_secs_f64() > state.latency.get() {
+            state.latency.set(waited.as_secs_f64());
+            state.seen.set(now);
+        }
     }
 }
 
+/// What is left at `now` of something that was whole at `then`.
+fn fading(now: Instant, then: Instant, memory: Duration) -> f64 {
+    let age = now.saturating_duration_since(then).as_secs_f64();
+    (-age / memory.as_secs_f64().max(1e-3)).exp()
+}
+
 /// A request whose answer is awaited.
+///
+/// Dropping it instead of ending it means that the client left: the wait counts as a lower bound, so that an endpoint
+/// that hangs is avoided even if nobody has the patience to see it fail.
 #[derive(Debug)]
 pub struct Begun {
-    serving: Serving,
-    started: Instant,
+    /// `None` once ended.
+    serving: Option<Serving>,
+    started: Cell<Instant>,
 }
 
 impl Begun {
-    /// The answer has come, or the attempt has failed. Dropping instead says nothing about the endpoint: the client left.
-    pub fn end(self, now: Instant, ok: bool, decay: Duration) {
-        self.serving.0.observe(now, now.saturating_duration_since(self.started), ok, decay);
+    /// A connection had to be made first: latency counts from here on, as for the requests that find one open.
+    pub fn connected(&self, now: Instant) {
+        self.started.set(now);
+    }
+
+    /// The answer has come, or the attempt has failed.
+    pub fn end(mut self, now: Instant, ok: bool, decay: Duration) {
+        let Some(Serving(load)) = &self.serving else { return };
+        let took = now.saturating_duration_since(self.started.get());
+        match ok {
+            true => load.answered(now, took, decay),
+            false => load.failed(now, took, decay),
+        }
+        self.serving = None;
+    }
+
+    /// The client left, or the failure was not the endpoint's.
+    pub fn abandon(mut self, now: Instant) {
+        self.leave(now);
+    }
+
+    fn leave(&mut self, now: Instant) {
+        if let Some(Serving(load)) = &self.serving.take() {
+            load.abandoned(now, now.saturating_duration_since(self.started.get()));
+        }
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if self.serving.is_some() {
+            // A future that is dropped has nobody to tell it the time.
+            self.leave(Instant::now());
+        }
     }
 }
 
@@ -131,49 +245,5 @@ impl Drop for Serving {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const DECAY: Duration = Duration::from_secs(10);
-
-    fn served(load: &Load, at: Instant, took: Duration, ok: bool) {
-        load.begin(at).end(at + took, ok, DECAY);
-    }
-
-    #[test]
-    fn slow_answers_count_at_once_and_fade() {
-        let (load, start) = (Load::new(Instant::now()), Instant::now());
-        served(&load, start, Duration::from_millis(100), true);
-        let later = start + Duration::from_millis(100);
-        assert!(load.latency(later, DECAY) > Duration::from_millis(99));
-        assert!(load.latency(later + 3 * DECAY, DECAY) < Duration::from_millis(6));
-    }
-
-    #[test]
-    fn a_fast_failure_is_no_recommendation() {
-        let (load, start) = (Load::new(Instant::now()), Instant::now());
-        served(&load, start, Duration::from_micros(100), false);
-        assert!(load.latency(start + Duration::from_millis(1), DECAY) > Duration::from_millis(400));
-    }
-
-    #[test]
-    fn what_is_in_flight_makes_an_endpoint_dearer() {
-        let (load, now) = (Load::new(Instant::now()), Instant::now());
-        let idle = load.score(now, DECAY);
-        let held: Vec<_> = (0..9).map(|_| load.serving()).collect();
-        assert!(load.score(now, DECAY) > 9.0 * idle);
-        drop(held);
-        assert_eq!(load.pending(), 0);
-    }
-
-    #[test]
-    fn an_unreachable_endpoint_is_passed_over_for_longer_each_time() {
-        let (load, now) = (Load::new(Instant::now()), Instant::now());
-        load.unreachable(now);
-        assert!(load.shunned(now) && !load.shunned(now + SHUN_FIRST));
-        load.unreachable(now);
-        assert!(load.shunned(now + SHUN_FIRST) && !load.shunned(now + 2 * SHUN_FIRST));
-        served(&load, now, Duration::from_millis(1), true);
-        assert!(!load.shunned(now));
-    }
-}
+#[path = "load_tests.rs"]
+mod tests;
