@@ -22,12 +22,7 @@ pub struct BrakeSettings {
 
 impl Default for BrakeSettings {
     fn default() -> Self {
-        Self {
-            min_endpoints: 4,
-            share_percent: 50,
-            window: Duration::from_secs(10),
-            grace: Duration::from_secs(30),
-        }
+        Self { min_endpoints: 4, share_percent: 50, window: Duration::from_secs(10), grace: Duration::from_secs(30) }
     }
 }
 
@@ -117,7 +112,17 @@ mod tests {
         let addresses = vec!["10.0.0.1".parse().unwrap()];
         let ports = BTreeMap::new();
         let (weight, state) = (1, weft_model::EndpointState::Ready);
-        Endpoint { id: id.to_string(), service, addresses, ports, weight, zone: None, node: None, identity: None, state }
+        Endpoint {
+            id: id.to_string(),
+            service,
+            addresses,
+            ports,
+            weight,
+            zone: None,
+            node: None,
+            identity: None,
+            state,
+        }
     }
 
     fn kept(brake: &Brake) -> Vec<&str> {

@@ -54,7 +54,11 @@ impl Follower {
         let range = self.store.range("").await?;
         if range.revision < self.state.revision() {
             let (known, now) = (self.state.revision(), range.revision);
-            tracing::error!(known, now, "the store's revision went back: it was restored or replaced, and is followed as it is");
+            tracing::error!(
+                known,
+                now,
+                "the store's revision went back: it was restored or replaced, and is followed as it is"
+            );
         }
         let watch = self.store.watch("", range.revision + 1).await?;
         self.state.resync(&range, Instant::now().into_std());

@@ -9,7 +9,6 @@ use super::world::{Versioned, World};
 use crate::record::{AttachedPolicy, AttachedRoute, Content, Key, RecordError, Withdrawal};
 use crate::store::{Batch, Entry, Event, Range, Revision};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -80,7 +79,10 @@ impl State {
 
     /// Takes in one revision.
     pub(super) fn apply(&mut self, batch: &Batch, now: Instant) {
-        let withdrawn = withdrawn(&batch.events);
+        let withdrawn = self.withdrawn(batch.events.iter().filter_map(|event| match event {
+            Event::Put(entry) => Some(entry),
+            Event::Delete { .. } => None,
+        }));
         for event in &batch.events {
             match event {
                 Event::Put(entry) => self.put(entry),
@@ -90,19 +92,31 @@ impl State {
         self.world.revision = batch.revision;
     }
 
-    /// Takes in the whole store, read again: what is not in it any more was deleted at some time. Which endpoints were
-    /// withdrawn on purpose is not known then, so all that are missing count as lost.
+    /// Takes in the whole store, read again: what is not in it any more was deleted at some time. Of the endpoints withdrawn
+    /// on purpose only each service's last are known then, so all others that are missing count as lost.
     pub(super) fn resync(&mut self, range: &Range, now: Instant) {
         let present: HashSet<&str> = range.entries.iter().map(|entry| entry.key.as_str()).collect();
         let missing: Vec<String> = self.keys().filter(|key| !present.contains(key.as_str())).collect();
+        let withdrawn = self.withdrawn(&range.entries);
         for key in missing {
-            self.delete(&key, &HashSet::new(), now);
+            self.delete(&key, &withdrawn, now);
         }
         self.unreadable.retain(|key, _| present.contains(key.as_str()));
         for entry in &range.entries {
             self.put(entry);
         }
         self.world.revision = range.revision;
+    }
+
+    /// The endpoints that these entries say were taken out on purpose since the world's revision.
+    fn withdrawn<'a>(&self, entries: impl IntoIterator<Item = &'a Entry>) -> HashSet<(ServiceName, String)> {
+        let new = |entry: &&Entry| entry.modified > self.world.revision && entry.key.starts_with(Key::WITHDRAWALS);
+        let read = |entry: &Entry| match Content::decode(entry)? {
+            Ok((Key::Withdrawal(service), Content::Withdrawal(Withdrawal { ids }))) => Some((service, ids)),
+            _ => None,
+        };
+        let withdrawals = entries.into_iter().filter(new).filter_map(read);
+        withdrawals.flat_map(|(service, ids)| ids.into_iter().map(move |id| (service.clone(), id))).collect()
     }
 
     /// Lets time pass for the brake.
@@ -127,9 +141,13 @@ impl State {
         match Content::decode(entry) {
             None => {}
             Some(Err(error)) => self.skip(entry, &error),
+            // An old one, read again, says nothing of what was lost since.
             Some(Ok((key, content))) => {
                 self.unreadable.remove(&entry.key);
-                self.keep(key, content, entry.created);
+                // An old withdrawal, read again, says nothing of what was lost since.
+                if entry.modified > self.world.revision || !matches!(key, Key::Withdrawal(_)) {
+                    self.keep(key, content, entry.created);
+                }
             }
         }
     }
@@ -223,7 +241,8 @@ impl State {
     fn keys(&self) -> impl Iterator<Item = String> {
         let services = self.services.keys().cloned().map(Key::Service);
         let route = |(namespace, name): &DocumentName| Key::Route { namespace: namespace.clone(), name: name.clone() };
-        let policy = |(namespace, name): &DocumentName| Key::Policy { namespace: namespace.clone(), name: name.clone() };
+        let policy =
+            |(namespace, name): &DocumentName| Key::Policy { namespace: namespace.clone(), name: name.clone() };
         let endpoints = self.endpoints.values().flat_map(BTreeMap::values).map(Key::endpoint);
         let documents = self.routes.keys().map(route).chain(self.policies.keys().map(policy));
         services.chain(documents).chain(endpoints).map(|key| key.to_string())
@@ -271,7 +290,12 @@ impl State {
         let kept = self.brake.kept(name).map(|endpoint| (endpoint.id.clone(), endpoint.clone()));
         let mut endpoints: BTreeMap<String, Endpoint> = kept.collect();
         endpoints.extend(self.endpoints.get(name).cloned().unwrap_or_default());
-        Some(ServiceView { service, routes, policy: policy.map(|(_, p)| p.policy.clone()).unwrap_or_default(), endpoints })
+        Some(ServiceView {
+            service,
+            routes,
+            policy: policy.map(|(_, p)| p.policy.clone()).unwrap_or_default(),
+            endpoints,
+        })
     }
 
     /// Enters who has an address now; `true` when that is somebody else than before.
@@ -292,19 +316,6 @@ impl State {
     }
 }
 
-/// The endpoints that the events of one revision take out on purpose.
-fn withdrawn(events: &[Event]) -> HashSet<(ServiceName, String)> {
-    let withdrawal = |event: &Event| match event {
-        Event::Put(entry) if entry.key.starts_with(Key::WITHDRAWALS) => match Content::decode(entry)? {
-            Ok((Key::Withdrawal(service), Content::Withdrawal(Withdrawal { ids }))) => Some((service, ids)),
-            _ => None,
-        },
-        _ => None,
-    };
-    let pairs = events.iter().filter_map(withdrawal);
-    pairs.flat_map(|(service, ids)| ids.into_iter().map(move |id| (service.clone(), id))).collect()
-}
-
 /// Moves a document from the services it was attached to, to those it is attached to; returns both.
 fn reattach(
     attached: &mut Attached,
@@ -312,7 +323,7 @@ fn reattach(
     old: Option<(Revision, &[ServiceName])>,
     new: Option<(Revision, &[ServiceName])>,
 ) -> Vec<ServiceName> {
-    for (created, services) in old {
+    if let Some((created, services)) = old {
         for service in services {
             if let Some(documents) = attached.get_mut(service) {
                 documents.remove(&(created, document.clone()));
@@ -322,7 +333,7 @@ fn reattach(
             }
         }
     }
-    for (created, services) in new {
+    if let Some((created, services)) = new {
         for service in services {
             attached.entry(service.clone()).or_default().insert((created, document.clone()));
         }
