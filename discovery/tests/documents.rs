@@ -478,7 +478,8 @@ fn every_fault_of_every_document_is_told_at_once() {
         "HTTPRoute shop/x: spec.rules[0].backendRefs: a rule needs at least one backend",
     ];
     let (mut told, mut expected) = (faults(&yaml), expected.to_vec());
-    (told.sort(), expected.sort());
+    told.sort();
+    expected.sort();
     assert_eq!(told, expected);
 }
 

@@ -6,7 +6,7 @@ use crate::stores::Fixture;
 use clap::Parser;
 use hyper_util::rt::TokioIo;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -105,7 +105,7 @@ impl Plane {
     }
 }
 
-pub fn config(name: &str, socket: &PathBuf, flags: &[&str]) -> Config {
+pub fn config(name: &str, socket: &Path, flags: &[&str]) -> Config {
     let own = ["weft-discovery", "--replica", name, "--listen", "127.0.0.1:0"];
     let args = own.iter().map(ToString::to_string).chain(["--admin-socket".to_owned(), socket.display().to_string()]);
     let flags = Flags::parse_from(args.chain(flags.iter().map(ToString::to_string)));

@@ -3,11 +3,12 @@
 //! Both replicas run in this process with an admin socket and a port each; what they share is the store alone.
 
 use crate::both;
-use crate::plane::Plane;
+use crate::plane::{FAST, Plane};
 use crate::stores::Fixture;
 use crate::workload::Workload;
 use tonic::Code;
 use weft_proto::v1;
+use weft_proto::v1::subscribe_request::Body;
 
 const CART: &str =
     "{apiVersion: v1, kind: Service, metadata: {name: cart, namespace: shop}, spec: {ports: [{port: 80}]}}";
@@ -53,4 +54,31 @@ async fn a_stopping_replica_says_so(fixture: Fixture) {
     one.stop().await;
     let web = Workload::with(&two, web.credentials).await;
     web.subscribe("web-0").await.service("shop/cart").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_etcd_is_away_streams_go_on_with_what_is_known() {
+    let (fixture, mut cluster) = crate::stores::etcd_alone().await;
+    let plane = Plane::start_with(&fixture, FAST).await;
+    plane.apply(CART).await;
+    let cart = Workload::join(&plane, "shop", "cart").await;
+    let lease = cart.register(cart.endpoint("cart", "cart-0", "10.0.0.1"), 0, 60).await.unwrap().lease;
+    let mut stream = cart.subscribe("web-0").await;
+    stream.service("shop/cart").await;
+    while stream.told().await != "snapshot shop/cart cart-0" {}
+    cluster.kill(0).unwrap();
+    assert_eq!(plane.try_apply(CART).await.unwrap_err().code(), Code::Unavailable);
+    let status = async || plane.admin.clone().status(v1::StatusRequest {}).await.unwrap().into_inner();
+    crate::eventually("status says that the store is away", async || !status().await.notes.is_empty()).await;
+    let mut late = cart.subscribe("web-1").await;
+    late.service("shop/cart").await;
+    assert_eq!(late.told().await, "snapshot shop/cart cart-0", "who comes now is told what was known last");
+    cluster.restart(0).await.unwrap();
+    crate::eventually("a heartbeat gets through again", async || {
+        late.say(Body::Beat(v1::Beat {})).await;
+        cart.discovery().heartbeat(v1::HeartbeatRequest { lease }).await.is_ok()
+    })
+    .await;
+    cart.discovery().withdraw(v1::WithdrawRequest { lease }).await.unwrap();
+    assert_eq!(late.told().await, "delta shop/cart -cart-0");
 }

@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 use weft_discovery::store::{Embedded, EmbeddedSettings, Etcd, EtcdSettings, Store};
@@ -42,4 +43,13 @@ pub async fn etcd() -> Fixture {
     let prefix = format!("/replica-{}/", NEXT.fetch_add(1, Ordering::Relaxed));
     let store = Etcd::open(&EtcdSettings { endpoints: cluster.endpoints(), prefix, ..Default::default() }).unwrap();
     Fixture { store: Arc::new(store), folder: tempfile::tempdir().unwrap(), _keep: Some(cluster) }
+}
+
+/// A store on an etcd that nobody else uses, to be stopped and started.
+pub async fn etcd_alone() -> (Fixture, EtcdCluster) {
+    let cluster = EtcdCluster::start(1).await.unwrap();
+    let request_timeout = Duration::from_secs(2);
+    let settings = EtcdSettings { endpoints: cluster.endpoints(), request_timeout, ..Default::default() };
+    let store = Etcd::open(&settings).unwrap();
+    (Fixture { store: Arc::new(store), folder: tempfile::tempdir().unwrap(), _keep: None }, cluster)
 }
