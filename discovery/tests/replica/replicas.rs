@@ -3,7 +3,7 @@
 //! Both replicas run in this process with an admin socket and a port each; what they share is the store alone.
 
 use crate::both;
-use crate::plane::{FAST, Plane};
+use crate::plane::Plane;
 use crate::stores::Fixture;
 use crate::workload::Workload;
 use tonic::Code;
@@ -59,7 +59,7 @@ async fn a_stopping_replica_says_so(fixture: Fixture) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_etcd_is_away_streams_go_on_with_what_is_known() {
     let (fixture, mut cluster) = crate::stores::etcd_alone().await;
-    let plane = Plane::start_with(&fixture, FAST).await;
+    let plane = Plane::start(&fixture).await;
     plane.apply(CART).await;
     let cart = Workload::join(&plane, "shop", "cart").await;
     let lease = cart.register(cart.endpoint("cart", "cart-0", "10.0.0.1"), 0, 60).await.unwrap().lease;
