@@ -56,7 +56,7 @@ impl Admin {
             store: self.store_kind.to_owned(),
             revision: world.revision(),
             ready: self.registry.is_ready(),
-            skipped: counters.skipped(),
+            skipped: counters.unreadable(),
             notes,
             services: counts.services as u64,
             endpoints: counts.endpoints as u64,

@@ -128,5 +128,10 @@ async fn a_corrupt_record_is_skipped_and_can_be_replaced(fixture: Fixture) {
     let status = async || plane.admin.clone().status(v1::StatusRequest {}).await.unwrap().into_inner();
     crate::eventually("the value is counted", async || status().await.skipped == 1).await;
     assert_eq!(status().await.services, 1, "the last good one stays in force");
+    fixture.store.commit(vec![], vec![Op::put("services/shop/cart", "}"), Op::put("routes/shop/r", "")]).await.unwrap();
+    crate::eventually("a key counts once, however often it is spoiled", async || status().await.skipped == 2).await;
     assert_eq!(outcomes(&plane.apply(CART).await), ["configured"]);
+    fixture.store.commit(vec![], vec![Op::delete("routes/shop/r")]).await.unwrap();
+    crate::eventually("nothing is unreadable any more", async || status().await.skipped == 0).await;
+    assert!(status().await.notes.is_empty());
 }
