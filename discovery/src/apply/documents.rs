@@ -4,7 +4,6 @@
 
 use super::outcome::{Applied, ApplyError, Done, Outcome, owned, unnamed};
 use super::plan::{self, Plan, key_of};
-
 use crate::metrics::{Metrics, Outcome as Counted};
 use crate::record::{self, Content, Key};
 use crate::store::{Compare, Entry, OPS_LIMIT, Op, Revision, Store};
@@ -97,7 +96,7 @@ impl Documents {
                 // Unreadable: deleting it is how to get rid of it.
                 _ => vec![Op::delete(entry.key.clone())],
             };
-            ops.extend(plan::release(&entry));
+            ops.extend(plan::release(&*self.store, self.range, &entry).await?);
             let compares = vec![Compare::Modified(entry.key, entry.modified)];
             if let Some(revision) = self.store.commit(compares, ops).await? {
                 tracing::info!(kind = kind.name(), namespace, name, revision, "deleted");

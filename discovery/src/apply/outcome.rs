@@ -2,6 +2,7 @@
 //!
 //! Shared by the plan and the calls. An error is told to the person who called, so it says what to do.
 
+use crate::addresses::Exhausted;
 use crate::record::{Content, Source};
 use crate::store::{Revision, StoreError};
 use crate::translate::{Fault, Kind};
@@ -19,8 +20,8 @@ pub enum ApplyError {
     /// Another source keeps it.
     #[error("{0}")]
     Belongs(String),
-    #[error("{0}")]
-    NoAddress(String),
+    #[error(transparent)]
+    NoAddress(#[from] Exhausted),
     #[error("other writers were always faster: try again")]
     Contended,
     #[error(transparent)]

@@ -4,11 +4,12 @@
 //! the same commit that makes their service; a service keeps its address as long as it exists.
 
 use super::outcome::{Applied, ApplyError, Outcome, owned, unnamed};
-use crate::addresses;
+use crate::addresses::{self, Pool};
 use crate::record::{self, AttachedPolicy, AttachedRoute, Content, Key, Record, Source};
-use crate::store::{Compare, Entry, Op, Revision, Store};
+use crate::store::{Compare, Entry, Op, Revision, Store, StoreError};
 use crate::translate::{Kind, Object, Translated};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use weft_model::{Cidr, Service, ServiceName};
 
 pub(super) struct Plan {
@@ -24,6 +25,8 @@ struct Draft<'a> {
     store: &'a dyn Store,
     /// Where virtual addresses are taken from.
     range: Cidr,
+    /// Read when the first address is asked for.
+    pool: Option<Pool>,
     present: BTreeMap<String, Entry>,
     plan: Plan,
     /// Endpoints that move to another service, by the one they leave.
@@ -42,7 +45,7 @@ impl Plan {
             present.extend(entries.entries.into_iter().map(|entry| (entry.key.clone(), entry)));
         }
         let plan = Plan { applied: Vec::new(), compares: Vec::new(), ops: Vec::new(), revision };
-        let mut draft = Draft { store, range, present, plan, leaving: BTreeMap::new() };
+        let mut draft = Draft { store, range, pool: None, present, plan, leaving: BTreeMap::new() };
         for document in documents {
             draft.document(document).await?;
         }
@@ -66,7 +69,7 @@ impl Draft<'_> {
         if let Some(content) = &content {
             owned(&format!("{} {namespace}/{name}", kind.name()), content)?;
         }
-        let wanted = self.content(document, content.as_ref()).await?;
+        let wanted = self.content(document, entry.is_some(), content.as_ref()).await?;
         let moved = self.moves(document, &key);
         let outcome = match &entry {
             None if moved => Outcome::Configured,
@@ -83,16 +86,22 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// What the store is to have of the document.
-    async fn content(&mut self, document: &Translated, present: Option<&Content>) -> Result<Content, ApplyError> {
+    /// What the store is to have of the document. `exists`, but no `present`: what the store has cannot be read.
+    async fn content(
+        &mut self,
+        document: &Translated,
+        exists: bool,
+        present: Option<&Content>,
+    ) -> Result<Content, ApplyError> {
         let written = Some(document.document.clone());
         Ok(match &document.object {
             Object::Service { service, addressed } => {
-                let before = match present {
-                    Some(Content::Service(record)) => Some(&record.model),
-                    _ => None,
+                let had = match present {
+                    Some(Content::Service(record)) => record.model.virtual_addresses.clone(),
+                    _ if exists => self.pool().await?.of(&service.name).collect(),
+                    _ => Vec::new(),
                 };
-                Content::Service(of(self.service(service, *addressed, before).await?, written))
+                Content::Service(of(self.service(service, *addressed, had).await?, written))
             }
             Object::Endpoint(endpoint) => Content::Endpoint(of(endpoint.clone(), written)),
             Object::Route { parents, route } => {
@@ -105,25 +114,27 @@ impl Draft<'_> {
     }
 
     /// The service with the address it has, or a new one if it is to have one.
-    async fn service(
-        &mut self,
-        service: &Service,
-        addressed: bool,
-        before: Option<&Service>,
-    ) -> Result<Service, ApplyError> {
-        let had = before.map(|before| before.virtual_addresses.clone()).unwrap_or_default();
+    async fn service(&mut self, service: &Service, addressed: bool, had: Vec<IpAddr>) -> Result<Service, ApplyError> {
         let mut service = service.clone();
         match (addressed, had.is_empty()) {
             (true, false) => service.virtual_addresses = had,
             (false, _) => self.plan.ops.extend(had.into_iter().map(addresses::release)),
             (true, true) => {
-                let claim = addresses::claim(self.store, self.range, &service.name, &self.plan.ops).await?;
+                let claim = self.pool().await?.claim(&service.name)?;
                 service.virtual_addresses = vec![claim.address];
                 self.plan.compares.extend(claim.compares);
                 self.plan.ops.extend(claim.ops);
             }
         }
         Ok(service)
+    }
+
+    async fn pool(&mut self) -> Result<&mut Pool, StoreError> {
+        let pool = match self.pool.take() {
+            Some(pool) => pool,
+            None => Pool::read(self.store, self.range).await?,
+        };
+        Ok(self.pool.insert(pool))
     }
 
     /// Whether an endpoint of this name is another service's until now; it is taken out there.
@@ -150,13 +161,14 @@ impl Draft<'_> {
 }
 
 /// What gives a deleted service's addresses back.
-pub(super) fn release(entry: &Entry) -> Vec<Op> {
-    match Content::decode(entry) {
-        Some(Ok((_, Content::Service(record)))) => {
-            record.model.virtual_addresses.into_iter().map(addresses::release).collect()
-        }
+pub(super) async fn release(store: &dyn Store, range: Cidr, entry: &Entry) -> Result<Vec<Op>, StoreError> {
+    let own: Vec<IpAddr> = match (Key::parse(&entry.key), Content::decode(entry)) {
+        (_, Some(Ok((_, Content::Service(record))))) => record.model.virtual_addresses,
+        // The record cannot be read, but who has which address can.
+        (Some(Ok(Key::Service(name))), _) => Pool::read(store, range).await?.of(&name).collect(),
         _ => Vec::new(),
-    }
+    };
+    Ok(own.into_iter().map(addresses::release).collect())
 }
 
 pub(super) fn key_of(kind: Kind, namespace: &str, name: &str) -> Option<Key> {

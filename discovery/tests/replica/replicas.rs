@@ -6,7 +6,10 @@ use crate::both;
 use crate::plane::Plane;
 use crate::stores::Fixture;
 use crate::workload::Workload;
+use std::collections::{BTreeMap, BTreeSet};
 use tonic::Code;
+use weft_discovery::serve::Settings;
+use weft_discovery::store::Op;
 use weft_proto::v1;
 use weft_proto::v1::subscribe_request::Body;
 
@@ -16,6 +19,7 @@ const CART: &str =
 both! {
     two_replicas_give_the_same_answers
     a_stopping_replica_says_so
+    virtual_addresses_are_given_once_and_for_good
 }
 
 async fn two_replicas_give_the_same_answers(fixture: Fixture) {
@@ -54,6 +58,52 @@ async fn a_stopping_replica_says_so(fixture: Fixture) {
     one.stop().await;
     let web = Workload::with(&two, web.credentials).await;
     web.subscribe("web-0").await.service("shop/cart").await;
+}
+
+/// Every service's virtual address, as `plane` shows it.
+async fn addresses(plane: &Plane) -> BTreeMap<String, String> {
+    let address = |json: &str| serde_json::from_str::<serde_json::Value>(json).unwrap()["virtual_addresses"][0].clone();
+    let objects = plane.get("services").await.into_iter();
+    objects.map(|object| (object.name, address(&object.model_json).as_str().unwrap().to_owned())).collect()
+}
+
+async fn virtual_addresses_are_given_once_and_for_good(fixture: Fixture) {
+    // 62 addresses for 62 services, so that the replicas come to want the same ones.
+    let start =
+        async || Plane::try_start(&fixture, Settings::default(), &["--virtual-range", "198.18.7.0/26"]).await.unwrap();
+    let (one, two) = tokio::join!(start(), start());
+    let cart = |name: &str| CART.replace("name: cart", &format!("name: {name}"));
+    let apply_all = async |plane: &Plane, own: &str| {
+        for n in 0..26 {
+            plane.apply(&cart(&format!("{own}-{n}"))).await;
+            if n < 10 {
+                plane.apply(&cart(&format!("shared-{n}"))).await;
+            }
+        }
+    };
+    tokio::join!(apply_all(&one, "one"), apply_all(&two, "two"));
+    let given = addresses(&one).await;
+    assert_eq!((given.len(), given.values().collect::<BTreeSet<_>>().len()), (62, 62), "{given:?}");
+    let full = two.try_apply(CART).await.unwrap_err();
+    assert_eq!(full.code(), Code::ResourceExhausted);
+    assert!(full.message().starts_with("--virtual-range: "), "{full}");
+
+    tokio::join!(one.stop(), two.stop());
+    let plane = start().await;
+    assert_eq!(addresses(&plane).await, given, "a restart changes nothing");
+    plane.delete("service", "shop", "one-0").await.unwrap();
+    plane.apply(CART).await;
+    assert_eq!(addresses(&plane).await["cart"], given["one-0"], "what is given back can be given again");
+    fixture
+        .store
+        .commit(vec![], vec![Op::put("services/shop/two-0", "{"), Op::put("services/shop/two-1", "{")])
+        .await
+        .unwrap();
+    plane.apply(&cart("two-0")).await;
+    assert_eq!(addresses(&plane).await["two-0"], given["two-0"], "an unreadable record does not cost the address");
+    plane.delete("service", "shop", "two-1").await.unwrap();
+    plane.apply(&cart("one-0")).await;
+    assert_eq!(addresses(&plane).await["one-0"], given["two-1"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
