@@ -10,6 +10,7 @@ mod stores;
 mod apply;
 mod certify;
 mod register;
+mod registry;
 mod subscribe;
 mod replicas;
 mod listen;
