@@ -39,9 +39,7 @@ impl Upload {
     /// Prepares another attempt.
     pub fn restart(&mut self, head: &[u8]) {
         self.refused = false;
-        if let Some(replay) = &self.replay {
-            self.pump.restart(head, replay);
-        }
+        self.pump.restart(head, self.replay.as_ref());
     }
 
     /// Everything that has been sent can be sent again.

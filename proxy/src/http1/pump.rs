@@ -86,10 +86,10 @@ impl Pump {
     }
 
     /// Starts over on another connection: `head` again, then what `replay` kept, then the rest from the source.
-    pub fn restart(&mut self, head: &[u8], replay: &Replay) {
+    pub fn restart(&mut self, head: &[u8], replay: Option<&Replay>) {
         self.out.clear();
         self.out.extend_from_slice(head);
-        self.out.extend_from_slice(&replay.bytes);
+        self.out.extend_from_slice(replay.map_or(&[], |replay| &replay.bytes));
         self.written = 0;
         self.unflushed = true;
         self.finished = false;
