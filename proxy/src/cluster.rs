@@ -108,6 +108,11 @@ impl Cluster {
 }
 
 impl Upstream {
+    /// A sidecar answers for this endpoint, over a connection on which it has shown who it is.
+    pub fn has_sidecar(&self) -> bool {
+        self.endpoint.identity.is_some()
+    }
+
     fn of(endpoint: Endpoint, around: Surroundings) -> Self {
         let meter = around.metrics.request_meter(Direction::Outbound, &endpoint.service.to_string(), &endpoint.id);
         let token = affinity::token(&endpoint.service, &endpoint.id);

@@ -47,10 +47,10 @@ fn request_line(bytes: &[u8]) -> Detected {
     let target = &bytes[end + 1..];
     match target.iter().position(|b| *b <= b' ' || *b == 0x7f) {
         Some(0) => Detected::Opaque,
+        // A path can be long; nothing else than a request, be it a bad one, begins "word /".
+        _ if matches!(target.first(), Some(b'/')) => Detected::Http1,
         Some(at) if target[at] == b' ' => version(&target[at + 1..]),
         Some(_) => Detected::Opaque,
-        // A path can be long; nothing else than a request begins "word /".
-        None if matches!(target.first(), Some(b'/')) => Detected::Http1,
         None if target.len() > 4096 => Detected::Opaque,
         None => Detected::NeedMore,
     }

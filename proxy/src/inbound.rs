@@ -28,6 +28,10 @@ use weft_identity::{spiffe, tls::Alpn};
 const PEER: &str = "x-forwarded-client-cert";
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long the application may take to accept.
+const LOCAL_CONNECT: Duration = Duration::from_secs(5);
+/// What is read of an application that speaks first.
+const FIRST_READ: usize = 4 * 1024;
 
 /// Where a connection has arrived, and from whom.
 struct Inbound {
@@ -50,19 +54,19 @@ pub async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: SocketAddr, 
     let upstream = worker.local(destination);
     let mut inbound = Inbound { worker, limits, upstream, address: destination, added: Vec::new() };
     let mut buf = BytesMut::new();
-    if inbound.worker.speaks_first(destination) && !is_hello(&mut stream, &mut buf).await {
-        return inbound.opaque(Conn::plain(stream, buf)).await;
-    }
-    match sniff::first(&mut stream, &mut buf, Some(wait)).await {
+    // Also where the application is known to speak first: bytes in the clear must not overtake a sidecar's ClientHello.
+    match sniff::first(&mut stream, &mut buf, wait).await {
         First::Gone => {}
         First::Silent => inbound.server_first(stream).await,
-        First::Opaque if is_hello(&mut stream, &mut buf).await => match inbound.handshake(stream, buf).await {
-            Ok(client) => inbound.speak_as_negotiated(client).await,
-            Err(reason) => {
-                tracing::info!(%peer, reason, "TLS handshake failed");
-                inbound.worker.shared.metrics.handshake_failed(Direction::Inbound);
+        First::Tls | First::Opaque if is_hello(&mut stream, &mut buf).await => {
+            match inbound.handshake(stream, buf).await {
+                Ok(client) => inbound.speak_as_negotiated(client).await,
+                Err(reason) => {
+                    tracing::info!(%peer, reason, "TLS handshake failed");
+                    inbound.worker.shared.metrics.handshake_failed(Direction::Inbound);
+                }
             }
-        },
+        }
         other => inbound.speak(other, Conn::plain(stream, buf)).await,
     }
 }
@@ -127,18 +131,23 @@ impl Inbound {
         }
     }
 
-    /// The client waits to be spoken to; so that the next one need not wait, it is remembered.
-    async fn server_first(self, stream: TcpStream) {
-        let client = Conn::plain(stream, BytesMut::new());
-        match self.upstream.tcp(self.address.port(), LOCAL_CONNECT).await {
-            Ok(mut server) => {
-                let spoke = tokio::time::timeout(self.worker.shared.config.detect_timeout, server.fill(4 * 1024)).await;
-                if matches!(spoke, Ok(Ok(n)) if n > 0) {
-                    self.worker.remember_server_first(self.address);
-                }
-                self.join(client, server).await;
-            }
-            Err(failure) => self.refuse(client, &failure),
+    /// The client waits to be spoken to, or takes its time: the application is connected, and whoever speaks first decides
+    /// what this is.
+    async fn server_first(self, mut stream: TcpStream) {
+        let mut server = match self.upstream.tcp(self.address.port(), LOCAL_CONNECT).await {
+            Ok(server) => server,
+            Err(failure) => return self.refuse(Conn::plain(stream, BytesMut::new()), &failure),
+        };
+        let mut buf = BytesMut::new();
+        let first = tokio::select! {
+            // Its end or failure is the tunnel's to pass on.
+            _ = server.fill(FIRST_READ) => First::Opaque,
+            first = sniff::at_leisure(&mut stream, &mut buf, self.worker.shared.config.detect_timeout) => first,
+        };
+        let client = Conn::plain(stream, buf);
+        match first {
+            First::Http1 | First::Http2 => Box::pin(self.speak(first, client)).await,
+            _ => self.join(client, server).await,
         }
     }
 
@@ -167,9 +176,6 @@ impl Inbound {
         client.abort();
     }
 }
-
-/// How long the application may take to accept.
-const LOCAL_CONNECT: Duration = Duration::from_secs(5);
 
 impl Story for Inbound {
     async fn plan(&self, _request: &impl RequestView) -> Result<Plan, Failure> {
@@ -201,7 +207,10 @@ impl Story for Inbound {
         self.worker.shared.drain.wait_begun().await;
     }
 
-    fn refused(&self, failure: &Failure, took: Duration) {
+    fn refused(&self, protocol: &'static str, failure: &Failure, took: Duration) {
+        if matches!(failure, Failure::MalformedRequest(_) | Failure::HeadersTooLarge) {
+            self.worker.shared.metrics.malformed(protocol);
+        }
         self.upstream.meter.record("", failure.status(), failure.reason(), took);
     }
 }

@@ -24,6 +24,11 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use weft_model::{Binding, Protocol, ServiceName};
 
+/// The kernel's own limit is longer than any client waits.
+const PASS_THROUGH_CONNECT: Duration = Duration::from_secs(30);
+/// What is read of a server that speaks first.
+const FIRST_READ: usize = 4 * 1024;
+
 /// Where a connection is going.
 struct Outbound {
     worker: Rc<Worker>,
@@ -103,9 +108,6 @@ async fn pass_through(worker: &Worker, stream: TcpStream, destination: SocketAdd
     }
 }
 
-/// The kernel's own limit is longer than any client waits.
-const PASS_THROUGH_CONNECT: Duration = Duration::from_secs(30);
-
 /// Moves bytes to the end; a failure of either side resets both.
 async fn join(worker: &Worker, mut client: Conn, mut server: Conn) {
     let (moved, result) = tunnel::run(&mut client, &mut server).await;
@@ -122,11 +124,15 @@ impl Outbound {
         let first = match self.known.view.service.ports[self.port].protocol {
             Protocol::Tcp | Protocol::Tls => First::Opaque,
             Protocol::Http2 | Protocol::Grpc => First::Http2,
-            Protocol::Http => sniff::first(&mut stream, &mut buf, None).await,
+            Protocol::Http => match sniff::at_leisure(&mut stream, &mut buf, self.limits.header_timeout).await {
+                // Bad HTTP is told what is wrong with it.
+                First::Opaque => First::Http1,
+                first => first,
+            },
             Protocol::Detect if self.worker.speaks_first(destination) => First::Opaque,
             Protocol::Detect => {
                 let wait = self.worker.shared.config.detect_timeout;
-                sniff::first(&mut stream, &mut buf, Some(wait)).await
+                sniff::first(&mut stream, &mut buf, wait).await
             }
         };
         match first {
@@ -154,31 +160,28 @@ impl Outbound {
         }
     }
 
-    /// A client that waits to be spoken to. The server is connected; whoever speaks first decides what this is.
-    async fn server_first(self, stream: TcpStream, destination: SocketAddr) {
-        let mut client = Conn::plain(stream, BytesMut::new());
+    /// A client that waits to be spoken to, or takes its time. The server is connected; whoever speaks first decides what
+    /// this is.
+    async fn server_first(self, mut stream: TcpStream, destination: SocketAddr) {
+        let mut buf = BytesMut::new();
         let (upstream, mut server) = match self.dial().await {
             Ok(dialled) => dialled,
-            Err(failure) => return self.refuse(client, &failure),
+            Err(failure) => return self.refuse(Conn::plain(stream, buf), &failure),
         };
-        let _serving = upstream.load.serving();
-        tokio::select! {
-            filled = server.fill(4 * 1024) => {
+        let serving = upstream.load.serving();
+        let first = tokio::select! {
+            filled = server.fill(FIRST_READ) => {
                 if filled.is_ok_and(|n| n > 0) {
                     self.worker.remember_server_first(destination);
                 }
+                First::Opaque
             }
-            filled = client.fill(4 * 1024) => {
-                // A client that opened its connection long before its first request.
-                if filled.is_ok() && matches!(crate::detect::detect(&client.buf), crate::detect::Detected::Http1) {
-                    drop(server);
-                    return Box::pin(self.speak(First::Http1, client)).await;
-                }
-                if filled.is_ok() && matches!(crate::detect::detect(&client.buf), crate::detect::Detected::Http2) {
-                    drop(server);
-                    return Box::pin(self.speak(First::Http2, client)).await;
-                }
-            }
+            first = sniff::at_leisure(&mut stream, &mut buf, self.worker.shared.config.detect_timeout) => first,
+        };
+        let client = Conn::plain(stream, buf);
+        if matches!(first, First::Http1 | First::Http2) {
+            drop((server, serving));
+            return Box::pin(self.speak(first, client)).await;
         }
         let _open = self.worker.shared.metrics.connection(Direction::Outbound, "tcp", server.is_tls());
         join(&self.worker, client, server).await;
@@ -210,7 +213,7 @@ impl Outbound {
             let upstream = attempts.pick(Instant::now())?;
             let begun = upstream.load.begin(Instant::now());
             let dialled = upstream.tcp(plan.port_of(&upstream), plan.connect_timeout()).await;
-            attempts.ended(&upstream, begun, dialled.as_ref().err());
+            attempts.ended(begun, dialled.as_ref().err());
             match dialled {
                 Ok(conn) => return Ok((upstream, conn)),
                 Err(failure) => match attempts.again(&upstream, &failure, true, true) {
@@ -299,7 +302,10 @@ impl Story for Outbound {
         self.worker.shared.drain.wait_begun().await;
     }
 
-    fn refused(&self, failure: &Failure, took: Duration) {
+    fn refused(&self, protocol: &'static str, failure: &Failure, took: Duration) {
+        if matches!(failure, Failure::MalformedRequest(_) | Failure::HeadersTooLarge) {
+            self.worker.shared.metrics.malformed(protocol);
+        }
         self.worker.cluster(&self.present()).unserved.record("", failure.status(), failure.reason(), took);
     }
 }

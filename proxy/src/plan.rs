@@ -30,7 +30,7 @@ pub trait Story {
     /// Completes when draining begins.
     fn wait_draining(&self) -> impl Future<Output = ()>;
     /// Counts a request that never got a plan.
-    fn refused(&self, failure: &Failure, took: Duration);
+    fn refused(&self, protocol: &'static str, failure: &Failure, took: Duration);
 }
 
 /// Bounds that hold for every request.
@@ -94,6 +94,11 @@ impl Plan {
             Target::Local { .. } => LOCAL_CONNECT,
             Target::Service { known, .. } => known.view.policy.timeouts.connect,
         }
+    }
+
+    /// The application's answer, which the mesh's own fields must not come in with.
+    pub fn is_local(&self) -> bool {
+        matches!(self.target, Target::Local { .. })
     }
 
     /// How long the balancer remembers a latency.
@@ -181,14 +186,15 @@ impl<'a> Attempts<'a> {
     }
 
     /// Notes how a try went.
-    pub fn ended(&self, upstream: &Upstream, begun: Begun, failure: Option<&Failure>) {
+    pub fn ended(&self, begun: Begun, failure: Option<&Failure>) {
         let now = Instant::now();
-        begun.end(now, failure.is_none(), self.plan.decay());
-        if matches!(
-            failure,
-            Some(Failure::ConnectRefused | Failure::ConnectTimeout | Failure::ConnectFailed(_) | Failure::Unreached)
-        ) {
-            upstream.load.unreachable(now);
+        match failure {
+            Some(
+                Failure::ConnectRefused | Failure::ConnectTimeout | Failure::ConnectFailed(_) | Failure::Unreached,
+            ) => {
+                begun.unreached(now);
+            }
+            _ => begun.end(now, failure.is_none(), self.plan.decay()),
         }
     }
 

@@ -4,10 +4,10 @@
 //! the metric and the log have; a gRPC client gets its status in a trailers-only response (gRPC over HTTP/2 protocol).
 
 use crate::error::Failure;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 /// The response header that names the reason.
-pub const REASON: HeaderName = HeaderName::from_static("weft-reason");
+pub const REASON: &str = "weft-reason";
 
 /// A whole HTTP/1.1 answer. `close`: the connection ends after it.
 pub fn http1(failure: &Failure, close: bool, to_head: bool, out: &mut Vec<u8>) {

@@ -15,7 +15,9 @@ use tokio::time::{Instant, timeout_at};
 pub enum First {
     Http1,
     Http2,
-    /// TLS that the application started itself, or any other bytes.
+    /// A TLS handshake: a sidecar's, or one that the application started itself.
+    Tls,
+    /// Any other bytes.
     Opaque,
     /// Not a byte within the wait.
     Silent,
@@ -23,24 +25,31 @@ pub enum First {
     Gone,
 }
 
-/// Reads into `buf` until the protocol is clear, for at most `wait` (`None`: as long as the client likes).
-pub async fn first(stream: &mut TcpStream, buf: &mut BytesMut, wait: Option<Duration>) -> First {
-    let deadline = wait.map(|wait| Instant::now() + wait);
+/// [`first`] for a client that may take as long as it likes to begin, and `wait` from then on. May be dropped: what has
+/// been read is in `buf`.
+pub async fn at_leisure(stream: &mut TcpStream, buf: &mut BytesMut, wait: Duration) -> First {
+    match stream.readable().await {
+        Ok(()) => first(stream, buf, wait).await,
+        Err(_) => First::Gone,
+    }
+}
+
+/// Reads into `buf` until the protocol is clear, for at most `wait`.
+pub async fn first(stream: &mut TcpStream, buf: &mut BytesMut, wait: Duration) -> First {
+    let deadline = Instant::now() + wait;
     loop {
         match detect(buf) {
             Detected::Http1 => return First::Http1,
             Detected::Http2 => return First::Http2,
-            Detected::Tls | Detected::Opaque => return First::Opaque,
+            Detected::Tls => return First::Tls,
+            Detected::Opaque => return First::Opaque,
             Detected::NeedMore => {}
         }
         buf.reserve(4 * 1024);
-        let read = match deadline {
-            None => stream.read_buf(buf).await,
-            Some(deadline) => match timeout_at(deadline, stream.read_buf(buf)).await {
-                Ok(read) => read,
-                Err(_) if buf.is_empty() => return First::Silent,
-                Err(_) => return First::Opaque,
-            },
+        let read = match timeout_at(deadline, stream.read_buf(buf)).await {
+            Ok(read) => read,
+            Err(_) if buf.is_empty() => return First::Silent,
+            Err(_) => return First::Opaque,
         };
         match read {
             // Bytes without a protocol and then an end: the server may understand them.

@@ -115,7 +115,7 @@ impl Load {
     }
 
     /// The endpoint could not be reached at all. Attempts that were under way together count once.
-    pub fn unreachable(&self, now: Instant) {
+    fn unreachable(&self, now: Instant) {
         if self.shunned(now) {
             return;
         }
@@ -160,13 +160,17 @@ impl Load {
         state.shunned_until.set(None);
     }
 
-    fn failed(&self, now: Instant, took: Duration, decay: Duration) {
+    fn failed(&self, now: Instant, started: Instant, decay: Duration) {
         let state = &*self.0;
+        let took = now.saturating_duration_since(started);
         let slow = FAILURE_TIMES * self.mean(now, decay);
         let penalty = took.max(FAILURE).as_secs_f64().max(slow).max(self.punishment(now, decay));
         state.penalty.set(penalty);
+        // What was under way when the last one failed is the same trouble, not another failure in the row.
+        if state.failures.get() == 0 || started >= state.failed.get() {
+            state.failures.set(state.failures.get().saturating_add(1));
+        }
         state.failed.set(now);
-        state.failures.set(state.failures.get().saturating_add(1));
     }
 
     /// Nobody waits for the answer any more: all that is known is that it takes longer than `waited`.
@@ -205,12 +209,18 @@ impl Begun {
     /// The answer has come, or the attempt has failed.
     pub fn end(mut self, now: Instant, ok: bool, decay: Duration) {
         let Some(Serving(load)) = &self.serving else { return };
-        let took = now.saturating_duration_since(self.started.get());
         match ok {
-            true => load.answered(now, took, decay),
-            false => load.failed(now, took, decay),
+            true => load.answered(now, now.saturating_duration_since(self.started.get()), decay),
+            false => load.failed(now, self.started.get(), decay),
         }
         self.serving = None;
+    }
+
+    /// The endpoint could not be reached: it is passed over for a while, which says nothing about how it will answer then.
+    pub fn unreached(mut self, now: Instant) {
+        if let Some(Serving(load)) = &self.serving.take() {
+            load.unreachable(now);
+        }
     }
 
     /// The client left, or the failure was not the endpoint's.

@@ -65,7 +65,7 @@ fn one_failure_is_soon_forgiven_and_many_are_not() {
     let (once, now) = known(MS);
     let (often, _) = known(MS);
     served(&once, now, MS, false);
-    (0..8).for_each(|_| served(&often, now, MS, false));
+    (0..8).for_each(|n| served(&often, now + n * MS, MS, false));
     let later = now + 10 * FORGIVE;
     assert!(once.penalty(later, DECAY) < MS, "{:?}", once.penalty(later, DECAY));
     assert!(often.penalty(later, DECAY) > 100 * MS, "{:?}", often.penalty(later, DECAY));
@@ -131,8 +131,21 @@ fn an_unreachable_endpoint_is_passed_over_for_longer_each_time() {
 #[test]
 fn attempts_that_fail_together_count_once() {
     let (load, now) = known(MS);
-    (0..20).for_each(|_| load.unreachable(now));
+    (0..20).for_each(|_| load.begin(now).unreached(now));
     assert!(!load.shunned(now + SHUN_FIRST));
+    // Requests that were under way when an endpoint died: it is welcome again soon after it has come back.
+    let under_way: Vec<_> = (0..20).map(|_| load.begin(now)).collect();
+    under_way.into_iter().for_each(|begun| begun.end(now + MS, false, DECAY));
+    assert!(load.penalty(now + 10 * FORGIVE, DECAY) < MS, "{:?}", load.penalty(now + 10 * FORGIVE, DECAY));
+}
+
+#[test]
+fn an_endpoint_that_was_unreachable_is_as_good_as_before_once_it_answers() {
+    let (load, now) = known(MS);
+    let good = load.score(now, DECAY);
+    load.begin(now).unreached(now);
+    served(&load, now + SHUN_FIRST, MS, true);
+    assert!(load.score(now + SHUN_FIRST + MS, DECAY) <= good * 1.01);
 }
 
 /// What can happen to an endpoint: after a pause, a request of some length ends in some way.
@@ -162,8 +175,7 @@ proptest! {
                 End::Failed => begun.end(now, false, DECAY),
                 End::Left => begun.abandon(now),
                 End::Unreachable => {
-                    begun.end(now, false, DECAY);
-                    load.unreachable(now);
+                    begun.unreached(now);
                 }
             }
             let score = load.score(now, DECAY);

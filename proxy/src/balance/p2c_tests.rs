@@ -98,7 +98,7 @@ proptest! {
     fn the_unreachable_are_left_alone_while_others_are_there(shunned in 0usize..5, seed: u64) {
         let start = Instant::now();
         let servers: Vec<_> = (0..5).map(|_| server(start, Duration::from_millis(1), false)).collect();
-        servers[shunned].load.unreachable(start);
+        servers[shunned].load.begin(start).unreached(start);
         let mut random = fastrand::Rng::with_seed(seed);
         prop_assert_ne!(choose(&servers, |_| true, start, |n| random.usize(..n)), Some(shunned));
     }

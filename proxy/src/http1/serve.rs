@@ -64,7 +64,7 @@ pub async fn serve(story: &impl Story, mut client: Conn) {
             Ok(false) => Next::Close,
             Err(Failure::ClientGone) => Next::Abort,
             Err(failure) => {
-                story.refused(&failure, Duration::ZERO);
+                story.refused("http1", &failure, Duration::ZERO);
                 refuse(&mut client, &failure, false).await
             }
         };
@@ -94,7 +94,7 @@ async fn one(story: &impl Story, client: &mut Conn, scratch: &mut Scratch) -> Ne
     let plan = match story.plan(&View::new(&scratch.request)).await {
         Ok(plan) => plan,
         Err(failure) => {
-            story.refused(&failure, started.elapsed());
+            story.refused("http1", &failure, started.elapsed());
             return answer(story, client, scratch, &failure).await;
         }
     };
@@ -164,11 +164,12 @@ impl<S: Story> Turn<'_, S> {
             let tried = self.attempt(&upstream, upload, safe).await;
             let outcome = match &tried {
                 Ok(_) => {
-                    respond::unwelcome(self.scratch.response.status, self.scratch.response.values("weft-reason").next())
+                    let reason = self.scratch.response.values(respond::REASON).next();
+                    respond::unwelcome(self.scratch.response.status, reason.filter(|_| upstream.has_sidecar()))
                 }
                 Err(failure) => Some(failure.clone()),
             };
-            attempts.ended(&upstream, begun, outcome.as_ref());
+            attempts.ended(begun, outcome.as_ref());
             let Some(failure) = outcome else { return tried.map_err(|f| (f, Some(upstream))) };
             let repeatable = self.scratch.request.framing() == Framing::None || upload.repeatable();
             match attempts.again(&upstream, &failure, safe, repeatable) {
@@ -329,6 +330,9 @@ impl<S: Story> Turn<'_, S> {
         let edit = self.plan.rule.as_ref().map(|r| &r.response_headers).filter(|e| !e.is_empty());
         if let Some(edit) = edit {
             edit.set.iter().map(|(name, _)| name).chain(&edit.remove).for_each(|name| response.remove(name));
+        }
+        if self.plan.is_local() {
+            response.remove(respond::REASON);
         }
         response.write_response(out);
         for (name, value) in edit.iter().flat_map(|e| e.set.iter().chain(&e.add)) {

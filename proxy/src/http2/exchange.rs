@@ -63,7 +63,7 @@ pub async fn serve(story: &impl Story, request: Request<RecvStream>, mut respond
             }
         }
         Err(failure) => {
-            story.refused(&failure, started.elapsed());
+            story.refused("http2", &failure, started.elapsed());
             say(&mut respond, &failure, grpc);
         }
     }
@@ -137,7 +137,7 @@ impl<S: Story> Exchange<'_, S> {
         let (mut response, mut to) = match opened {
             Ok(opened) => opened,
             Err(failure) => {
-                attempts.ended(upstream, begun, Some(&failure));
+                attempts.ended(begun, Some(&failure));
                 let again = attempts.again(upstream, &failure, safe, !overflow.get());
                 return Err((failure, again));
             }
@@ -166,10 +166,10 @@ impl<S: Story> Exchange<'_, S> {
             }
         };
         let failure = match &answer {
-            Ok(answer) => unwelcome(answer),
+            Ok(answer) => unwelcome(upstream, answer),
             Err(failure) => Some(failure.clone()),
         };
-        attempts.ended(upstream, begun, failure.as_ref());
+        attempts.ended(begun, failure.as_ref());
         if let Some(failure) = failure {
             let again = attempts.again(upstream, &failure, safe, !overflow.get());
             if again.is_some() || answer.is_err() {
@@ -222,6 +222,9 @@ impl<S: Story> Exchange<'_, S> {
     ) {
         let (mut parts, body) = answer.into_parts();
         let status = parts.status.as_u16();
+        if self.plan.is_local() {
+            parts.headers.remove(respond::REASON);
+        }
         if let Some(rule) = &self.plan.rule {
             edit(&mut parts.headers, &rule.response_headers);
         }
@@ -277,8 +280,8 @@ impl<S: Story> Exchange<'_, S> {
 }
 
 /// An answer that another endpoint might do better than.
-fn unwelcome(answer: &Answer) -> Option<Failure> {
-    let reason = answer.headers().get(respond::REASON).map(HeaderValue::as_bytes);
+fn unwelcome(upstream: &Upstream, answer: &Answer) -> Option<Failure> {
+    let reason = answer.headers().get(respond::REASON).filter(|_| upstream.has_sidecar()).map(HeaderValue::as_bytes);
     let status = match body::grpc_status(answer.headers()) {
         // UNAVAILABLE, the status that gRPC itself counts as worth a retry.
         Some(14) => 503,
