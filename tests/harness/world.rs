@@ -138,7 +138,25 @@ impl World {
             self.pods.insert(member.name().to_owned(), member.pod().clone());
             self.members.insert(member.name().to_owned(), member);
         }
-        self.members.values().try_for_each(wait_application)
+        self.members.values().try_for_each(wait_application)?;
+        self.wait_registered()
+    }
+
+    /// Waits until discovery tells of every server that runs, so that a case that begins finds somebody to serve it.
+    fn wait_registered(&self) -> anyhow::Result<()> {
+        let serves = |member: &&Member| {
+            member.is_registered() && member.with_application(|server| server.is_running()).unwrap_or(false)
+        };
+        let names: Vec<&str> = self.members.values().filter(serves).map(Member::name).collect();
+        let mut said = String::new();
+        let ready = || {
+            said =
+                self.mesh().weftctl(&["get", "endpoints", "-n", NAMESPACE]).unwrap_or_else(|error| error.to_string());
+            let is_ready = |name: &&str| said.lines().any(|line| is_row(line, name));
+            names.iter().all(is_ready).then_some(())
+        };
+        let found = poll_until(Instant::now() + SOON, "every endpoint to be ready", ready);
+        found.with_context(|| format!("{names:?} are not all in {said}"))
     }
 
     pub fn is_meshed(&self) -> bool {
@@ -242,6 +260,12 @@ impl World {
         let found = poll_until(Instant::now() + SOON, "every replica to answer", all);
         found.with_context(|| format!("never heard of {missing:?}"))
     }
+}
+
+/// Whether a row of `weftctl get endpoints` is about the endpoint `name`, and says that it is ready.
+fn is_row(line: &str, name: &str) -> bool {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    words.first() == Some(&name) && words.contains(&"ready")
 }
 
 /// The application is up when its pod accepts connections on the HTTP port.

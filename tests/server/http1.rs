@@ -82,6 +82,10 @@ async fn answer(wire: &mut Wire<TcpStream>, head: &Head, body: &Body, state: &St
             state.count(argument);
             respond(wire, "503", &[], state.name.as_bytes()).await?;
         }
+        "claim" => {
+            state.count(argument);
+            respond(wire, "503", &[("weft-reason", "connect-refused")], b"as if nobody had been here").await?;
+        }
         "chunked" => wire.send(chunked(&[b"one ", b"two ", b"three"], "")).await?,
         "trailers" => wire.send(chunked(&[b"counted"], "x-count: 7\r\nx-late: yes\r\n")).await?,
         "early-hints" => {

@@ -73,7 +73,7 @@ async fn claims_are_removed(world: &World) -> Outcome {
 }
 
 async fn certificates(world: &World) -> Outcome {
-    let said = world.mesh().weftctl(&["get", "certificates", "-o", "json"])?;
+    let said = world.mesh().weftctl(&["get", "certificates", "-A", "-o", "json"])?;
     for account in ["client", "echo"] {
         ensure!(said.contains(&format!("spiffe://weft.local/ns/test/sa/{account}")), "{said}");
     }

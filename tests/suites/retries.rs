@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         .case("a GET that met a 503 is tried again", get_is_retried)
         .case("a POST that met a 503 is not", post_is_not_retried)
         .case("a POST whose connection broke before an answer is not sent twice", post_hang_up)
+        .case("an application cannot pass for a sidecar that reached nobody", claim)
         .case("a GET whose connection broke before an answer is", get_hang_up)
         .case("retries stay inside their budget", budget)
         .case("a request that takes too long is ended with 504", request_timeout)
@@ -70,6 +71,15 @@ async fn post_hang_up(world: &World) -> Outcome {
     let response = client.request("POST /hang-up/post-h HTTP/1.1\r\nhost: echo\r\ncontent-length: 2\r\n\r\nhi").await?;
     ensure!(response.status() == 502 && response.head.header("weft-reason").is_some(), "{response:?}");
     let tries = arrivals(world, "echo", "post-h").await?;
+    ensure!(tries == 1, "it arrived {tries} times");
+    Ok(())
+}
+
+async fn claim(world: &World) -> Outcome {
+    let mut client = Http1::dial(world.client(), world.echo(80))?;
+    let response = client.request("POST /claim/c HTTP/1.1\r\nhost: echo\r\ncontent-length: 2\r\n\r\nhi").await?;
+    ensure!(response.status() == 503 && response.head.header("weft-reason").is_none(), "{response:?}");
+    let tries = arrivals(world, "echo", "c").await?;
     ensure!(tries == 1, "it arrived {tries} times");
     Ok(())
 }

@@ -139,10 +139,10 @@ async fn route(world: &World) -> Outcome {
 }
 
 async fn usage(world: &World) -> Outcome {
-    for args in [&["frobnicate"][..], &["get"], &["apply"], &["get", "services", "-o", "xml"], &["proxy", "dump"]] {
+    for args in [&["frobnicate"][..], &["get"], &["apply"], &["proxy", "dump"]] {
         fails(world, args, "", 2, &["Usage"])?;
     }
-    Ok(())
+    fails(world, &["get", "services", "-o", "xml"], "", 2, &["xml", "table", "--help"])
 }
 
 async fn unreachable(world: &World) -> Outcome {

@@ -30,6 +30,11 @@ pub struct Discovery {
     process: Mutex<Option<Process>>,
 }
 
+/// The first replica that runs; the first of all when none does, whose error then tells.
+pub(super) fn running(replicas: &[Discovery]) -> &Discovery {
+    replicas.iter().find(|replica| replica.is_running()).unwrap_or(&replicas[0])
+}
+
 impl Discovery {
     /// Starts the `index`th replica on the network's node.
     pub(super) fn start(network: &Network, index: u16, store: &str, more: &[String]) -> Result<Self, Error> {

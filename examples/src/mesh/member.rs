@@ -4,7 +4,7 @@
 //! then the application. Sidecar and application are ended and started again independently.
 
 use super::binary::program;
-use super::discovery::Discovery;
+use super::discovery::{Discovery, running};
 use super::error::{Error, START_LIMIT};
 use super::fetch;
 use super::metrics::Metrics;
@@ -129,6 +129,11 @@ impl Member {
         &self.workload.namespace
     }
 
+    /// Whether the sidecar registers an application of its own.
+    pub fn is_registered(&self) -> bool {
+        !self.workload.registers.is_empty()
+    }
+
     pub fn account(&self) -> &str {
         &self.workload.account
     }
@@ -238,7 +243,7 @@ fn state_dir(pod: &Pod) -> PathBuf {
 fn proxy_program(discovery: &[Discovery], pod: &Pod, workload: &Workload) -> Result<Program, Error> {
     let state = state_dir(pod);
     let token = state.join("join-token");
-    let secret = discovery[0].token(&workload.namespace, &workload.account)?;
+    let secret = running(discovery).token(&workload.namespace, &workload.account)?;
     place(&state, &token, &secret).map_err(pods::Error::io(format!("write {}", token.display())))?;
     let urls: Vec<_> = discovery.iter().map(Discovery::url).collect();
     let mut program = program("weft-proxy")?

@@ -18,6 +18,7 @@ pub use member::{Member, PROXY_ADMIN_PORT, PROXY_UID, Workload};
 pub use metrics::{Metrics, Sample};
 
 use crate::pods::{Network, Pod};
+use discovery::running;
 
 /// What a mesh is made of.
 #[derive(Debug, Clone)]
@@ -74,20 +75,20 @@ impl Mesh {
         &self.discovery
     }
 
-    /// Runs `weftctl` against the first replica; standard output. A failing status is an error with what it said.
+    /// Runs `weftctl` against a replica that runs; standard output. A failing status is an error with what it said.
     pub fn weftctl(&self, args: &[&str]) -> Result<String, Error> {
-        self.discovery[0].weftctl(args)
+        running(&self.discovery).weftctl(args)
     }
 
     /// Puts YAML documents into force.
     pub fn apply(&self, yaml: &str) -> Result<String, Error> {
-        let weftctl = self.discovery[0].weftctl_program()?.args(["apply", "-f", "-"]).input(yaml);
+        let weftctl = running(&self.discovery).weftctl_program()?.args(["apply", "-f", "-"]).input(yaml);
         Ok(self.node().run_ok(weftctl)?)
     }
 
     /// A join token for a service account.
     pub fn token(&self, namespace: &str, account: &str) -> Result<String, Error> {
-        self.discovery[0].token(namespace, account)
+        running(&self.discovery).token(namespace, account)
     }
 
     /// Where a proxy finds discovery: one URL per replica.
