@@ -6,7 +6,13 @@ use crate::both;
 use crate::plane::Plane;
 use crate::stores::Fixture;
 use crate::workload::Workload;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 use tonic::Code;
+use weft_identity::certificate::{from_pem, to_pem};
 use weft_proto::v1;
 
 both! {
@@ -15,6 +21,7 @@ both! {
     a_lease_belongs_to_its_holder
     registering_again_replaces
     a_restarted_workload_takes_over
+    a_workload_that_is_killed_is_out_when_its_lease_is
 }
 
 async fn ids(plane: &Plane) -> Vec<String> {
@@ -118,4 +125,56 @@ async fn a_restarted_workload_takes_over(fixture: Fixture) {
     assert_ne!(before, after);
     cart.discovery().withdraw(v1::WithdrawRequest { lease: before }).await.unwrap();
     assert!(plane.get("endpoints").await[0].model_json.contains("10.0.0.2"), "the late withdrawal is not for it");
+}
+
+/// A folder with what the workload that is to be killed has to know.
+const KILLED: &str = "WEFT_TEST_KILLED_WORKLOAD";
+
+/// Not a test of its own: the process that the test below kills. It registers, keeps its lease alive and says so.
+#[tokio::test]
+async fn killed_workload() {
+    let Some(folder) = std::env::var_os(KILLED) else { return };
+    let read = |file: &str| std::fs::read_to_string(Path::new(&folder).join(file)).unwrap();
+    let anchors = from_pem(&read("anchors.pem")).unwrap();
+    let cart = Workload::join_at(read("address").parse().unwrap(), &anchors, read("token")).await;
+    let registered = cart.register(cart.endpoint("cart", "cart-0", "10.0.0.1"), 0, 5).await.unwrap();
+    let mut ticks = tokio::time::interval(Duration::from_millis(50));
+    loop {
+        ticks.tick().await;
+        cart.discovery().heartbeat(v1::HeartbeatRequest { lease: registered.lease }).await.unwrap();
+        println!("alive");
+    }
+}
+
+async fn a_workload_that_is_killed_is_out_when_its_lease_is(fixture: Fixture) {
+    let plane = Plane::start(&fixture).await;
+    plane
+        .apply("{apiVersion: v1, kind: Service, metadata: {name: cart, namespace: shop}, spec: {ports: [{port: 80}]}}")
+        .await;
+    let folder = tempfile::tempdir().unwrap();
+    let write = |file: &str, text: String| std::fs::write(folder.path().join(file), text).unwrap();
+    write("address", plane.address.to_string());
+    write("anchors.pem", to_pem(&plane.anchors().await));
+    write("token", plane.token("shop", "cart", 60).await.unwrap());
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "register::killed_workload", "--nocapture"])
+        .env(KILLED, folder.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let mut alive = lines.filter(|line| line.contains("alive"));
+    let heard = tokio::task::spawn_blocking(move || (alive.nth(20), alive)).await.unwrap();
+    assert!(heard.0.is_some(), "the workload keeps its lease alive");
+    let web = Workload::join(&plane, "shop", "web").await;
+    let mut stream = web.subscribe("web-0").await;
+    stream.service("shop/cart").await;
+    assert_eq!(stream.told().await, "snapshot shop/cart cart-0");
+    child.kill().unwrap();
+    let killed = Instant::now();
+    assert_eq!(child.wait().unwrap().signal(), Some(9), "it lived until now");
+    assert_eq!(stream.told().await, "delta shop/cart -cart-0");
+    // Its last heartbeat was a moment ago.
+    assert!(killed.elapsed() > Duration::from_secs(3), "{:?}: its lease was not over", killed.elapsed());
+    assert!(killed.elapsed() < Duration::from_secs(10), "{:?}", killed.elapsed());
 }

@@ -51,13 +51,28 @@ async fn two_replicas_give_the_same_answers(fixture: Fixture) {
 
 async fn a_stopping_replica_says_so(fixture: Fixture) {
     let (one, two) = (Plane::start(&fixture).await, Plane::start(&fixture).await);
-    let web = Workload::join(&one, "shop", "web").await;
-    let mut stream = web.subscribe("web-0").await;
+    let told = one.apply(CART).await.revision;
+    let cart = Workload::join(&one, "shop", "cart").await;
+    let mut stream = cart.subscribe("web-0").await;
+    stream.service("shop/cart").await;
+    assert_eq!(stream.told().await, "snapshot shop/cart");
     one.shutdown.cancel();
     assert_eq!(stream.next().await.unwrap_err().code(), Code::Unavailable);
     one.stop().await;
-    let web = Workload::with(&two, web.credentials).await;
-    web.subscribe("web-0").await.service("shop/cart").await;
+    let cart = Workload::with(&two, cart.credentials).await;
+    let lease = cart.register(cart.endpoint("cart", "cart-0", "10.0.0.1"), 0, 0).await.unwrap().lease;
+    crate::eventually("the other replica knows of it", async || {
+        let status = two.admin.clone().status(v1::StatusRequest {}).await.unwrap();
+        status.into_inner().endpoints == 1
+    })
+    .await;
+    let mut stream = cart.subscribe("web-0").await;
+    stream.service("shop/cart").await;
+    let snapshot = stream.next().await.unwrap();
+    assert_eq!(crate::workload::told(&snapshot), "snapshot shop/cart cart-0", "with what it has missed");
+    assert!(snapshot.revision > told);
+    cart.discovery().withdraw(v1::WithdrawRequest { lease }).await.unwrap();
+    assert_eq!(stream.told().await, "delta shop/cart -cart-0");
 }
 
 /// Every service's virtual address, as `plane` shows it.

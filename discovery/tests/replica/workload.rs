@@ -43,9 +43,18 @@ pub async fn channel(address: SocketAddr, config: Arc<ClientConfig>) -> Channel 
 
 /// Asks for a certificate without having one.
 pub async fn certify(plane: &Plane, key: &Key, proof: Option<Proof>) -> Result<v1::CertifyResponse, Status> {
-    let config = bootstrap_client_config(&plane.anchors().await, &discovery_id()).unwrap();
+    certify_at(plane.address, &plane.anchors().await, key, proof).await
+}
+
+async fn certify_at(
+    address: SocketAddr,
+    anchors: &[CertificateDer<'static>],
+    key: &Key,
+    proof: Option<Proof>,
+) -> Result<v1::CertifyResponse, Status> {
+    let config = bootstrap_client_config(anchors, &discovery_id()).unwrap();
     let request = v1::CertifyRequest { csr: key.csr(), proof, proxy: "cart-0".to_owned() };
-    let mut client = AuthorityClient::new(channel(plane.address, config).await);
+    let mut client = AuthorityClient::new(channel(address, config).await);
     client.certify(request).await.map(tonic::Response::into_inner)
 }
 
@@ -63,14 +72,23 @@ impl Workload {
     /// Joins with a fresh token.
     pub async fn join(plane: &Plane, namespace: &str, account: &str) -> Self {
         let token = plane.token(namespace, account, 60).await.unwrap();
+        Self::join_at(plane.address, &plane.anchors().await, token).await
+    }
+
+    /// Joins with what it was given, knowing nothing else of the replica.
+    pub async fn join_at(address: SocketAddr, anchors: &[CertificateDer<'static>], token: String) -> Self {
         let key = Key::generate();
-        let response = certify(plane, &key, Some(Proof::JoinToken(token))).await.unwrap();
-        Self::with(plane, credentials(&key, response)).await
+        let response = certify_at(address, anchors, &key, Some(Proof::JoinToken(token))).await.unwrap();
+        Self::at(address, credentials(&key, response)).await
     }
 
     /// The same workload, connected to another replica.
     pub async fn with(plane: &Plane, credentials: Credentials) -> Self {
-        let channel = channel(plane.address, client_config(&credentials, &discovery_id(), Alpn::Rpc)).await;
+        Self::at(plane.address, credentials).await
+    }
+
+    async fn at(address: SocketAddr, credentials: Credentials) -> Self {
+        let channel = channel(address, client_config(&credentials, &discovery_id(), Alpn::Rpc)).await;
         Self { credentials, channel }
     }
 
