@@ -1,6 +1,6 @@
 //! The `Admin` gRPC service, for weftctl.
 //!
-//! Served on a unix socket ([`socket`]) only: whoever may open the socket may administer the mesh. Everything here is a
+//! Served on a unix socket (`socket`) only: whoever may open the socket may administer the mesh. Everything here is a
 //! question to the part that knows; what a caller asks wrongly is answered naming the field.
 
 mod socket;

@@ -1,6 +1,6 @@
 //! The one translator from documents to the model, used by every source.
 //!
-//! documents (YAML) -> [`document`] (values, fields) -> one file per kind -> [`Translated`], which the sources write to
+//! documents (YAML) -> `document` (values, fields) -> one file per kind -> [`Translated`], which the sources write to
 //! the store. Fails with every fault at once, each naming document and field; nothing is taken unless all of it is good.
 
 pub mod fault;
