@@ -1,4 +1,6 @@
 //! What the registry makes of the store's events, whatever their order, and what the brake keeps.
+//!
+//! Operations go to a store in memory; the events it gives, or a fresh reading of it, go to the registry's books.
 
 #[path = "state_property.rs"]
 mod property;

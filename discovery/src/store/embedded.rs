@@ -5,17 +5,17 @@
 
 mod tables;
 mod lease;
+mod file;
 mod group;
 mod writer;
 mod watch;
 
+pub use file::EmbeddedSettings;
 pub use lease::{Clock, SystemClock};
 
 use super::{Compare, Entry, LeaseId, Op, Range, Revision, Store, StoreError, Watch, commit};
-use redb::{Database, DatabaseError, ReadableDatabase};
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use file::{Shared, unavailable};
+use redb::ReadableDatabase;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -23,29 +23,6 @@ use std::time::Duration;
 use tables::{DiskError, FORMAT};
 use tokio::sync::{oneshot, watch as changes};
 use writer::{Command, Reply, Writer};
-
-/// How the embedded store is kept.
-#[derive(Clone)]
-pub struct EmbeddedSettings {
-    pub path: PathBuf,
-    /// Events kept for watches; the oldest revisions are compacted when there are more ...
-    pub history_events: u64,
-    /// ... or when together they are larger than this.
-    pub history_bytes: u64,
-    /// What time it is for leases.
-    pub clock: Arc<dyn Clock>,
-}
-
-impl EmbeddedSettings {
-    pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self {
-            path: path.into(),
-            history_events: 10_000,
-            history_bytes: 64 * 1024 * 1024,
-            clock: Arc::new(SystemClock),
-        }
-    }
-}
 
 /// The store in one file.
 pub struct Embedded {
@@ -55,18 +32,11 @@ pub struct Embedded {
     writer: Option<JoinHandle<()>>,
 }
 
-/// What readers, watches and the writer have in common.
-struct Shared {
-    database: Database,
-    /// The revision of the last commit that is on disk.
-    revision: changes::Sender<Revision>,
-}
-
 impl Embedded {
     /// Opens or makes the file (and its folder); after a crash it is repaired first. Blocks on the disk for a moment.
     pub fn open(settings: &EmbeddedSettings) -> Result<Self, StoreError> {
         let refuse = |e: &dyn std::fmt::Display| StoreError::Open(format!("{}: {e}", settings.path.display()));
-        let database = database(&settings.path)?;
+        let database = file::open(&settings.path)?;
         let header = tables::prepare(&database).map_err(|e| refuse(&e))?;
         if header.format != FORMAT {
             return Err(refuse(&format!("format {} is not {FORMAT}, the one this version reads", header.format)));
@@ -156,24 +126,4 @@ impl Store for Embedded {
     fn kind(&self) -> &'static str {
         "embedded"
     }
-}
-
-/// Opens the file for its owner alone: it holds the mesh's secrets.
-fn database(path: &Path) -> Result<Database, StoreError> {
-    let refuse = |e: &dyn std::fmt::Display| StoreError::Open(format!("{}: {e}", path.display()));
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(|e| refuse(&e))?;
-    }
-    let open = || -> std::io::Result<File> {
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
-    };
-    let file = open().map_err(|e| refuse(&e))?;
-    Database::builder().create_file(file).map_err(|error| match error {
-        DatabaseError::DatabaseAlreadyOpen => refuse(&"another process has it open"),
-        error => refuse(&error),
-    })
-}
-
-fn unavailable(error: &dyn std::fmt::Display) -> StoreError {
-    StoreError::Unavailable(format!("embedded store: {error}"))
 }

@@ -1,4 +1,6 @@
 //! The embedded store: the contract, and what a file has to withstand.
+//!
+//! Crashes are real: a child process of this test's own program is killed while it writes.
 
 use crate::{Fixture, PATIENCE, conforms, eventually, next, told};
 use std::io::{BufRead, BufReader};

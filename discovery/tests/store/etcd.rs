@@ -1,4 +1,6 @@
 //! The store on etcd: the contract on a real one, and what a cluster has to withstand.
+//!
+//! The clauses share one server and have a prefix each; whoever stops members has a cluster of its own.
 
 use crate::{Fixture, PATIENCE, conforms, eventually, next, told};
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -3,8 +3,8 @@
 //! The history in the file is its only buffer, so a slow reader costs nothing; one that is too slow finds its place compacted.
 //! Ends with `Unavailable` when the store is closed.
 
+use super::file::{Shared, unavailable};
 use super::tables::{self, DiskError, Stretch};
-use super::{Shared, unavailable};
 use crate::store::{Batch, Revision, StoreError, Watch};
 use futures::StreamExt;
 use redb::ReadableDatabase;

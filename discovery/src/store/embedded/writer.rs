@@ -3,10 +3,10 @@
 //! A thread and not a task, because writing waits for the disk. When a write fails, its callers are told that the store is
 //! unavailable and nothing has changed. Invariant: a reply or a watch event is sent only after the disk has the write.
 
+use super::file::{EmbeddedSettings, Shared};
 use super::group::Group;
 use super::lease::Leases;
 use super::tables::{DiskError, Header};
-use super::{EmbeddedSettings, Shared};
 use crate::store::{Compare, LeaseId, Op, Revision, StoreError};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
