@@ -5,47 +5,19 @@
 
 mod fault;
 mod members;
+mod wire;
 mod watch;
 
+pub use members::EtcdSettings;
+
 use super::{Compare, Entry, LeaseId, Op, Range, Revision, Store, StoreError, Watch, commit};
-use bytes::Bytes;
-use etcd_client::{CompareOp, DeleteOptions, GetOptions, KeyValue, PutOptions, Txn, TxnOp};
-use fault::Fault;
+use etcd_client::{CompareOp, DeleteOptions, GetOptions, PutOptions, Txn, TxnOp};
 use members::{Members, Repeat};
 use std::time::Duration;
-
-/// Entries read at once. With [`super::COMMIT_LIMIT`] it bounds the size of an answer.
-const PAGE: usize = 256;
-
-/// A page of the largest entries etcd takes (1.5 MiB each unless it is configured otherwise).
-const ANSWER_LIMIT: usize = PAGE * 2 * 1024 * 1024;
+use wire::{ANSWER_LIMIT, PAGE, after, entry, signed, unsigned};
 
 /// Whole ranges are read again when a compaction passes by while their pages are read.
 const RANGE_TRIES: usize = 5;
-
-/// How etcd is reached.
-#[derive(Clone)]
-pub struct EtcdSettings {
-    /// `http://host:port` of the members.
-    pub endpoints: Vec<String>,
-    /// What all keys of this mesh begin with, ending in `/`.
-    pub prefix: String,
-    /// User and password, where etcd has authentication enabled.
-    pub user: Option<(String, String)>,
-    /// A request that has no answer after this time has failed; all members that may be asked are asked within it.
-    pub request_timeout: Duration,
-}
-
-impl Default for EtcdSettings {
-    fn default() -> Self {
-        Self {
-            endpoints: vec!["http://127.0.0.1:2379".to_owned()],
-            prefix: "/weft/".to_owned(),
-            user: None,
-            request_timeout: Duration::from_secs(5),
-        }
-    }
-}
 
 /// The store on etcd.
 pub struct Etcd {
@@ -213,17 +185,6 @@ impl Store for Etcd {
     }
 }
 
-/// etcd's entry as ours; `None` for a key that is not text, which cannot be one of ours.
-fn entry(prefix: &str, kv: &KeyValue) -> Option<Entry> {
-    Some(Entry {
-        key: std::str::from_utf8(kv.key()).ok()?.strip_prefix(prefix)?.to_owned(),
-        value: Bytes::copy_from_slice(kv.value()),
-        created: unsigned(kv.create_revision()),
-        modified: unsigned(kv.mod_revision()),
-        lease: (kv.lease() != 0).then(|| LeaseId(kv.lease())),
-    })
-}
-
 /// etcd says only that something is too large or that a lease is gone; the caller wants to know which.
 fn naming(error: StoreError, ops: &[Op]) -> StoreError {
     let put = |op: &Op| match op {
@@ -241,23 +202,4 @@ fn naming(error: StoreError, ops: &[Op]) -> StoreError {
         },
         other => other,
     }
-}
-
-/// The first key after all keys with this prefix.
-fn after(prefix: &str) -> Vec<u8> {
-    let mut end = prefix.as_bytes().to_vec();
-    // UTF-8 has no byte 0xff, so the last byte can always be raised; `open` sees to it that there is one.
-    if let Some(last) = end.last_mut() {
-        *last += 1;
-    }
-    end
-}
-
-/// etcd counts revisions in positive signed numbers.
-fn unsigned(revision: i64) -> Revision {
-    u64::try_from(revision).unwrap_or(0)
-}
-
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -4,7 +4,7 @@
 //! calls. Fails with [`StoreError::Unavailable`] naming the last member's reason. A call that may have taken effect is never repeated
 //! unless repeating it is safe.
 
-use super::{EtcdSettings, Fault};
+use super::fault::Fault;
 use crate::store::StoreError;
 use etcd_client::{Client, ConnectOptions, Error};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,6 +16,30 @@ use tokio::time::timeout;
 /// than every 5 s (`--grpc-keepalive-min-time`).
 const PROBE_INTERVAL: Duration = Duration::from_secs(6);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// How etcd is reached.
+#[derive(Clone)]
+pub struct EtcdSettings {
+    /// `http://host:port` of the members.
+    pub endpoints: Vec<String>,
+    /// What all keys of this mesh begin with, ending in `/`.
+    pub prefix: String,
+    /// User and password, where etcd has authentication enabled.
+    pub user: Option<(String, String)>,
+    /// A request that has no answer after this time has failed; all members that may be asked are asked within it.
+    pub request_timeout: Duration,
+}
+
+impl Default for EtcdSettings {
+    fn default() -> Self {
+        Self {
+            endpoints: vec!["http://127.0.0.1:2379".to_owned()],
+            prefix: "/weft/".to_owned(),
+            user: None,
+            request_timeout: Duration::from_secs(5),
+        }
+    }
+}
 
 /// May a call be repeated whose outcome is not known?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

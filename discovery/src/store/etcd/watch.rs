@@ -3,8 +3,9 @@
 //! etcd never splits a revision over two messages unless asked to, so it is not asked to. Ends with `Compacted` or
 //! `Unavailable`; a member without a leader ends its watches by itself, one that hangs is found by the connection's probes.
 
+use super::fault::Fault;
 use super::members::{Members, Repeat};
-use super::{ANSWER_LIMIT, Fault, after, entry, signed, unsigned};
+use super::wire::{ANSWER_LIMIT, after, entry, signed, unsigned};
 use crate::store::{Batch, Event, Revision, StoreError, Watch};
 use etcd_client::{EventType, WatchOptions, WatchResponse, WatchStream};
 use futures::StreamExt;
