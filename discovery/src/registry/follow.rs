@@ -3,8 +3,8 @@
 //! The only writer of the registry's world. Compaction, a broken watch and a store that is away all end in reading again and
 //! comparing, with growing pauses while the store does not answer; until then the last world stays as it is.
 
-use super::Shared;
 use super::brake::BrakeSettings;
+use super::published::Published;
 use super::state::State;
 use crate::store::{Batch, Store, StoreError, Watch};
 use futures::{FutureExt, StreamExt};
@@ -22,25 +22,25 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
 struct Follower {
     store: Arc<dyn Store>,
-    shared: Arc<Shared>,
+    published: Arc<Published>,
     state: State,
 }
 
-pub(super) async fn follow(store: Arc<dyn Store>, shared: Arc<Shared>, brake: BrakeSettings) {
-    let mut follower = Follower { store, shared, state: State::new(brake) };
+pub(super) async fn follow(store: Arc<dyn Store>, published: Arc<Published>, brake: BrakeSettings) {
+    let mut follower = Follower { store, published, state: State::new(brake) };
     let mut pause = FIRST_PAUSE;
     loop {
         let error = match follower.read().await {
             Ok(watch) => {
                 pause = FIRST_PAUSE;
-                follower.shared.counters.connected.store(true, Ordering::Relaxed);
+                follower.published.counters.connected.store(true, Ordering::Relaxed);
                 let error = follower.watch(watch).await;
-                follower.shared.counters.resyncs.fetch_add(1, Ordering::Relaxed);
+                follower.published.counters.resyncs.fetch_add(1, Ordering::Relaxed);
                 error
             }
             Err(error) => error,
         };
-        follower.shared.counters.connected.store(false, Ordering::Relaxed);
+        follower.published.counters.connected.store(false, Ordering::Relaxed);
         tracing::warn!(%error, revision = follower.state.revision(), "the store is read again; the last world stays");
         follower.rest(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
@@ -63,7 +63,7 @@ impl Follower {
         let watch = self.store.watch("", range.revision + 1).await?;
         self.state.resync(&range, Instant::now().into_std());
         self.publish();
-        self.shared.ready.send_replace(true);
+        self.published.ready.send_replace(true);
         Ok(watch)
     }
 
@@ -121,12 +121,12 @@ impl Follower {
     fn publish(&mut self) {
         self.state.pass(Instant::now().into_std());
         let (world, changed) = self.state.publish();
-        self.shared.world.store(Arc::new(world));
-        let counters = &self.shared.counters;
+        self.published.world.store(Arc::new(world));
+        let counters = &self.published.counters;
         counters.skipped.store(self.state.tally.skipped, Ordering::Relaxed);
         counters.brakes.store(self.state.tally.brakes, Ordering::Relaxed);
         counters.unreadable.store(self.state.unreadable() as u64, Ordering::Relaxed);
         counters.braking.store(self.state.brake.on() as u64, Ordering::Relaxed);
-        self.shared.board.announce(changed);
+        self.published.board.announce(changed);
     }
 }
