@@ -148,15 +148,7 @@ impl World {
             member.is_registered() && member.with_application(|server| server.is_running()).unwrap_or(false)
         };
         let names: Vec<&str> = self.members.values().filter(serves).map(Member::name).collect();
-        let mut said = String::new();
-        let ready = || {
-            said =
-                self.mesh().weftctl(&["get", "endpoints", "-n", NAMESPACE]).unwrap_or_else(|error| error.to_string());
-            let is_ready = |name: &&str| said.lines().any(|line| is_row(line, name));
-            names.iter().all(is_ready).then_some(())
-        };
-        let found = poll_until(Instant::now() + SOON, "every endpoint to be ready", ready);
-        found.with_context(|| format!("{names:?} are not all in {said}"))
+        Ok(self.mesh().wait_endpoints(NAMESPACE, &names, SOON)?)
     }
 
     pub fn is_meshed(&self) -> bool {
@@ -260,12 +252,6 @@ impl World {
         let found = poll_until(Instant::now() + SOON, "every replica to answer", all);
         found.with_context(|| format!("never heard of {missing:?}"))
     }
-}
-
-/// Whether a row of `weftctl get endpoints` is about the endpoint `name`, and says that it is ready.
-fn is_row(line: &str, name: &str) -> bool {
-    let words: Vec<&str> = line.split_whitespace().collect();
-    words.first() == Some(&name) && words.contains(&"ready")
 }
 
 /// The application is up when its pod accepts connections on the HTTP port.

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 use weft_examples::etcd::EtcdCluster;
-use weft_examples::mesh::{Member, Mesh, Options, Workload, binary};
+use weft_examples::mesh::{Member, Mesh, Options, START_LIMIT, Workload, binary};
 use weft_examples::pods::{NameServer, Network, Process, Program};
 
 /// Where everything of the shop is.
@@ -73,6 +73,8 @@ impl Stage {
         let workloads = replicas.chain([Ok(customers)]).collect::<anyhow::Result<Vec<_>>>()?;
         say.started("pods", &format!("joining {}: a namespace, a redirect, a proxy, a program each", workloads.len()));
         stage.join(workloads)?;
+        let servers = stage.members().filter(|member| member.is_registered()).map(Member::name);
+        stage.mesh.wait_endpoints(NAMESPACE, &servers.collect::<Vec<_>>(), START_LIMIT)?;
         say.started("shop", "six services are ready");
         Ok(stage)
     }

@@ -17,8 +17,9 @@ pub use fetch::{Reply, fetch, get};
 pub use member::{Member, PROXY_ADMIN_PORT, PROXY_UID, Workload};
 pub use metrics::{Metrics, Sample};
 
-use crate::pods::{Network, Pod};
+use crate::pods::{Network, Pod, poll_until};
 use discovery::running;
+use std::time::{Duration, Instant};
 
 /// What a mesh is made of.
 #[derive(Debug, Clone)]
@@ -119,8 +120,30 @@ impl Mesh {
         })
     }
 
+    /// Waits until discovery tells of all these endpoints, and that they are ready.
+    pub fn wait_endpoints(&self, namespace: &str, names: &[&str], limit: Duration) -> Result<(), Error> {
+        let mut said = String::new();
+        let all = || {
+            said = self.weftctl(&["get", "endpoints", "-n", namespace]).unwrap_or_else(|error| error.to_string());
+            names.iter().all(|name| said.lines().any(|line| tells_ready(line, name))).then_some(())
+        };
+        let what = || format!("one of {}", names.join(", "));
+        poll_until(Instant::now() + limit, "endpoints", all).map_err(|_| Error::NotReady {
+            what: what(),
+            waited: limit,
+            said,
+            log: String::new(),
+        })
+    }
+
     /// A pod without a sidecar.
     pub fn bystander(&self, namespace: &str, name: &str) -> Result<Pod, Error> {
         Ok(self.network.pod_in(namespace, name)?)
     }
+}
+
+/// Whether a row of `weftctl get endpoints` is about the endpoint `name`, and says that it is ready.
+fn tells_ready(line: &str, name: &str) -> bool {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    words.first() == Some(&name) && words.contains(&"ready")
 }
