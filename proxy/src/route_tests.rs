@@ -1,4 +1,6 @@
 //! Precedence and matching, as the Gateway API specifies them.
+//!
+//! Requests are made of plain parts, without an HTTP engine: routing sees no more of one than its view shows.
 
 use super::*;
 use weft_model::ServiceName;

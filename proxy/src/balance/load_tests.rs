@@ -1,4 +1,7 @@
 //! What one endpoint's load makes of answers, failures and silence.
+//!
+//! Time is handed in, so minutes pass in no time. The properties at the end hold for every history: scores are sound,
+//! slower is never cheaper, and everything is forgiven in the end.
 
 use super::*;
 use proptest::prelude::*;

@@ -1,4 +1,7 @@
 //! The choice in simulated time: who gets how much when endpoints differ in speed, fail, or come back.
+//!
+//! The simulated servers are a queue of events, and chance is seeded, so that each run is the same. The properties hold that
+//! only usable endpoints are chosen, and that the unreachable are left alone while there are others.
 
 use super::*;
 use crate::balance::Load;

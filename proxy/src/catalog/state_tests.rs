@@ -1,3 +1,8 @@
+//! What messages make of the catalog's state: subscriptions, answers, deltas, and nonsense.
+//!
+//! The state is pure, so whole histories are played through it without a socket or a clock. The properties at the end hold it
+//! to its promise: the last world told is the one in force, and a refused message changes nothing.
+
 use super::*;
 use crate::catalog::tests::{endpoint, name, port, view};
 use proptest::prelude::*;

@@ -1,3 +1,8 @@
+//! The catalog's stream against a discovery that does what a test tells it.
+//!
+//! Over real sockets and TLS: subscriptions, acknowledgements, replicas that go away, and starts from disk. Every wait is for
+//! a condition with a deadline.
+
 use super::*;
 use crate::catalog::tests::{name, view};
 use crate::catalog::{Answer, Catalog, channel};

@@ -1,3 +1,7 @@
+//! Views for the tests of everything that reads the catalog, and how its handle behaves for those who ask.
+//!
+//! [`view`] and its parts are used by the tests of the catalog's other files, too.
+
 use super::*;
 use std::collections::BTreeMap;
 use weft_model::{Endpoint, EndpointState, Port, Protocol, Service, ServicePort, ServiceView, TrafficPolicy};

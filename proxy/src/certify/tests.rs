@@ -1,3 +1,7 @@
+//! How a workload comes by its identity: by token, from disk after a restart, by renewal, and not at all.
+//!
+//! Against an authority that does what a test tells it, over real sockets and TLS.
+
 use super::*;
 use crate::config::tests::example;
 use crate::discovery::fake::{Fake, authority, credentials, discovery_id};

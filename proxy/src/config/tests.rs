@@ -1,3 +1,7 @@
+//! Which flags make a configuration, and which faults are named when they do not.
+//!
+//! Every fault of a start is reported at once. [`example`] is the configuration that other modules' tests start from.
+
 use super::*;
 use clap::Parser;
 

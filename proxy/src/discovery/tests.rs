@@ -1,3 +1,7 @@
+//! Which replica of discovery is spoken to: those that are down, impostors, and connections that died.
+//!
+//! Against replicas that do what a test tells them, over real sockets and TLS.
+
 use super::fake::{Fake, authority, credentials, discovery_id, identity, nowhere};
 use super::*;
 use tokio::net::TcpListener;

@@ -1,3 +1,8 @@
+//! The name server over real sockets: mesh names in every form, queries handed on, and bytes that are no query at all.
+//!
+//! The catalog is filled by hand and the upstream server is the test's own. The property at the end holds that no bytes whatever
+//! make it panic.
+
 use super::*;
 use crate::catalog::{Feed, Known, Snapshot, channel};
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};

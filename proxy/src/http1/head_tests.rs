@@ -1,4 +1,6 @@
 //! What heads are accepted, what they mean, and which are refused because two servers could read them differently.
+//!
+//! Bytes in; what counts is what would be written for the next hop, and where the body ends.
 
 use super::*;
 

@@ -1,4 +1,7 @@
 //! An HTTP/1 request as routing sees it: borrowed parts of the head, nothing copied.
+//!
+//! Between the head and the story that plans the request. Never fails: the head has been checked already, and what routing
+//! cannot read as text matches nothing.
 
 use super::head::Head;
 use crate::route::RequestView;

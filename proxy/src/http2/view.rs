@@ -1,4 +1,6 @@
 //! An HTTP/2 request as routing sees it: borrowed parts of its head, nothing copied.
+//!
+//! Between the stream's head and the story that plans the request. Never fails: the `h2` crate has checked the head already.
 
 use crate::route::RequestView;
 use http::request::Parts;

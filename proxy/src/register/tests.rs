@@ -1,3 +1,7 @@
+//! A registration's life: made, kept, made again when its lease is gone, and taken out at the end.
+//!
+//! Against a discovery that does what a test tells it; the application whose health is checked is a socket of the test's own.
+
 use super::*;
 use crate::config::tests::example;
 use crate::config::{HealthCheck, Registration};
