@@ -8,6 +8,7 @@ mod answer;
 mod find;
 mod forward;
 mod conversation;
+mod transport;
 
 use crate::catalog::{Answer, Catalog};
 use crate::config::Config;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::Semaphore;
+use transport::Transport;
 use weft_telemetry::metrics::Registry;
 
 /// Queries being answered at once; more are dropped.
@@ -58,13 +60,6 @@ struct Resolver {
     queries: Family<Labels, Counter>,
     in_flight: Arc<Semaphore>,
     tcp_clients: Arc<Semaphore>,
-}
-
-/// How a query came, which bounds how long its answer may be and how it is handed on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Transport {
-    Udp,
-    Tcp,
 }
 
 impl Server {

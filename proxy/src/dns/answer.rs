@@ -3,8 +3,8 @@
 //! Of a query that is somebody else's nothing is read but its question, for it is handed on as it is. Nothing panics
 //! whatever the bytes.
 
-use super::Transport;
 use super::find::{Found, MeshName, TTL};
+use super::transport::Transport;
 use hickory_proto::op::{Edns, Header, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::SOA;
 use hickory_proto::rr::{DNSClass, Name, RData, Record};

@@ -3,7 +3,7 @@
 //! One socket a query, so that its id can stay as it is and answers cannot be mixed up. Servers are asked in order, each
 //! with a time-out; `None` when none has answered.
 
-use super::Transport;
+use super::transport::Transport;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
