@@ -3,7 +3,7 @@
 //! Pure. The token is the same in every proxy, so that a session stays when its client comes through another one, and
 //! says nothing about addresses. An unknown or broken cookie is no cookie: the balancer chooses, and a new one is set.
 
-use crate::route::RequestView;
+use crate::request::RequestView;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};

@@ -11,7 +11,7 @@ use crate::detect::{Hello, client_hello_alpn};
 use crate::drain::Direction;
 use crate::error::Failure;
 use crate::plan::{Limits, Plan, Story, Target};
-use crate::route::RequestView;
+use crate::request::RequestView;
 use crate::sniff::{self, First};
 use crate::worker::Worker;
 use crate::{http1, http2, tunnel};

@@ -25,6 +25,7 @@ pub mod http1;
 pub mod http2;
 pub mod tunnel;
 pub mod respond;
+pub mod request;
 pub mod error;
 pub mod catalog;
 pub mod discovery;

@@ -4,24 +4,12 @@
 //! specification's: the most specific host name; exact path, then the longest prefix, then regular expressions; then
 //! method, number of header matches, number of query matches, the older route, the earlier rule.
 
+use crate::request::RequestView;
 use regex::Regex;
 use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 use weft_model::route::{Backend, HeaderEdit, Match, PathMatch, Route, ValueMatch, ValuePattern};
-
-/// A request as routing sees it.
-pub trait RequestView {
-    fn method(&self) -> &str;
-    /// The authority without its port, in any case.
-    fn host(&self) -> &str;
-    /// Without the query.
-    fn path(&self) -> &str;
-    /// Without the question mark; empty when there is none.
-    fn query(&self) -> &str;
-    /// Calls `each` for every value of the field `name` (lower case), until it returns true.
-    fn headers(&self, name: &str, each: &mut dyn FnMut(&[u8]) -> bool);
-}
 
 /// What the routes say about a request.
 #[derive(Debug)]

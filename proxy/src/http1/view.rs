@@ -4,7 +4,7 @@
 //! cannot read as text matches nothing.
 
 use super::head::Head;
-use crate::route::RequestView;
+use crate::request::RequestView;
 
 /// Parts of one request head. What is not UTF-8 shows as empty and matches nothing that is not empty.
 pub struct View<'a> {

@@ -2,7 +2,7 @@
 //!
 //! Between the stream's head and the story that plans the request. Never fails: the `h2` crate has checked the head already.
 
-use crate::route::RequestView;
+use crate::request::RequestView;
 use http::request::Parts;
 
 /// Parts of one request head.
