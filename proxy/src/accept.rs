@@ -5,7 +5,7 @@
 //! destination is asked for by a different option in each family.
 
 use nix::sys::socket::{getsockopt, sockopt};
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -84,14 +84,4 @@ pub fn original_destination(stream: &TcpStream) -> io::Result<SocketAddr> {
             .map(|a| SocketAddr::new(Ipv6Addr::from(a.sin6_addr.s6_addr).into(), u16::from_be(a.sin6_port))),
     };
     Ok(asked.unwrap_or(local))
-}
-
-/// Keeps half-dead peers from holding a connection for ever: probes after a minute of silence, gives up after three.
-pub fn keep_alive(stream: &TcpStream) {
-    let probe = socket2::TcpKeepalive::new()
-        .with_time(Duration::from_secs(60))
-        .with_interval(Duration::from_secs(10))
-        .with_retries(3);
-    // Only fails on a socket that is gone already.
-    let _ = SockRef::from(stream).set_tcp_keepalive(&probe);
 }

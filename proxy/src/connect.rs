@@ -1,15 +1,17 @@
-//! Reaches one endpoint: TCP, then mTLS when it is meshed.
+//! Reaches one endpoint: TCP, then mTLS when it is meshed; [`http2`] makes a connection for many requests of it.
 //!
 //! The last step before bytes move. An endpoint with an address in each family is tried in both (happy eyeballs, RFC 8305,
 //! with a short head start for the first). An endpoint that has an identity is spoken to by mTLS towards exactly that
 //! identity, or not at all.
 
-use crate::accept::keep_alive;
+pub mod http2;
+
 use crate::conn::{Conn, Tcp};
 use crate::error::Failure;
 use bytes::BytesMut;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -40,6 +42,14 @@ pub async fn connect(
         }
     };
     tokio::time::timeout(limit, whole).await.unwrap_or(Err(Failure::ConnectTimeout))
+}
+
+/// Keeps half-dead peers from holding a connection for ever: probes after a minute of silence, gives up after three.
+fn keep_alive(stream: &TcpStream) {
+    let probe =
+        TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(10)).with_retries(3);
+    // Only fails on a socket that is gone already.
+    let _ = SockRef::from(stream).set_tcp_keepalive(&probe);
 }
 
 async fn handshake(stream: TcpStream, config: Arc<ClientConfig>) -> Result<Conn, Failure> {

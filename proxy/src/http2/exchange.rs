@@ -7,6 +7,7 @@ use super::body::{self, BodyError, Upload};
 use super::view::View;
 use crate::affinity;
 use crate::cluster::Upstream;
+use crate::connect::http2::failure;
 use crate::error::Failure;
 use crate::plan::{Attempts, Plan, Story};
 use crate::respond;
@@ -149,7 +150,7 @@ impl<S: Story> Exchange<'_, S> {
                 loop {
                     tokio::select! {
                         biased;
-                        answer = &mut response => return answer.map_err(|e| super::failure(&e)),
+                        answer = &mut response => return answer.map_err(|e| failure(&e)),
                         done = &mut sending, if !sent => {
                             sent = true;
                             if let Err(BodyError::Source(_)) = done {

@@ -4,8 +4,8 @@
 //! 9113 asks for; floods of resets or pings are bounded there, too.
 
 use super::exchange;
-use super::{CONNECTION_WINDOW, STREAM_WINDOW};
 use crate::conn::Conn;
+use crate::connect::http2::{CONNECTION_WINDOW, STREAM_WINDOW};
 use crate::plan::Story;
 use bytes::Bytes;
 use std::rc::Rc;
