@@ -3,15 +3,7 @@
 //! Chunked bodies are forwarded exactly as they came, chunk lines and trailers included, so the scanner accepts only the
 //! one spelling every server agrees on (CRLF line ends, bounded extensions). It fails with the rule that was broken.
 
-/// How the end of a body is found (RFC 9112 section 6.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Framing {
-    None,
-    Length(u64),
-    Chunked,
-    /// Responses only: the connection's end is the body's end.
-    UntilClose,
-}
+use super::framing::Framing;
 
 /// Bounds on what a sender can put between the data.
 const MAX_CHUNK_LINE: u32 = 1024;

@@ -4,7 +4,7 @@
 //! response head has arrived nothing has been said to the client, so the attempt can still be made again; afterwards a
 //! failure can only cut the client's connection.
 
-use super::body::Framing;
+use super::framing::Framing;
 use super::head::{Head, HeadError};
 use super::pump::{Pump, PumpError, Replay};
 use crate::conn::Conn;

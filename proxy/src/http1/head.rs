@@ -3,7 +3,7 @@
 //! Both directions use it. Whatever could be read two ways by two servers (RFC 9112 section 11.2, request smuggling) is
 //! refused here, so what is forwarded has exactly one reading. Buffers are reused from message to message.
 
-use super::body::Framing;
+use super::framing::{Framing, Lengths};
 use memchr::memchr_iter;
 
 /// Most header fields a head may have.
@@ -219,6 +219,8 @@ impl Head {
     fn check_fields(&mut self) -> Result<Lengths, HeadError> {
         let Self { raw, fields, hop, .. } = self;
         let mut lengths = Lengths::default();
+        // `connection` names fields beyond the usual words.
+        let mut listed = false;
         let mut has_upgrade = false;
         for field in fields.iter_mut() {
             let (name, value) = (slice(raw, field.name), slice(raw, field.value));
@@ -232,17 +234,21 @@ impl Head {
                     hop.close |= has_token(value, b"close");
                     hop.keep_alive |= has_token(value, b"keep-alive");
                     hop.upgrade |= has_token(value, b"upgrade");
-                    lengths.listed |= value.contains(&b',') || !(hop.close || hop.keep_alive || hop.upgrade);
+                    listed |= value.contains(&b',') || !(hop.close || hop.keep_alive || hop.upgrade);
                 }
                 10 if name.eq_ignore_ascii_case(b"keep-alive") => field.skip = true,
-                14 if name.eq_ignore_ascii_case(b"content-length") => lengths.add_length(value)?,
+                14 if name.eq_ignore_ascii_case(b"content-length") => {
+                    lengths.add_length(value).map_err(HeadError::Malformed)?
+                }
                 16 if name.eq_ignore_ascii_case(b"proxy-connection") => field.skip = true,
-                17 if name.eq_ignore_ascii_case(b"transfer-encoding") => lengths.add_coding(value)?,
+                17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                    lengths.add_coding(value).map_err(HeadError::Malformed)?
+                }
                 _ => {}
             }
         }
         hop.upgrade &= has_upgrade;
-        if lengths.listed {
+        if listed {
             self.skip_listed();
         }
         if !self.hop.upgrade && has_upgrade {
@@ -271,17 +277,7 @@ impl Head {
 
     fn check_request(&mut self) -> Result<(), HeadError> {
         let lengths = self.check_fields()?;
-        if lengths.chunked && lengths.length.is_some() {
-            return Err(HeadError::Malformed("both content-length and transfer-encoding"));
-        }
-        if lengths.chunked && self.minor == 0 {
-            return Err(HeadError::Malformed("transfer-encoding in HTTP/1.0"));
-        }
-        self.framing = Some(match (lengths.chunked, lengths.length) {
-            (true, _) => Framing::Chunked,
-            (false, Some(0) | None) => Framing::None,
-            (false, Some(length)) => Framing::Length(length),
-        });
+        self.framing = Some(lengths.of_request(self.minor).map_err(HeadError::Malformed)?);
         let mut hosts = self.fields.iter().filter(|f| self.at(f.name).eq_ignore_ascii_case(b"host"));
         let host = hosts.next().map(|f| f.value);
         if hosts.next().is_some() {
@@ -309,50 +305,7 @@ impl Head {
 
     fn check_response(&mut self, to_head: bool) -> Result<(), HeadError> {
         let lengths = self.check_fields()?;
-        if lengths.chunked && lengths.length.is_some() {
-            return Err(HeadError::Malformed("both content-length and transfer-encoding"));
-        }
-        let bodiless = to_head || self.status < 200 || self.status == 204 || self.status == 304;
-        self.framing = Some(match (bodiless, lengths.chunked, lengths.length) {
-            (true, ..) | (false, false, Some(0)) => Framing::None,
-            (_, true, _) => Framing::Chunked,
-            (_, _, Some(length)) => Framing::Length(length),
-            (_, _, None) => Framing::UntilClose,
-        });
-        Ok(())
-    }
-}
-
-/// What the framing fields said.
-#[derive(Default)]
-struct Lengths {
-    length: Option<u64>,
-    chunked: bool,
-    /// `connection` names fields beyond the usual words.
-    listed: bool,
-}
-
-impl Lengths {
-    fn add_length(&mut self, value: &[u8]) -> Result<(), HeadError> {
-        let bad = HeadError::Malformed("content-length");
-        // "5, 5" is allowed by RFC 9110 but nobody sends it honestly; digits only.
-        if value.is_empty() || value.len() > 19 || !value.iter().all(u8::is_ascii_digit) {
-            return Err(bad);
-        }
-        let length = value.iter().fold(0u64, |n, d| n * 10 + u64::from(d - b'0'));
-        match self.length.replace(length) {
-            Some(before) if before != length => Err(HeadError::Malformed("differing content-length")),
-            // The second copy would be forwarded as well: two readings again.
-            Some(_) => Err(HeadError::Malformed("repeated content-length")),
-            None => Ok(()),
-        }
-    }
-
-    fn add_coding(&mut self, value: &[u8]) -> Result<(), HeadError> {
-        if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
-            return Err(HeadError::Malformed("transfer-encoding other than chunked"));
-        }
-        self.chunked = true;
+        self.framing = Some(lengths.of_response(self.status, to_head).map_err(HeadError::Malformed)?);
         Ok(())
     }
 }

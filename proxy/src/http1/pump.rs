@@ -3,7 +3,8 @@
 //! The innermost loop of HTTP/1 forwarding. What is written is exactly what was scanned; the head that goes before the
 //! body and the first bytes of the body leave in one write. Fails with the side that failed.
 
-use super::body::{BodyScanner, Framing};
+use super::body::BodyScanner;
+use super::framing::Framing;
 use crate::conn::{Conn, READ_CHUNK};
 use bytes::Buf;
 use std::io;

@@ -4,8 +4,8 @@
 //! Whatever goes wrong, the client gets either a whole answer that says why, or a reset: never half an answer that looks
 //! complete.
 
-use super::body::Framing;
 use super::exchange::{self, Expect, Upload};
+use super::framing::Framing;
 use super::head::Head;
 use super::pump::{Pump, Replay};
 use super::view::View;
