@@ -19,7 +19,7 @@ use h2::{Reason, RecvStream, SendStream};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Version, uri};
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
@@ -135,7 +135,7 @@ impl<S: Story> Exchange<'_, S> {
         let overflow = upload.overflow();
         let begun = upstream.load.begin(Instant::now());
         let opened = self.open(upstream, upload.empty()).await;
-        let (mut response, mut to) = match opened {
+        let (response, mut to) = match opened {
             Ok(opened) => opened,
             Err(failure) => {
                 attempts.ended(begun, Some(&failure));
@@ -145,26 +145,10 @@ impl<S: Story> Exchange<'_, S> {
         };
         let mut sent = upload.empty();
         let mut sending = pin!(upload.run(&mut to));
-        let answer = {
-            let waiting = async {
-                loop {
-                    tokio::select! {
-                        biased;
-                        answer = &mut response => return answer.map_err(|e| failure(&e)),
-                        done = &mut sending, if !sent => {
-                            sent = true;
-                            if let Err(BodyError::Source(_)) = done {
-                                return Err(Failure::ClientGone);
-                            }
-                        }
-                        _ = poll_fn(|cx| respond.poll_reset(cx)) => return Err(Failure::ClientGone),
-                    }
-                }
-            };
-            match self.plan.try_timeout {
-                None => waiting.await,
-                Some(limit) => timeout(limit, waiting).await.unwrap_or(Err(Failure::TryTimeout)),
-            }
+        let waiting = answer(response, sending.as_mut(), &mut sent, respond);
+        let answer = match self.plan.try_timeout {
+            None => waiting.await,
+            Some(limit) => timeout(limit, waiting).await.unwrap_or(Err(Failure::TryTimeout)),
         };
         let failure = match &answer {
             Ok(answer) => unwelcome(upstream, answer),
@@ -276,6 +260,28 @@ impl<S: Story> Exchange<'_, S> {
             if let Ok(value) = HeaderValue::from_str(value) {
                 self.head.headers.insert(HeaderName::from_static(name), value);
             }
+        }
+    }
+}
+
+/// Waits for the head of the endpoint's answer while the body goes up; `sent` says whether all of it is there.
+async fn answer(
+    mut response: ResponseFuture,
+    mut sending: Pin<&mut impl Future<Output = Result<(), BodyError>>>,
+    sent: &mut bool,
+    respond: &mut SendResponse<Bytes>,
+) -> Result<Answer, Failure> {
+    loop {
+        tokio::select! {
+            biased;
+            answer = &mut response => return answer.map_err(|e| failure(&e)),
+            done = sending.as_mut(), if !*sent => {
+                *sent = true;
+                if let Err(BodyError::Source(_)) = done {
+                    return Err(Failure::ClientGone);
+                }
+            }
+            _ = poll_fn(|cx| respond.poll_reset(cx)) => return Err(Failure::ClientGone),
         }
     }
 }
