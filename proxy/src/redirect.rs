@@ -1,18 +1,15 @@
 //! The rules that lead a pod's TCP connections, and its DNS, through the proxy: `weft-proxy redirect apply|remove|show`.
 //!
-//! Runs once, as root, before the proxy, which itself needs no privileges. Rules live in chains of our own in the nat table
-//! of iptables and ip6tables; applying twice changes nothing, removing leaves no trace, and applying over a half-done
+//! Runs once, as root, before the proxy, which itself needs no privileges. Rules live in chains of our own in the nat and raw
+//! tables of iptables and ip6tables; applying twice changes nothing, removing leaves no trace, and applying over a half-done
 //! state completes it. Fails naming the command that failed.
 
 mod rules;
 
 use clap::{Args, Subcommand, ValueEnum};
 use iptables::IPTables;
-use rules::{Options, RuleSet};
+use rules::{Chain, Hook, Options, RuleSet};
 use weft_model::{Cidr, Port};
-
-/// The table all rules are in.
-const TABLE: &str = "nat";
 
 /// `weft-proxy redirect`.
 #[derive(Debug, Args)]
@@ -204,17 +201,17 @@ fn apply(tables: &IPTables, rules: &RuleSet) -> anyhow::Result<()> {
         return Ok(());
     }
     unhook(tables)?;
-    for (chain, lines) in &rules.chains {
-        if !tables.chain_exists(TABLE, chain).map_err(&failed)? {
-            tables.new_chain(TABLE, chain).map_err(&failed)?;
+    for Chain { table, name, rules } in &rules.chains {
+        if !tables.chain_exists(table, name).map_err(&failed)? {
+            tables.new_chain(table, name).map_err(&failed)?;
         }
-        tables.flush_chain(TABLE, chain).map_err(&failed)?;
-        for line in lines {
-            tables.append(TABLE, chain, line).map_err(&failed)?;
+        tables.flush_chain(table, name).map_err(&failed)?;
+        for rule in rules {
+            tables.append(table, name, rule).map_err(&failed)?;
         }
     }
-    for (chain, line) in rules.hooks.iter().rev() {
-        tables.insert(TABLE, chain, line, 1).map_err(&failed)?;
+    for Hook { table, chain, rule } in rules.hooks.iter().rev() {
+        tables.insert(table, chain, rule, 1).map_err(&failed)?;
     }
     Ok(())
 }
@@ -222,10 +219,10 @@ fn apply(tables: &IPTables, rules: &RuleSet) -> anyhow::Result<()> {
 fn remove(tables: &IPTables) -> anyhow::Result<()> {
     let failed = failed(tables.cmd);
     unhook(tables)?;
-    for chain in rules::CHAINS {
-        if tables.chain_exists(TABLE, chain).map_err(&failed)? {
-            tables.flush_chain(TABLE, chain).map_err(&failed)?;
-            tables.delete_chain(TABLE, chain).map_err(&failed)?;
+    for (table, chain) in rules::CHAINS {
+        if tables.chain_exists(table, chain).map_err(&failed)? {
+            tables.flush_chain(table, chain).map_err(&failed)?;
+            tables.delete_chain(table, chain).map_err(&failed)?;
         }
     }
     Ok(())
@@ -234,11 +231,11 @@ fn remove(tables: &IPTables) -> anyhow::Result<()> {
 /// Takes every jump to our chains away, also those that other flags had made.
 fn unhook(tables: &IPTables) -> anyhow::Result<()> {
     let failed = failed(tables.cmd);
-    for hook in rules::HOOKS {
-        for line in tables.list(TABLE, hook).map_err(&failed)? {
-            let ours = rules::CHAINS.iter().any(|chain| line.ends_with(&format!("-j {chain}")));
+    for (table, hook) in rules::HOOKS {
+        for line in tables.list(table, hook).map_err(&failed)? {
+            let ours = rules::CHAINS.iter().any(|(_, chain)| line.ends_with(&format!("-j {chain}")));
             if let Some(rule) = line.strip_prefix(&format!("-A {hook} ")).filter(|_| ours) {
-                tables.delete(TABLE, hook, rule).map_err(&failed)?;
+                tables.delete(table, hook, rule).map_err(&failed)?;
             }
         }
     }
@@ -247,11 +244,12 @@ fn unhook(tables: &IPTables) -> anyhow::Result<()> {
 
 /// Whether exactly these rules are in force.
 fn complete(tables: &IPTables, rules: &RuleSet) -> bool {
-    let there = |chain: &str, line: &str| tables.exists(TABLE, chain, line).unwrap_or(false);
-    let count = |chain: &str| tables.list(TABLE, chain).map_or(0, |lines| lines.len().saturating_sub(1));
-    let whole =
-        |(chain, lines): &(&str, Vec<String>)| count(chain) == lines.len() && lines.iter().all(|l| there(chain, l));
-    rules.hooks.iter().all(|(chain, line)| there(chain, line)) && rules.chains.iter().all(whole)
+    let there = |table: &str, chain: &str, rule: &str| tables.exists(table, chain, rule).unwrap_or(false);
+    let count = |chain: &Chain| tables.list(chain.table, chain.name).map_or(0, |lines| lines.len().saturating_sub(1));
+    let whole = |chain: &Chain| {
+        count(chain) == chain.rules.len() && chain.rules.iter().all(|rule| there(chain.table, chain.name, rule))
+    };
+    rules.hooks.iter().all(|hook| there(hook.table, hook.chain, &hook.rule)) && rules.chains.iter().all(whole)
 }
 
 fn show(flags: &Flags) -> anyhow::Result<()> {
@@ -261,8 +259,8 @@ fn show(flags: &Flags) -> anyhow::Result<()> {
         let family = if v6 { "IPv6" } else { "IPv4" };
         let whole = complete(&tables, &rules);
         println!("{family} ({}): {}", tables.cmd, if whole { "complete" } else { "not complete" });
-        for (chain, _) in &rules.chains {
-            let lines = tables.list(TABLE, chain).unwrap_or_default();
+        for chain in &rules.chains {
+            let lines = tables.list(chain.table, chain.name).unwrap_or_default();
             lines.iter().filter(|line| line.starts_with("-A")).for_each(|line| println!("  {line}"));
         }
         if !whole {

@@ -3,15 +3,16 @@
 //! `dig` asks; a small resolver on the node plays the outside world.
 
 use anyhow::{Context, ensure};
-use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::op::{Message, Query, ResponseCode};
 use hickory_proto::rr::rdata::{A, TXT};
-use hickory_proto::rr::{RData, Record, RecordType};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
-use weft_examples::pods::Program;
+use weft_examples::pods::{Pod, Program};
 use weft_tests::programs::{curl, dig, run};
+use weft_tests::world::SOON;
 use weft_tests::{Outcome, Plan, Suite, World};
 
 const NAME: &str = "echo.test.svc.cluster.local";
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         .case("a mesh name that does not exist is NXDOMAIN", nonexistent)
         .case("EDNS is understood", edns)
         .case("names outside the mesh are answered from outside", outside)
+        .case("a local port that the proxy has asked from is no way past it", reused_port)
         .case("an answer too long for UDP is truncated and whole over TCP", truncated)
         .case("applications find services by name", by_name)
         .run()
@@ -168,6 +170,39 @@ async fn truncated(world: &World) -> Outcome {
     ensure!(cut.lines().any(|line| line.starts_with(";; flags:") && line.contains(" tc")), "{cut}");
     ensure!(whole.contains("ANSWER: 1") && whole.contains("(TCP)"), "{whole}");
     Ok(())
+}
+
+/// One query over a socket of its own, straight to the node: what the first answer says.
+fn ask(pod: &Pod, server: SocketAddr, name: &str) -> anyhow::Result<Message> {
+    let socket = pod.within(|| std::net::UdpSocket::bind("0.0.0.0:0"))??;
+    socket.set_read_timeout(Some(SOON))?;
+    socket.connect(server)?;
+    let mut query = Message::query();
+    query.add_query(Query::query(Name::from_ascii(name)?, RecordType::A));
+    socket.send(&query.to_vec()?)?;
+    let mut answer = [0; 4096];
+    let length = socket.recv(&mut answer)?;
+    Ok(Message::from_vec(&answer[..length])?)
+}
+
+async fn reused_port(world: &World) -> Outcome {
+    let (pod, server) = (world.client(), (world.network().node().ip(), 53).into());
+    let mut resolver = resolver(world).await?;
+    // So few ports that each is used by the proxy, which forwards the first queries, and then by us.
+    pod.run_ok(Program::new("sysctl").args(["-qw", "net.ipv4.ip_local_port_range=40000 40031"]))?;
+    let asked = || -> Outcome {
+        for name in ["outside.example.", &format!("{NAME}.")] {
+            for n in 0..200 {
+                let answer = ask(pod, server, name)?;
+                ensure!(answer.answers.len() == 1, "query {n} for {name}: {answer}");
+            }
+        }
+        Ok(())
+    };
+    let outcome = tokio::task::block_in_place(asked);
+    pod.run_ok(Program::new("sysctl").args(["-qw", "net.ipv4.ip_local_port_range=32768 60999"]))?;
+    resolver.shutdown().await;
+    outcome
 }
 
 async fn by_name(world: &World) -> Outcome {

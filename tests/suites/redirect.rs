@@ -44,10 +44,10 @@ fn done(pod: &Pod, args: &[&str]) -> anyhow::Result<String> {
     Ok(output.stdout)
 }
 
-/// All rules of the nat table in both families, without counters.
+/// All rules in both families, without counters.
 fn rules(pod: &Pod, backend: &str) -> anyhow::Result<String> {
     let save = |family: &str| -> anyhow::Result<String> {
-        let said = pod.run_ok(Program::new(format!("{family}-{backend}-save")).args(["-t", "nat"]))?;
+        let said = pod.run_ok(Program::new(format!("{family}-{backend}-save")))?;
         Ok(said
             .lines()
             .filter(|line| line.starts_with("-A") || line.contains("WEFT"))

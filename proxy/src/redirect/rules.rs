@@ -5,14 +5,24 @@
 
 use weft_model::{Cidr, Port};
 
+const NAT: &str = "nat";
+const RAW: &str = "raw";
+
 const DNS: &str = "WEFT_DNS";
 const OUTBOUND: &str = "WEFT_OUTBOUND";
 const INBOUND: &str = "WEFT_INBOUND";
+const QUERIES: &str = "WEFT_DNS_QUERIES";
+const ANSWERS: &str = "WEFT_DNS_ANSWERS";
 
-/// Our chains.
-pub const CHAINS: [&str; 3] = [DNS, OUTBOUND, INBOUND];
+/// Our chains, each with its table.
+pub const CHAINS: [(&str, &str); 5] = [(RAW, QUERIES), (RAW, ANSWERS), (NAT, DNS), (NAT, OUTBOUND), (NAT, INBOUND)];
 /// The chains that lead to ours.
-pub const HOOKS: [&str; 2] = ["OUTPUT", "PREROUTING"];
+pub const HOOKS: [(&str, &str); 4] = [(RAW, "OUTPUT"), (RAW, "PREROUTING"), (NAT, "OUTPUT"), (NAT, "PREROUTING")];
+
+/// The conntrack zone of DNS that is not redirected. The kernel decides about NAT once per flow, and a UDP flow is
+/// remembered for minutes: without a zone of its own, a query of the proxy to its name server would exempt the next
+/// socket of the application that is given the same local port.
+const ZONE: u16 = 15053;
 
 /// What is redirected where, and what is not.
 #[derive(Debug, Clone)]
@@ -28,12 +38,28 @@ pub struct Options {
     pub direct_from: Vec<Cidr>,
 }
 
+/// A chain of ours and all its rules.
+#[derive(Debug)]
+pub struct Chain {
+    pub table: &'static str,
+    pub name: &'static str,
+    pub rules: Vec<String>,
+}
+
+/// A rule of a built-in chain.
+#[derive(Debug)]
+pub struct Hook {
+    pub table: &'static str,
+    pub chain: &'static str,
+    pub rule: String,
+}
+
 /// All rules of one family.
 #[derive(Debug)]
 pub struct RuleSet {
-    pub chains: Vec<(&'static str, Vec<String>)>,
-    /// Rules of the built-in chains, in order.
-    pub hooks: Vec<(&'static str, String)>,
+    pub chains: Vec<Chain>,
+    /// In order.
+    pub hooks: Vec<Hook>,
 }
 
 impl Options {
@@ -42,14 +68,24 @@ impl Options {
         let mut chains = Vec::new();
         let mut hooks = Vec::new();
         if let Some(port) = self.dns_port {
-            chains.push((DNS, self.dns(port)));
-            hooks.push(("OUTPUT", format!("-j {DNS}")));
+            chains.push(Chain { table: RAW, name: QUERIES, rules: self.queries() });
+            chains.push(Chain { table: RAW, name: ANSWERS, rules: vec![answers()] });
+            chains.push(Chain { table: NAT, name: DNS, rules: self.dns(port) });
+            hooks.push(Hook { table: RAW, chain: "OUTPUT", rule: format!("-p udp -j {QUERIES}") });
+            hooks.push(Hook { table: RAW, chain: "PREROUTING", rule: format!("-p udp -j {ANSWERS}") });
+            hooks.push(Hook { table: NAT, chain: "OUTPUT", rule: format!("-j {DNS}") });
         }
-        chains.push((OUTBOUND, self.outbound(v6)));
-        chains.push((INBOUND, self.inbound(v6)));
-        hooks.push(("OUTPUT", format!("-p tcp -j {OUTBOUND}")));
-        hooks.push(("PREROUTING", format!("-p tcp -j {INBOUND}")));
+        chains.push(Chain { table: NAT, name: OUTBOUND, rules: self.outbound(v6) });
+        chains.push(Chain { table: NAT, name: INBOUND, rules: self.inbound(v6) });
+        hooks.push(Hook { table: NAT, chain: "OUTPUT", rule: format!("-p tcp -j {OUTBOUND}") });
+        hooks.push(Hook { table: NAT, chain: "PREROUTING", rule: format!("-p tcp -j {INBOUND}") });
         RuleSet { chains, hooks }
+    }
+
+    /// Queries that leave for a name server, and what a name server in this pod answers.
+    fn queries(&self) -> Vec<String> {
+        let query = |uid| format!("-p udp -m udp --dport 53 -m owner --uid-owner {uid} -j CT --zone {ZONE}");
+        self.direct_users().map(query).chain([answers()]).collect()
     }
 
     /// Queries of everybody but the proxy, also those to a resolver on loopback.
@@ -80,9 +116,16 @@ impl Options {
     }
 
     fn users(&self) -> Vec<String> {
-        let all = std::iter::once(&self.proxy_uid).chain(&self.excluded_uids);
-        all.map(|uid| format!("-m owner --uid-owner {uid} -j RETURN")).collect()
+        self.direct_users().map(|uid| format!("-m owner --uid-owner {uid} -j RETURN")).collect()
     }
+
+    fn direct_users(&self) -> impl Iterator<Item = u32> {
+        std::iter::once(self.proxy_uid).chain(self.excluded_uids.iter().copied())
+    }
+}
+
+fn answers() -> String {
+    format!("-p udp -m udp --sport 53 -j CT --zone {ZONE}")
 }
 
 fn ports(ports: &[Port]) -> impl Iterator<Item = String> {
@@ -97,22 +140,29 @@ impl RuleSet {
     /// The commands that make these rules on a machine without any.
     pub fn commands(&self, iptables: &str) -> Vec<String> {
         let mut lines = Vec::new();
-        for (chain, rules) in &self.chains {
-            lines.push(format!("{iptables} -t nat -N {chain}"));
-            lines.extend(rules.iter().map(|rule| format!("{iptables} -t nat -A {chain} {rule}")));
+        for Chain { table, name, rules } in &self.chains {
+            lines.push(format!("{iptables} -t {table} -N {name}"));
+            lines.extend(rules.iter().map(|rule| format!("{iptables} -t {table} -A {name} {rule}")));
         }
-        let first = self.hooks.iter().rev().map(|(chain, rule)| format!("{iptables} -t nat -I {chain} 1 {rule}"));
-        lines.extend(first);
+        let hooks = self.hooks.iter().rev();
+        lines.extend(hooks.map(|Hook { table, chain, rule }| format!("{iptables} -t {table} -I {chain} 1 {rule}")));
         lines
     }
 }
 
 /// The commands that take everything away.
 pub fn removal(iptables: &str) -> Vec<String> {
-    let jumps =
-        [format!("OUTPUT -j {DNS}"), format!("OUTPUT -p tcp -j {OUTBOUND}"), format!("PREROUTING -p tcp -j {INBOUND}")];
-    let unhook = jumps.iter().map(|jump| format!("{iptables} -t nat -D {jump}"));
-    let chains = CHAINS.iter().flat_map(|c| [format!("{iptables} -t nat -F {c}"), format!("{iptables} -t nat -X {c}")]);
+    let jumps = [
+        format!("{RAW} -D OUTPUT -p udp -j {QUERIES}"),
+        format!("{RAW} -D PREROUTING -p udp -j {ANSWERS}"),
+        format!("{NAT} -D OUTPUT -j {DNS}"),
+        format!("{NAT} -D OUTPUT -p tcp -j {OUTBOUND}"),
+        format!("{NAT} -D PREROUTING -p tcp -j {INBOUND}"),
+    ];
+    let unhook = jumps.iter().map(|jump| format!("{iptables} -t {jump}"));
+    let chains = CHAINS
+        .iter()
+        .flat_map(|(table, chain)| ["-F", "-X"].map(|verb| format!("{iptables} -t {table} {verb} {chain}")));
     unhook.chain(chains).collect()
 }
 
@@ -144,17 +194,17 @@ mod tests {
         let v6 = options().rules(true).commands("ip6tables").join("\n");
         assert!(v4.contains("-A WEFT_OUTBOUND -d 10.9.0.0/16 -j RETURN") && !v4.contains("fd99"), "{v4}");
         assert!(v6.contains("-A WEFT_OUTBOUND -d fd99::/64 -j RETURN") && !v6.contains("10.9"), "{v6}");
-        for (_, rules) in options().rules(false).chains {
-            let last = rules.last().unwrap();
+        for chain in options().rules(false).chains.iter().filter(|chain| chain.table == NAT) {
+            let last = chain.rules.last().unwrap();
             assert!(last.contains("REDIRECT"), "{last}");
         }
     }
 
     #[test]
     fn the_proxy_itself_is_excluded_first() {
-        for (chain, rules) in options().rules(false).chains {
-            if chain != INBOUND {
-                assert_eq!(rules[0], "-m owner --uid-owner 1337 -j RETURN");
+        for chain in options().rules(false).chains {
+            if [DNS, OUTBOUND].contains(&chain.name) {
+                assert_eq!(chain.rules[0], "-m owner --uid-owner 1337 -j RETURN");
             }
         }
     }
@@ -162,6 +212,6 @@ mod tests {
     #[test]
     fn without_dns_there_is_no_chain_for_it() {
         let rules = Options { dns_port: None, ..options() }.rules(false);
-        assert!(rules.chains.iter().all(|(chain, _)| *chain != DNS) && rules.hooks.len() == 2);
+        assert!(rules.chains.iter().all(|chain| chain.table == NAT && chain.name != DNS) && rules.hooks.len() == 2);
     }
 }
