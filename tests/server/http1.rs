@@ -92,21 +92,8 @@ async fn answer(wire: &mut Wire<TcpStream>, head: &Head, body: &Body, state: &St
             wire.send("HTTP/1.1 103 Early Hints\r\nlink: </style.css>; rel=preload\r\n\r\n").await?;
             respond(wire, "200", &[], b"after the hints").await?;
         }
-        "close" => {
-            respond(wire, "200", &[("connection", "close")], b"and gone").await?;
-            return Ok(Next::Close);
-        }
-        "until-close" => {
-            wire.send("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nuntil the very end").await?;
-            return Ok(Next::Close);
-        }
-        "hang-up" => {
-            state.count(argument);
-            return Ok(Next::Close);
-        }
-        "abort" => {
-            wire.send("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nnot nearly").await?;
-            reset(wire.stream())?;
+        "close" | "until-close" | "hang-up" | "abort" => {
+            leave(wire, behaviour, argument, state).await?;
             return Ok(Next::Close);
         }
         _ => {
@@ -114,6 +101,22 @@ async fn answer(wire: &mut Wire<TcpStream>, head: &Head, body: &Body, state: &St
         }
     }
     Ok(Next::KeepAlive)
+}
+
+/// The last answer of a connection, or what there is in place of one.
+async fn leave(wire: &mut Wire<TcpStream>, behaviour: &str, argument: &str, state: &State) -> Result<()> {
+    match behaviour {
+        "close" => respond(wire, "200", &[("connection", "close")], b"and gone").await,
+        "until-close" => wire.send("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nuntil the very end").await,
+        "hang-up" => {
+            state.count(argument);
+            Ok(())
+        }
+        _ => {
+            wire.send("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nnot nearly").await?;
+            reset(wire.stream())
+        }
+    }
 }
 
 /// What this server saw of a request, as JSON.
