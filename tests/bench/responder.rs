@@ -3,10 +3,23 @@
 //! So cheap that the proxies are what is measured. Understands what the load generator sends (heads with a content-length) and
 //! closes a connection on anything else.
 
+use crate::scenario::Scenario;
+use anyhow::Context;
 use std::io::Result;
 use std::net::Ipv6Addr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use weft_examples::pods::Program;
+
+/// Where it listens.
+pub const PORT: u16 = 8080;
+
+/// This program in this role, as `scenario` asks for it.
+pub fn program(scenario: &Scenario) -> anyhow::Result<Program> {
+    let own = std::env::current_exe().context("find this program")?;
+    let (port, body) = (PORT.to_string(), scenario.response_body.to_string());
+    Ok(Program::new(own).label("responder").args(["respond", "--port", &port, "--body", &body]))
+}
 
 /// Serves until it is killed.
 pub fn run(port: u16, body: usize) -> anyhow::Result<()> {

@@ -2,7 +2,8 @@
 //!
 //! The figure that the others' latency and throughput are to be read against.
 
-use super::{Contender, PORT, responder};
+use super::pair::Contender;
+use crate::responder::{self, PORT};
 use crate::scenario::Scenario;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -19,7 +20,7 @@ pub struct Direct {
 impl Direct {
     pub fn start(scenario: &Scenario, network: Network) -> anyhow::Result<Self> {
         let (client, server) = (network.pod("client")?, network.pod("server")?);
-        let responder = server.spawn(responder(scenario)?)?;
+        let responder = server.spawn(responder::program(scenario)?)?;
         responder.wait_log("is ready", Duration::from_secs(10))?;
         Ok(Self { client, server, _responder: responder, _network: network })
     }

@@ -3,7 +3,8 @@
 //!
 //! The configuration is static, which favours Envoy if anything: no control plane is attached.
 
-use super::{Contender, PORT, responder};
+use super::pair::Contender;
+use crate::responder::{self, PORT};
 use crate::scenario::Scenario;
 use anyhow::{Context, bail};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
@@ -34,7 +35,7 @@ pub struct Envoy {
 impl Envoy {
     pub fn start(scenario: &Scenario, network: Network, binary: &Path) -> anyhow::Result<Self> {
         let (client, server) = (network.pod("client")?, network.pod("server")?);
-        let responder = server.spawn(responder(scenario)?)?;
+        let responder = server.spawn(responder::program(scenario)?)?;
         write_certificates(network.dir())?;
         let to_outbound =
             format!("OUTPUT -p tcp --dport {PORT} -m owner ! --uid-owner {UID} -j REDIRECT --to-ports {OUTBOUND}");

@@ -2,7 +2,8 @@
 //!
 //! The load dials the service's virtual address, so that the whole outbound story is part of the figure.
 
-use super::{Contender, responder};
+use super::pair::Contender;
+use crate::responder;
 use crate::scenario::Scenario;
 use std::net::SocketAddr;
 use weft_examples::mesh::Workload;
@@ -16,7 +17,7 @@ pub struct Weft {
 
 impl Weft {
     pub fn start(scenario: &Scenario, network: Network) -> anyhow::Result<Self> {
-        let responder = responder(scenario)?;
+        let responder = responder::program(scenario)?;
         let with_responder = |workload: Workload, _| (workload, responder);
         let world = Plan::new().echo("server", 0).replica("server", 0, with_responder).client("client");
         let world = world.start_on(network)?;
