@@ -10,7 +10,6 @@ pub const CRATES: &[(&str, &[&str])] = &[
     ("weft-identity", &["weft-model"]),
     ("weft-proxy", BELOW_BINARIES),
     ("weft-discovery", BELOW_BINARIES),
-    ("weft-injector", BELOW_BINARIES),
     ("weft-ctl", BELOW_BINARIES),
     // The shop's applications know nothing of the mesh; the demo drives it through its binaries.
     ("weft-examples", &[]),
@@ -18,20 +17,27 @@ pub const CRATES: &[(&str, &[&str])] = &[
 
 const BELOW_BINARIES: &[&str] = &["weft-model", "weft-proto", "weft-identity", "weft-telemetry"];
 
+/// What the tests of any crate may use as well: it starts pods, stores and servers, and imports nothing of ours.
+pub const FOR_TESTS: &str = "weft-examples";
+
 /// The crate that may import everything.
 pub const SEES_ALL: &str = "weft-tests";
 
 /// The crate whose modules stand in layers.
 pub const LAYERED: &str = "weft-proxy";
 
-/// The proxy's layers from the top down: a module imports only from layers below its own.
+/// The proxy's layers from the top down: a module imports only from layers below its own, never from its own.
 pub const LAYERS: &[(&str, &[&str])] = &[
-    ("run", &["run"]),
+    ("process", &["run"]),
+    ("beside the path", &["admin", "describe", "dns", "register", "certify", "redirect"]),
+    ("a worker's thread", &["serve"]),
     ("stories", &["outbound", "inbound"]),
-    ("input and output", &["accept", "pool", "connect", "forward", "tunnel", "catalog", "dns", "drain", "redirect"]),
-    ("decisions", &["detect", "authorize", "limit", "route", "retry", "balance", "breaker", "affinity", "respond"]),
-    ("error and config", &["error", "config"]),
+    ("engines", &["http1", "http2"]),
+    ("one request", &["plan"]),
+    ("one worker's state", &["worker"]),
+    ("one service's state", &["cluster"]),
+    ("input and output", &["accept", "sniff", "tunnel", "pool", "connect", "catalog", "metrics"]),
+    ("what those stand on", &["conn", "discovery", "state_dir", "drain"]),
+    ("decisions", &["detect", "route", "retry", "balance", "affinity", "respond", "backoff"]),
+    ("ground", &["request", "error", "config"]),
 ];
-
-/// Imports between modules of one layer that are meant, and why.
-pub const SIBLINGS: &[(&str, &str, &str)] = &[];

@@ -92,6 +92,23 @@ fn a_crate_that_imports_upwards_is_seen() {
 }
 
 #[test]
+fn the_examples_are_for_tests_of_other_crates_only() {
+    let examples = [
+        ("Cargo.toml", "[workspace]\nresolver = \"3\"\nmembers = [\"model\", \"proxy\", \"examples\"]\n"),
+        ("examples/Cargo.toml", "[package]\nname = \"weft-examples\"\nversion = \"0.1.0\"\nedition = \"2024\"\n"),
+        ("examples/src/lib.rs", HEADER),
+    ];
+    let proxy = |section: &str| {
+        let manifest = "[package]\nname = \"weft-proxy\"\nversion = \"0.1.0\"\nedition = \"2024\"\n";
+        format!("{manifest}[{section}]\nweft-examples = {{ path = \"../examples\" }}\n")
+    };
+    let with = |manifest: &str| violations(&[&examples[..], &[("proxy/Cargo.toml", manifest)]].concat());
+    assert_eq!(with(&proxy("dev-dependencies")), []);
+    let found = with(&proxy("dependencies"));
+    assert!(matches!(&found[..], [one] if one.detail.contains("weft-examples")), "{found:?}");
+}
+
+#[test]
 fn a_decision_that_imports_a_story_is_seen() {
     let outbound = with_header("pub fn run() {}\n");
     let detect = with_header("pub fn detect() { crate::outbound::run() }\n");
@@ -101,6 +118,19 @@ fn a_decision_that_imports_a_story_is_seen() {
         "proxy/src/detect.rs",
         "the proxy's imports point downwards",
         "detect (decisions) imports outbound",
+    );
+}
+
+#[test]
+fn a_module_that_imports_its_neighbour_is_seen() {
+    let main = with_header("mod outbound;\nmod detect;\nmod route;\nfn main() { outbound::run() }\n");
+    let route = with_header("pub fn f() { crate::detect::detect() }\n");
+    let files = [("proxy/src/main.rs", main.as_str()), ("proxy/src/route.rs", &route)];
+    reports(
+        &files,
+        "proxy/src/route.rs",
+        "the proxy's imports point downwards",
+        "route (decisions) imports detect (decisions)",
     );
 }
 

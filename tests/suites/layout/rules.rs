@@ -4,7 +4,7 @@
 //! style that rustfmt and clippy decide already.
 
 use crate::imports;
-use crate::layers::{CRATES, LAYERED, LAYERS, SEES_ALL, SIBLINGS};
+use crate::layers::{CRATES, FOR_TESTS, LAYERED, LAYERS, SEES_ALL};
 use crate::tree::{Module, Target, Workspace, is_test};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -78,7 +78,8 @@ fn crate_imports(workspace: &Workspace, found: &mut Findings<'_>) {
         match CRATES.iter().find(|(name, _)| *name == package.name) {
             None => found.add(&package.manifest, RULE, format!("{} has no place in the order of crates", package.name)),
             Some((_, allowed)) => {
-                for import in package.imports.iter().filter(|i| !allowed.contains(&i.as_str())) {
+                let for_tests = package.test_imports.iter().filter(|i| *i != FOR_TESTS);
+                for import in package.imports.iter().chain(for_tests).filter(|i| !allowed.contains(&i.as_str())) {
                     found.add(&package.manifest, RULE, format!("{} must not import {import}", package.name));
                 }
             }
@@ -107,11 +108,9 @@ fn layered(from: &Module, to: &Module, found: &mut Findings<'_>) {
     for unknown in [(from, above), (to, below)].into_iter().filter(|(_, name)| layer(name).is_none()) {
         found.add(&unknown.0.file, RULE, format!("{} stands in no layer; give it one in layers.rs", unknown.1));
     }
-    let sibling = SIBLINGS.iter().any(|(a, b, _)| a == above && b == below);
     if let (Some(a), Some(b)) = (layer(above), layer(below))
         && above != below
         && b <= a
-        && !sibling
     {
         let detail = format!("{above} ({}) imports {below} ({})", LAYERS[a].0, LAYERS[b].0);
         found.add(&from.file, RULE, detail);

@@ -21,6 +21,8 @@ pub struct Crate {
     pub name: String,
     pub manifest: PathBuf,
     pub imports: BTreeSet<String>,
+    /// Named for its tests only.
+    pub test_imports: BTreeSet<String>,
 }
 
 /// One library, binary, test or build script: a tree of modules of its own.
@@ -56,7 +58,9 @@ pub fn read(root: &Path) -> Workspace {
         let name = package["name"].as_str().expect("a package has a name").to_owned();
         let manifest = PathBuf::from(package["manifest_path"].as_str().expect("a package has a manifest"));
         let dependencies = package["dependencies"].as_array().into_iter().flatten();
-        let imports = dependencies.filter_map(|d| d["name"].as_str()).filter(|d| ours.contains(d));
+        let named = dependencies.filter_map(|d| Some((d["name"].as_str()?, d["kind"].as_str() == Some("dev"))));
+        let (for_tests, shipped): (Vec<_>, Vec<_>) = named.filter(|(d, _)| ours.contains(d)).partition(|(_, dev)| *dev);
+        let names = |found: Vec<(&str, bool)>| found.into_iter().map(|(name, _)| name.to_owned()).collect();
         let mut reached = BTreeSet::new();
         for target in package["targets"].as_array().into_iter().flatten() {
             let file = PathBuf::from(target["src_path"].as_str().expect("a target has a file"));
@@ -69,7 +73,7 @@ pub fn read(root: &Path) -> Workspace {
         }
         let folder = manifest.parent().expect("a manifest lies in a folder");
         workspace.strays.extend(rust_files(folder).into_iter().filter(|f| !reached.contains(f)));
-        workspace.crates.push(Crate { imports: imports.map(str::to_owned).collect(), name, manifest });
+        workspace.crates.push(Crate { name, manifest, imports: names(shipped), test_imports: names(for_tests) });
     }
     workspace
 }
