@@ -1,8 +1,8 @@
 //! What this proxy knows of the mesh: an immutable snapshot that data workers read without a lock, and how they ask for more.
 //!
-//! Fed by one stream from discovery ([`stream`]) on the control runtime; each message goes through [`state`], which is pure,
+//! Fed by one stream from discovery (`stream`) on the control runtime; each message goes through `state`, which is pure,
 //! and what comes out is swapped in whole. What is unknown is subscribed to on demand. When discovery is away the snapshot
-//! stays as it is, for as long as it takes, and on disk ([`disk`]) for a restart.
+//! stays as it is, for as long as it takes, and on disk (`disk`) for a restart.
 
 mod snapshot;
 mod state;

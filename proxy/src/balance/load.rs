@@ -97,7 +97,7 @@ impl Load {
     /// Cost of sending one more request there, in seconds: lower is better.
     ///
     /// An endpoint that is hardly known costs nothing while it is idle, so that it is tried as soon as a request comes,
-    /// and [`UNKNOWN`] while a request to it is open, so that the others do not all follow.
+    /// and `UNKNOWN` while a request to it is open, so that the others do not all follow.
     pub fn score(&self, now: Instant, decay: Duration) -> f64 {
         let state = &*self.0;
         let pending = state.pending.get();

@@ -18,7 +18,7 @@ pub enum HeadError {
     Malformed(&'static str),
 }
 
-/// A part of the head: start and end in [`Head::raw`].
+/// A part of the head: start and end in `Head::raw`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Span {
     start: u32,
