@@ -45,30 +45,6 @@ impl ServiceName {
     pub fn fqdn(&self, domain: &str) -> String {
         format!("{}.{}.svc.{domain}", self.name, self.namespace)
     }
-
-    /// The service that `host` stands for: the full name, or one of the short forms `name`, `name.ns`,
-    /// `name.ns.svc`. A trailing dot and upper case are accepted; a port must have been cut off before.
-    /// `local` is the namespace that a bare `name` belongs to. `None`: not a mesh name.
-    pub fn from_host(host: &str, local: &str, domain: &str) -> Option<Self> {
-        let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-        let short = host
-            .strip_suffix(domain)
-            .and_then(|rest| rest.strip_suffix('.'))
-            .map(|rest| rest.strip_suffix(".svc").ok_or(()));
-        let short = match short {
-            Some(Ok(rest)) => {
-                let (name, namespace) = rest.split_once('.')?;
-                return Self::new(namespace, name).ok();
-            }
-            Some(Err(())) => return None,
-            None => host.strip_suffix(".svc").unwrap_or(&host),
-        };
-        match short.split_once('.') {
-            Some((name, namespace)) => Self::new(namespace, name).ok(),
-            None if host.ends_with(".svc") => None,
-            None => Self::new(local, short).ok(),
-        }
-    }
 }
 
 /// `name.namespace`: how people say it, and how metric labels carry it.
@@ -102,36 +78,6 @@ pub fn subdomain(text: &str) -> Result<String, NameError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn host(text: &str) -> Option<String> {
-        ServiceName::from_host(text, "shop", DEFAULT_DOMAIN).map(|n| n.to_string())
-    }
-
-    #[test]
-    fn full_and_short_forms_name_the_same_service() {
-        for form in
-            ["cart", "cart.shop", "cart.shop.svc", "cart.shop.svc.cluster.local", "Cart.Shop.svc.cluster.local."]
-        {
-            assert_eq!(host(form).as_deref(), Some("cart.shop"), "{form}");
-        }
-    }
-
-    #[test]
-    fn other_names_are_not_ours() {
-        for form in [
-            "example.com.",
-            "a.b.c.svc.cluster.local",
-            "cart.shop.pod.cluster.local",
-            "x..y",
-            "",
-            ".",
-            "cart.svc",
-            "cluster.local",
-        ] {
-            let got = host(form);
-            assert!(got.is_none() || form == "example.com.", "{form} gave {got:?}");
-        }
-    }
 
     #[test]
     fn labels_follow_rfc_1123() {

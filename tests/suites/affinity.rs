@@ -3,6 +3,7 @@
 //! Three replicas and a policy that asks for affinity; `curl` keeps the cookies like a browser.
 
 use anyhow::ensure;
+use futures::future::try_join_all;
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 use weft_tests::client::Http1;
@@ -31,15 +32,20 @@ async fn visit(client: &mut Http1, cookie: Option<&str>) -> anyhow::Result<(Stri
     Ok((response.text(), set))
 }
 
+/// Thirty clients without a cookie, all at once: one after the other could all be served best by the same replica.
+async fn newcomers(world: &World) -> anyhow::Result<Vec<(String, Option<String>)>> {
+    let visits = (0..30).map(|_| async {
+        let mut client = Http1::dial(world.client(), world.echo(80))?;
+        visit(&mut client, None).await
+    });
+    try_join_all(visits).await
+}
+
 async fn spread(world: &World) -> Outcome {
     world.wait_replicas("echo", &["echo-0", "echo-1", "echo-2"])?;
-    let mut client = Http1::dial(world.client(), world.echo(80))?;
-    let mut replicas = BTreeSet::new();
-    for _ in 0..60 {
-        let (replica, cookie) = visit(&mut client, None).await?;
-        ensure!(cookie.is_some(), "no cookie");
-        replicas.insert(replica);
-    }
+    let homes = newcomers(world).await?;
+    ensure!(homes.iter().all(|(_, cookie)| cookie.is_some()), "no cookie: {homes:?}");
+    let replicas: BTreeSet<_> = homes.iter().map(|(replica, _)| replica).collect();
     ensure!(replicas.len() == 3, "{replicas:?}");
     Ok(())
 }
@@ -57,9 +63,7 @@ async fn stays(world: &World) -> Outcome {
 
 async fn many_sessions(world: &World) -> Outcome {
     let mut homes = BTreeSet::new();
-    for _ in 0..30 {
-        let mut client = Http1::dial(world.client(), world.echo(80))?;
-        let (home, cookie) = visit(&mut client, None).await?;
+    for (home, cookie) in newcomers(world).await? {
         // A connection of its own does not matter; the cookie does.
         let mut other = Http1::dial(world.client(), world.echo(80))?;
         ensure!(visit(&mut other, cookie.as_deref()).await?.0 == home);

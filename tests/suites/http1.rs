@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use tokio_tungstenite::tungstenite::Message;
 use weft_tests::client::{Http1, patiently};
 use weft_tests::programs::{curl, curl_output};
+use weft_tests::world::NAMESPACE;
 use weft_tests::{Outcome, Suite, World};
 
 fn main() -> ExitCode {
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
         .case_on("meshed", "hop-by-hop headers end at the proxy", hop_by_hop)
         .case_on("meshed", "the host that was asked for reaches the application", host_is_kept)
         .case_on("meshed", "a port without a declared protocol is detected", detected)
-        .case_on("meshed", "a pod's own address can be dialled too", endpoint_address)
+        .case_on("meshed", "a pod's own addresses, IPv4 and IPv6, can be dialled too", endpoint_address)
         .case_on("meshed", "what the mesh does not know passes through", stranger)
         .run()
 }
@@ -293,9 +294,15 @@ async fn detected(world: &World) -> Outcome {
 }
 
 async fn endpoint_address(world: &World) -> Outcome {
-    let at = world.pod("echo-0").ip();
-    let said = curl(world.client(), &[&format!("http://{at}:8080/name")])?;
-    ensure!(said == "echo-0", "{said}");
+    let pod = world.pod("echo-0");
+    let stranger = world.mesh().bystander(NAMESPACE, "visitor")?;
+    for at in [pod.ip().to_string(), format!("[{}]", pod.ip6())] {
+        let url = format!("http://{at}:8080/echo");
+        let said = curl(world.client(), &["-g", &url])?;
+        ensure!(said.contains("echo-0") && said.contains("sa/client"), "not through the mesh to {at}: {said}");
+        let said = curl(&stranger, &["-g", &url])?;
+        ensure!(said.contains("echo-0") && !said.contains("spiffe://"), "without a sidecar to {at}: {said}");
+    }
     Ok(())
 }
 

@@ -30,8 +30,10 @@ impl Network {
         sweep::sweep();
         let wires = Wires::new()?;
         let node = Pod::new(wires.reserve("node", DEFAULT_SEARCH)?);
+        // Without an address of its own a bridge takes its ports' lowest one, and when that pod comes or goes all others
+        // talk to nobody for some seconds.
         let batch = format!(
-            "link set lo up\nlink add {BRIDGE} type bridge mcast_snooping 0\naddr add {}/16 dev {BRIDGE}\n\
+            "link set lo up\nlink add {BRIDGE} address 02:00:00:77:00:01 type bridge mcast_snooping 0\naddr add {}/16 dev {BRIDGE}\n\
              addr add {}/64 dev {BRIDGE} nodad\nlink set {BRIDGE} up\n",
             node.ip(),
             node.ip6()
