@@ -4,6 +4,7 @@
 //! peer never takes a broken stream for a complete one; only a clean end is closed in order.
 
 use bytes::{Buf, BytesMut};
+use socket2::SockRef;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -187,6 +188,13 @@ impl Conn {
     pub fn abort(self) {
         // Fails only on a socket that is gone already.
         let _ = self.tcp().set_zero_linger();
+    }
+
+    /// Whether bytes have come that nobody has read, also those that the reactor has not told of yet.
+    pub fn has_arrived(&self) -> bool {
+        let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+        let mut byte = [std::mem::MaybeUninit::uninit()];
+        !self.buf.is_empty() || SockRef::from(self.tcp()).recv_with_flags(&mut byte, flags).is_ok_and(|n| n > 0)
     }
 
     /// A pooled connection is worth reusing when nothing at all has arrived on it since, its end included.

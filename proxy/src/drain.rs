@@ -1,8 +1,8 @@
 //! The end of a proxy's life, in phases that never go back.
 //!
 //! `Serving` -> `Settling` (the registration is withdrawn; connections still come in from clients that have not heard of
-//! it, and every answer asks them to leave) -> `Closed` (nothing new; what is in flight may finish, bounded by the drain
-//! time-out). Every connection holds a [`Ticket`] of its direction, so that the end can be waited for.
+//! it, and every answer asks them to leave) -> `Closed` (nothing new, idle connections end; what is in flight may finish,
+//! bounded by the drain time-out). Every connection holds a [`Ticket`] of its direction, so that the end can be waited for.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
@@ -39,13 +39,13 @@ impl Drain {
         self.0.phase.load(Ordering::Relaxed) != SERVING
     }
 
-    /// The registration is withdrawn: idle connections end, answers ask to leave.
+    /// The registration is withdrawn: answers ask to leave.
     pub fn settle(&self) {
         self.0.phase.store(SETTLING, Ordering::Relaxed);
         self.0.settling.cancel();
     }
 
-    /// Stops accepting in this direction.
+    /// Stops accepting in this direction; idle connections end.
     pub fn close(&self, direction: Direction) {
         self.closed_token(direction).cancel();
     }
@@ -55,7 +55,7 @@ impl Drain {
         self.0.settling.cancelled().await;
     }
 
-    /// Completes when nothing more is to be accepted in this direction.
+    /// Completes when nothing more is to be accepted in this direction, and idle connections end.
     pub async fn wait_closed(&self, direction: Direction) {
         self.closed_token(direction).cancelled().await;
     }

@@ -207,6 +207,10 @@ impl Story for Inbound {
         self.worker.shared.drain.wait_begun().await;
     }
 
+    async fn wait_closed(&self) {
+        self.worker.shared.drain.wait_closed(Direction::Inbound).await;
+    }
+
     fn refused(&self, protocol: &'static str, failure: &Failure, took: Duration) {
         if matches!(failure, Failure::MalformedRequest(_) | Failure::HeadersTooLarge) {
             self.worker.shared.metrics.malformed(protocol);

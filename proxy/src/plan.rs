@@ -30,6 +30,8 @@ pub trait Story {
     fn draining(&self) -> bool;
     /// Completes when draining begins.
     fn wait_draining(&self) -> impl Future<Output = ()>;
+    /// Completes when draining has come so far that idle connections end.
+    fn wait_closed(&self) -> impl Future<Output = ()>;
     /// Counts a request that never got a plan.
     fn refused(&self, protocol: &'static str, failure: &Failure, took: Duration);
 }

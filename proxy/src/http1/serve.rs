@@ -54,7 +54,10 @@ pub async fn serve(story: &impl Story, mut client: Conn) {
                     Ok(_) => return client.finish().await,
                     Err(_) => return client.abort(),
                 },
-                () = story.wait_draining() => return client.finish().await,
+                // A request that is here already is not lost; its answer asks the client to leave.
+                () = story.wait_closed() => if !client.has_arrived() {
+                    return client.finish().await;
+                },
             }
         }
         let limits = story.limits();
