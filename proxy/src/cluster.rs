@@ -201,7 +201,10 @@ impl Upstream {
             Some(id) if !self.is_own() => Some(self.around.identity.client(id, alpn)),
             _ => None,
         };
-        connect(&self.endpoint.addresses, port, tls, limit).await
+        let mtls = tls.is_some();
+        let conn = connect(&self.endpoint.addresses, port, tls, limit).await?;
+        self.meter.connected(mtls);
+        Ok(conn)
     }
 
     /// A call from the pod to itself never leaves the pod: no sidecar is in between and nothing to encrypt.

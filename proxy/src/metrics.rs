@@ -44,6 +44,13 @@ struct ConnectionLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UpstreamLabels {
+    direction: &'static str,
+    service: String,
+    mtls: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DirectionLabels {
     direction: &'static str,
 }
@@ -66,6 +73,7 @@ pub struct Metrics {
     retries: Family<RetryLabels, Counter>,
     connections: Family<ConnectionLabels, Counter>,
     open: Family<ConnectionLabels, Gauge>,
+    upstream: Family<UpstreamLabels, Counter>,
     refused: Family<ReasonLabels, Counter>,
     sent: Family<DirectionLabels, Counter>,
     received: Family<DirectionLabels, Counter>,
@@ -88,7 +96,16 @@ impl Metrics {
             m.durations.clone(),
         );
         registry.register("retries", "Tries after the first, by why the one before failed", m.retries.clone());
-        registry.register("connections", "Connections taken over", m.connections.clone());
+        registry.register(
+            "connections",
+            "Connections taken over; mtls says whether this one, from the client, is",
+            m.connections.clone(),
+        );
+        registry.register(
+            "upstream_connections",
+            "Connections made to endpoints or to the application",
+            m.upstream.clone(),
+        );
         registry.register("connections_open", "Connections being served", m.open.clone());
         registry.register(
             "connections_refused",
@@ -120,8 +137,7 @@ impl Metrics {
 
     /// Counts a connection as open for as long as the value lives.
     pub fn connection(&self, direction: Direction, protocol: &'static str, mtls: bool) -> OpenConnection {
-        let labels =
-            ConnectionLabels { direction: word(direction), protocol, mtls: if mtls { "true" } else { "false" } };
+        let labels = ConnectionLabels { direction: word(direction), protocol, mtls: yes(mtls) };
         self.connections.get_or_create(&labels).inc();
         let open = self.open.get_or_create(&labels).clone();
         open.inc();
@@ -149,6 +165,10 @@ impl Metrics {
     pub fn accept_failed(&self) {
         self.accept_failures.inc();
     }
+}
+
+fn yes(flag: bool) -> &'static str {
+    if flag { "true" } else { "false" }
 }
 
 fn word(direction: Direction) -> &'static str {
@@ -211,6 +231,12 @@ impl RequestMeter {
         }
     }
 
+    /// A connection was made, to the endpoint or to the application.
+    pub fn connected(&self, mtls: bool) {
+        let (direction, service) = (self.direction, self.service.clone());
+        self.metrics.upstream.get_or_create(&UpstreamLabels { direction, service, mtls: yes(mtls) }).inc();
+    }
+
     /// A try failed because of `reason` and another is made.
     pub fn retried(&self, reason: &'static str) {
         self.metrics.retries.get_or_create(&RetryLabels { service: self.service.clone(), reason }).inc();
@@ -241,9 +267,12 @@ mod tests {
         meter.record("r/0", 200, "", Duration::from_millis(2));
         meter.record("r/0", 200, "", Duration::from_millis(2));
         meter.retried("connect-refused");
+        meter.connected(true);
         let text = registry.encode().unwrap();
         let line = "weft_requests_total{direction=\"outbound\",service=\"cart.shop\",route=\"r/0\",endpoint=\"cart-0\",status=\"200\",reason=\"\"} 2";
         assert!(text.contains(line), "{text}");
+        let made = "weft_upstream_connections_total{direction=\"outbound\",service=\"cart.shop\",mtls=\"true\"} 1";
+        assert!(text.contains(made), "{text}");
         assert!(text.contains("weft_retries_total{service=\"cart.shop\",reason=\"connect-refused\"} 1"), "{text}");
     }
 }

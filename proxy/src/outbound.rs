@@ -184,7 +184,7 @@ impl Outbound {
             drop((server, serving));
             return Box::pin(self.speak(first, client)).await;
         }
-        let _open = self.worker.shared.metrics.connection(Direction::Outbound, "tcp", server.is_tls());
+        let _open = self.worker.shared.metrics.connection(Direction::Outbound, "tcp", false);
         join(&self.worker, client, server).await;
     }
 
@@ -192,7 +192,7 @@ impl Outbound {
         match self.dial().await {
             Ok((upstream, server)) => {
                 let _serving = upstream.load.serving();
-                let _open = self.worker.shared.metrics.connection(Direction::Outbound, "tcp", server.is_tls());
+                let _open = self.worker.shared.metrics.connection(Direction::Outbound, "tcp", false);
                 join(&self.worker, client, server).await;
             }
             Err(failure) => self.refuse(client, &failure),
