@@ -12,7 +12,7 @@ use crate::connect::{connect, http2};
 use crate::drain::Direction;
 use crate::error::Failure;
 use crate::metrics::{Metrics, RequestMeter};
-use crate::pool::Pool;
+use crate::pool::{Place, Pool};
 use crate::retry::Budget;
 use bytes::Bytes;
 use h2::client::SendRequest;
@@ -180,15 +180,15 @@ impl Upstream {
         self.pool(port).put(conn, Instant::now());
     }
 
-    /// The shared HTTP/2 connection. The number names it for [`Self::discard`].
-    pub async fn http2(&self, port: u16, limit: Duration) -> Result<(u64, SendRequest<Bytes>, bool), Failure> {
+    /// A place for one stream on a shared HTTP/2 connection.
+    pub async fn http2(&self, port: u16, limit: Duration) -> Result<(SendRequest<Bytes>, Place), Failure> {
         let open = || async { http2::open(self.dial(port, Alpn::H2, limit).await?).await };
-        self.pool(port).share(open).await
+        self.pool(port).share(Instant::now(), open).await
     }
 
     /// Gives up a shared connection that failed.
-    pub async fn discard(&self, port: u16, generation: u64) {
-        self.pool(port).discard(generation).await;
+    pub async fn discard(&self, port: u16, place: &Place) {
+        self.pool(port).discard(place).await;
     }
 
     /// A connection of its own for bytes the proxy does not look into.

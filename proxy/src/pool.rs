@@ -1,28 +1,71 @@
 //! Upstream connections of one endpoint port that wait for work. One worker's own: no locks, no sharing.
 //!
-//! HTTP/1 connections are kept newest first, so that under falling load the oldest grow idle and are closed. HTTP/2 has
-//! one connection that all requests share. A connection that is no longer alive is never handed out knowingly.
+//! HTTP/1 connections are kept newest first, so that under falling load the oldest grow idle and are closed. HTTP/2
+//! requests share one connection, and more of them where the endpoint does not let so many streams be open on one. A
+//! connection that is no longer alive is never handed out knowingly.
 
 use crate::conn::Conn;
 use crate::error::Failure;
 use bytes::Bytes;
+use futures::FutureExt;
 use h2::client::SendRequest;
 use std::cell::{Cell, RefCell};
 use std::future::Future;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 /// Idle HTTP/1 connections kept per endpoint port and worker.
 const MAX_IDLE: usize = 256;
+/// HTTP/2 connections per endpoint port and worker; when all are full, requests wait on one of them.
+const MAX_SHARED: usize = 32;
 
 /// The connections to one port of one endpoint.
 #[derive(Debug, Default)]
 pub struct Pool {
     idle: RefCell<Vec<(Conn, Instant)>>,
     /// The lock is held while connecting, so that a burst of requests makes one connection, not one each.
-    shared: Mutex<Option<(u64, SendRequest<Bytes>)>>,
-    /// Tells shared connections apart, so that a failed one is discarded once.
-    generation: Cell<u64>,
+    shared: Mutex<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    connections: Vec<Connection>,
+    /// When connecting failed last, and why: whoever waited for that very try need not make another.
+    failed: Option<(Instant, Failure)>,
+}
+
+/// An HTTP/2 connection and how many streams of ours are open on it.
+#[derive(Debug)]
+struct Connection {
+    sender: SendRequest<Bytes>,
+    streams: Rc<Cell<usize>>,
+}
+
+/// A stream's place on a shared connection, taken for as long as the value lives.
+#[derive(Debug)]
+pub struct Place(Rc<Cell<usize>>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+impl Connection {
+    /// `None`: the connection is closed, or has said GOAWAY.
+    fn take(&self) -> Option<(SendRequest<Bytes>, Place)> {
+        // A handle that has sent nothing yet is ready at once, or never.
+        let sender = self.sender.clone().ready().now_or_never()?.ok()?;
+        self.streams.set(self.streams.get() + 1);
+        Some((sender, Place(Rc::clone(&self.streams))))
+    }
+
+    /// The peer's SETTINGS_MAX_CONCURRENT_STREAMS leave room. Streams beyond it would wait inside `h2`, for ever behind
+    /// long-lived ones.
+    fn has_room(&self) -> bool {
+        self.streams.get() < self.sender.current_max_send_streams()
+    }
 }
 
 impl Pool {
@@ -57,35 +100,56 @@ impl Pool {
         if idle.is_empty() {
             idle.shrink_to_fit();
         }
+        // The first is kept for the next request. The lock is taken only while another is made.
+        if let Ok(mut shared) = self.shared.try_lock() {
+            let mut first = true;
+            shared.connections.retain(|connection| std::mem::take(&mut first) || connection.streams.get() > 0);
+        }
         idle.len()
     }
 
-    /// The shared HTTP/2 connection, made by `open` when there is none that still takes requests.
-    /// The flag says whether the connection had served before.
-    pub async fn share<F>(&self, open: impl FnOnce() -> F) -> Result<(u64, SendRequest<Bytes>, bool), Failure>
+    /// A place on a shared HTTP/2 connection; `open` makes another when there is none with room. `now`: the caller began
+    /// to wait.
+    pub async fn share<F>(&self, now: Instant, open: impl FnOnce() -> F) -> Result<(SendRequest<Bytes>, Place), Failure>
     where
         F: Future<Output = Result<SendRequest<Bytes>, Failure>>,
     {
         let mut shared = self.shared.lock().await;
-        if let Some((generation, sender)) = shared.as_ref() {
-            // A closed connection, or one that has said GOAWAY, reports an error here.
-            if let Ok(ready) = sender.clone().ready().await {
-                return Ok((*generation, ready, true));
+        // The first with room, so that under falling load the later ones grow idle.
+        while let Some(at) = shared.connections.iter().position(Connection::has_room) {
+            match shared.connections[at].take() {
+                Some(taken) => return Ok(taken),
+                None => drop(shared.connections.remove(at)),
             }
         }
-        *shared = None;
-        let sender = open().await?;
-        let generation = self.generation.get() + 1;
-        self.generation.set(generation);
-        *shared = Some((generation, sender.clone()));
-        Ok((generation, sender, false))
-    }
-
-    /// Gives up the shared connection `generation` after it failed a request.
-    pub async fn discard(&self, generation: u64) {
-        let mut shared = self.shared.lock().await;
-        if shared.as_ref().is_some_and(|(present, _)| *present == generation) {
-            *shared = None;
+        if shared.connections.len() >= MAX_SHARED
+            && let Some(taken) = shared.connections.iter().min_by_key(|c| c.streams.get()).and_then(Connection::take)
+        {
+            return Ok(taken);
+        }
+        if let Some((_, failure)) = shared.failed.as_ref().filter(|(at, _)| *at >= now) {
+            return Err(failure.clone());
+        }
+        match open().await {
+            Ok(sender) => {
+                let connection = Connection { sender, streams: Rc::default() };
+                let taken = connection.take().ok_or(Failure::RefusedStream)?;
+                shared.connections.push(connection);
+                Ok(taken)
+            }
+            Err(failure) => {
+                shared.failed = Some((Instant::now(), failure.clone()));
+                Err(failure)
+            }
         }
     }
+
+    /// Gives up the shared connection that `place` is on, after it failed a request.
+    pub async fn discard(&self, place: &Place) {
+        self.shared.lock().await.connections.retain(|connection| !Rc::ptr_eq(&connection.streams, &place.0));
+    }
 }
+
+#[cfg(test)]
+#[path = "pool_tests.rs"]
+mod tests;

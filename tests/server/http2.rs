@@ -19,7 +19,10 @@ pub async fn serve(wire: Wire<TcpStream>, state: Arc<State>) -> Result<()> {
     let (stream, early) = wire.into_parts();
     let (read, write) = stream.into_split();
     let stream = tokio::io::join(Cursor::new(early).chain(read), write);
-    let mut connection = h2::server::handshake(stream).await.map_err(Error::other)?;
+    let mut settings = h2::server::Builder::new();
+    // As few as many servers allow (nginx: 128, Go: 250, Envoy: 100).
+    let handshake = settings.max_concurrent_streams(100).handshake(stream);
+    let mut connection = handshake.await.map_err(Error::other)?;
     while let Some(accepted) = connection.accept().await {
         let (request, reply) = accepted.map_err(Error::other)?;
         if request.uri().path() == "/goaway" {

@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         .case("curl with prior knowledge gets an answer", curl_h2)
         .case("nghttp fetches many at once", nghttp)
         .case("a hundred streams share a connection", many_streams)
+        .case("three hundred long streams of several clients are open at once", long_streams)
         .case("a body of 4 MiB comes back whole", big_response)
         .case("a body of 4 MiB is sent whole", big_request)
         .case("trailers go both ways", trailers)
@@ -102,6 +103,29 @@ async fn full_duplex(world: &World) -> Outcome {
         ensure!(back == piece, "{back:?}");
     }
     send.send_data(Bytes::new(), true)?;
+    Ok(())
+}
+
+/// As many clients with a hundred calls each have it without a mesh, which carries them over fewer connections.
+async fn long_streams(world: &World) -> Outcome {
+    let mut open = vec![];
+    for _ in 0..3 {
+        let client = Http2::dial(world.client(), world.echo(82)).await?;
+        for _ in 0..100 {
+            let (response, mut send) = client.open("/pipe").await?;
+            send.send_data(Bytes::from_static(b"ping"), false)?;
+            open.push((response, send, client.clone()));
+        }
+    }
+    let (mut held, count) = (vec![], open.len());
+    for (at, (response, send, client)) in open.into_iter().enumerate() {
+        let what = format!("a response head on stream {at} of {count}");
+        let response = patiently(&what, async { response.await.map_err(std::io::Error::other) }).await?;
+        let mut body = response.into_body();
+        let back = patiently(&what, async { Ok(body.data().await) }).await?.context("the stream ended")??;
+        ensure!(back == "ping", "{back:?}");
+        held.push((body, send, client));
+    }
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use crate::cluster::Upstream;
 use crate::connect::http2::failure;
 use crate::error::Failure;
 use crate::plan::{Attempts, Plan, Story};
+use crate::pool::Place;
 use crate::respond;
 use crate::retry::idempotent;
 use bytes::Bytes;
@@ -135,7 +136,7 @@ impl<S: Story> Exchange<'_, S> {
         let overflow = upload.overflow();
         let begun = upstream.load.begin(Instant::now());
         let opened = self.open(upstream, upload.empty()).await;
-        let (response, mut to) = match opened {
+        let (response, mut to, _place) = match opened {
             Ok(opened) => opened,
             Err(failure) => {
                 attempts.ended(begun, Some(&failure));
@@ -174,10 +175,14 @@ impl<S: Story> Exchange<'_, S> {
         Ok(())
     }
 
-    /// Starts the request on the endpoint's shared connection.
-    async fn open(&self, upstream: &Upstream, empty: bool) -> Result<(ResponseFuture, SendStream<Bytes>), Failure> {
+    /// Starts the request on a connection that the endpoint's requests share.
+    async fn open(
+        &self,
+        upstream: &Upstream,
+        empty: bool,
+    ) -> Result<(ResponseFuture, SendStream<Bytes>, Place), Failure> {
         let port = self.plan.port_of(upstream);
-        let (generation, mut sender, _) = upstream.http2(port, self.plan.connect_timeout()).await?;
+        let (mut sender, place) = upstream.http2(port, self.plan.connect_timeout()).await?;
         let mut request = Request::new(());
         *request.method_mut() = self.head.method.clone();
         *request.uri_mut() = self.head.uri.clone();
@@ -187,9 +192,9 @@ impl<S: Story> Exchange<'_, S> {
             request.extensions_mut().insert(protocol.clone());
         }
         match sender.send_request(request, empty) {
-            Ok(opened) => Ok(opened),
+            Ok((response, stream)) => Ok((response, stream, place)),
             Err(error) => {
-                upstream.discard(port, generation).await;
+                upstream.discard(port, &place).await;
                 // Nothing has been written: the connection had ended before.
                 tracing::debug!(%error, "shared connection refused a stream");
                 Err(Failure::RefusedStream)
