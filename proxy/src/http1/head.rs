@@ -231,10 +231,12 @@ impl Head {
                 7 if name.eq_ignore_ascii_case(b"upgrade") => has_upgrade = true,
                 10 if name.eq_ignore_ascii_case(b"connection") => {
                     field.skip = true;
-                    hop.close |= has_token(value, b"close");
-                    hop.keep_alive |= has_token(value, b"keep-alive");
-                    hop.upgrade |= has_token(value, b"upgrade");
-                    listed |= value.contains(&b',') || !(hop.close || hop.keep_alive || hop.upgrade);
+                    let (close, keep_alive) = (has_token(value, b"close"), has_token(value, b"keep-alive"));
+                    let upgrade = has_token(value, b"upgrade");
+                    hop.close |= close;
+                    hop.keep_alive |= keep_alive;
+                    hop.upgrade |= upgrade;
+                    listed |= value.contains(&b',') || !(close || keep_alive || upgrade);
                 }
                 10 if name.eq_ignore_ascii_case(b"keep-alive") => field.skip = true,
                 14 if name.eq_ignore_ascii_case(b"content-length") => {

@@ -49,6 +49,14 @@ fn no_connection_list_takes_away_what_frames_the_message() {
 }
 
 #[test]
+fn every_connection_field_names_what_belongs_to_this_hop() {
+    let mut head = Head::default();
+    let text = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\nconnection: x-private\r\nx-private: 1\r\n\r\n";
+    head.read_request(text).unwrap().unwrap();
+    assert_eq!(head.values("x-private").count(), 0);
+}
+
+#[test]
 fn an_upgrade_is_kept_only_with_its_connection_token() {
     let asked = request("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n").unwrap();
     assert!(asked.hop.upgrade && written(&asked).contains("Upgrade: websocket"));
