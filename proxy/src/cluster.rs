@@ -143,11 +143,9 @@ impl Upstream {
         }
     }
 
-    /// Closes connections that have been idle for longer than `limit`.
-    pub fn sweep(&self, now: Instant, limit: Duration) {
-        for (_, pool) in self.pools.borrow().iter() {
-            pool.sweep(now, limit);
-        }
+    /// Closes connections that have been idle for longer than `limit`; returns how many are left.
+    pub fn sweep(&self, now: Instant, limit: Duration) -> usize {
+        self.pools.borrow().iter().map(|(_, pool)| pool.sweep(now, limit)).sum()
     }
 
     /// The same endpoint with other properties: its load history stays; its connections only if they still lead to it.

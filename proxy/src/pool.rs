@@ -68,6 +68,16 @@ impl Connection {
     }
 }
 
+impl Shared {
+    /// Closes connections without streams, but for the first, which the next request will use; returns how many are left.
+    fn sweep(&mut self) -> usize {
+        self.connections.retain(|connection| connection.take().is_some());
+        let mut first = true;
+        self.connections.retain(|connection| std::mem::take(&mut first) || connection.streams.get() > 0);
+        self.connections.len()
+    }
+}
+
 impl Pool {
     /// The most recently used connection that is still alive and has not been idle for longer than `most_idle`.
     pub fn take(&self, now: Instant, most_idle: Duration) -> Option<Conn> {
@@ -91,7 +101,7 @@ impl Pool {
         }
     }
 
-    /// Closes what has been idle for longer than `limit`; returns how many are left.
+    /// Closes what has been idle for longer than `limit`; returns how many connections are left.
     pub fn sweep(&self, now: Instant, limit: Duration) -> usize {
         let mut idle = self.idle.borrow_mut();
         // Oldest first, as they were put.
@@ -100,12 +110,8 @@ impl Pool {
         if idle.is_empty() {
             idle.shrink_to_fit();
         }
-        // The first is kept for the next request. The lock is taken only while another is made.
-        if let Ok(mut shared) = self.shared.try_lock() {
-            let mut first = true;
-            shared.connections.retain(|connection| std::mem::take(&mut first) || connection.streams.get() > 0);
-        }
-        idle.len()
+        // The lock is taken only while a connection is made, which then is left.
+        idle.len() + self.shared.try_lock().map_or(1, |mut shared| shared.sweep())
     }
 
     /// A place on a shared HTTP/2 connection; `open` makes another when there is none with room. `now`: the caller began
