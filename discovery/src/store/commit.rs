@@ -3,7 +3,7 @@
 //! Checked here once for both implementations, before anything is sent or written, so that a commit which one store
 //! takes is never refused by the other.
 
-use super::{LeaseId, Revision, StoreError};
+use super::terms::{LeaseId, Revision, StoreError};
 use bytes::Bytes;
 use std::collections::HashSet;
 

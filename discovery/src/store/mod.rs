@@ -3,6 +3,7 @@
 //! Everything the mesh must not forget stands here. The sources write it, the registry reads it. Two implementations
 //! obey the one contract written at [`Store`]; `conformance` in the tests runs against both.
 
+mod terms;
 mod commit;
 pub mod embedded;
 pub mod etcd;
@@ -10,24 +11,11 @@ pub mod etcd;
 pub use commit::{COMMIT_LIMIT, Compare, OPS_LIMIT, Op};
 pub use embedded::{Embedded, EmbeddedSettings};
 pub use etcd::{Etcd, EtcdSettings};
+pub use terms::{LeaseId, Revision, StoreError};
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use std::fmt;
 use std::time::Duration;
-
-/// Counts the commits that changed something. A fresh store is at revision 1, and it never goes back.
-pub type Revision = u64;
-
-/// A lease: keys put under it are deleted when it runs out. Never 0, so that 0 can mean "none" on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct LeaseId(pub i64);
-
-impl fmt::Display for LeaseId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:x}", self.0)
-    }
-}
 
 /// One key and what is known of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,29 +65,6 @@ pub struct Batch {
 
 /// What a watch yields. The first error is the last item.
 pub type Watch = BoxStream<'static, Result<Batch, StoreError>>;
-
-/// Why the store did not do what it was asked to.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum StoreError {
-    /// No answer, or no answer in time. A commit may or may not have taken effect: read before you repeat it.
-    #[error("the store does not answer: {0}")]
-    Unavailable(String),
-    /// The history asked for is no longer kept.
-    #[error("the store's history before revision {oldest} is compacted")]
-    Compacted { oldest: Revision },
-    /// Nothing was written.
-    #[error("key {key:?} makes the commit too large: {size} bytes, at most {limit}")]
-    TooLarge { key: String, size: usize, limit: usize },
-    /// The commit breaks a rule of [`Store::commit`]. Nothing was written.
-    #[error("the commit is not valid: {0}")]
-    Invalid(String),
-    /// Nothing was written.
-    #[error("lease {0} does not exist or has run out")]
-    LeaseGone(LeaseId),
-    /// The store cannot be opened as configured: a wrong address, a file in use, damaged or of another format.
-    #[error("cannot open the store: {0}")]
-    Open(String),
-}
 
 /// The contract. All methods may be called from any task, at any time, in parallel; none blocks the runtime.
 ///

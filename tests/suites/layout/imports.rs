@@ -1,8 +1,8 @@
 //! Who imports whom: the edges between the modules of one target.
 //!
 //! Follows `crate::`, `super::` and `self::` paths in `use` lines, code, types and macro arguments to the file that defines
-//! the item, through re-exports. A re-export of one's own child is a façade, not an import. What is compiled for tests only
-//! does not count, because a test may look at everything.
+//! the item, through re-exports. A re-export of one's own child is a façade, not an import, unless the module uses the name
+//! itself. What is compiled for tests only does not count, because a test may look at everything.
 
 use crate::tree::{Module, Target, is_test};
 use proc_macro2::{TokenStream, TokenTree};
@@ -197,7 +197,14 @@ impl Resolver<'_> {
         let mut bare = BarePaths::default();
         bare.visit_file(&self.target.modules[from].syntax);
         let child = |name: &String| self.find(&[own.clone(), vec![name.clone()]].concat());
-        bare.heads.iter().filter_map(child).collect()
+        // A name that the module re-exports and uses itself: a façade and an import in one.
+        let names = &self.found[from].names;
+        let reexported = |name: &String| {
+            let path = names.get(name).filter(|path| self.found[from].exports.contains(*path))?;
+            self.file_of(path, 0)
+        };
+        let through = bare.words.iter().filter_map(reexported);
+        bare.heads.iter().filter_map(child).chain(through).collect()
     }
 
     fn find(&self, path: &[String]) -> Option<usize> {
@@ -216,10 +223,11 @@ impl Resolver<'_> {
     }
 }
 
-/// The first segment of every path that is longer than one segment.
+/// The first segment of every path: of those that are longer than one segment, and of all.
 #[derive(Default)]
 struct BarePaths {
     heads: BTreeSet<String>,
+    words: BTreeSet<String>,
 }
 
 impl<'ast> Visit<'ast> for BarePaths {
@@ -243,9 +251,11 @@ impl<'ast> Visit<'ast> for BarePaths {
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
+        let first = path.segments.first().map(|s| s.ident.to_string());
         if path.segments.len() > 1 {
-            self.heads.extend(path.segments.first().map(|s| s.ident.to_string()));
+            self.heads.extend(first.clone());
         }
+        self.words.extend(first);
         syn::visit::visit_path(self, path);
     }
 }

@@ -79,6 +79,14 @@ fn a_cycle_between_parent_and_child_is_seen() {
 }
 
 #[test]
+fn a_cycle_through_the_own_facade_is_seen() {
+    let parent = with_header("pub mod child;\npub use child::B;\npub struct A(pub B);\n");
+    let child = with_header("use super::A;\npub struct B;\npub fn g(_: A) {}\n");
+    let files = [("model/src/a.rs", parent.as_str()), ("model/src/a/child.rs", &child)];
+    reports(&files, "model/src/lib.rs", "no import cycles between modules", "crate::a::child");
+}
+
+#[test]
 fn tests_may_look_everywhere() {
     let a = with_header("pub struct A;\n#[cfg(test)]\nmod tests { use crate::b::b; use super::*; }\n");
     assert_eq!(violations(&[("model/src/a.rs", &a)]), []);
