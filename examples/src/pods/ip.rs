@@ -13,7 +13,11 @@ pub(super) fn start_batch(namespace: &str, lines: &str) -> Result<Child, Error> 
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(Error::io("start `ip` (Debian package iproute2)"))?;
     let mut input = child.stdin.take().expect("stdin is piped");
-    input.write_all(lines.as_bytes()).map_err(Error::io("talk to `ip`"))?;
+    match input.write_all(lines.as_bytes()) {
+        // It has ended early, and says itself why.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+        written => written.map_err(Error::io("talk to `ip`"))?,
+    }
     Ok(child)
 }
 
