@@ -21,7 +21,9 @@ NEED_ETCD := etcd:etcd-server:"a real etcd as the store"
 NEED_CLIENTS := curl:curl:"a real HTTP client" nghttp:nghttp2-client:"a real HTTP/2 client" \
 	redis-cli:redis-tools:"a real Redis client" openssl:openssl:"a real TLS client" \
 	dig:bind9-dnsutils:"a real DNS client" python3:python3:"plain sockets, as applications use them"
-NEED_BENCH := wrk:wrk:"the load generator" python3:python3:"Envoy comes from PyPI"
+NEED_BENCH := wrk:wrk:"loads HTTP/1.1" h2load:nghttp2-client:"loads HTTP/2" \
+	haproxy:haproxy:"to compare with" python3:python3:"Envoy comes from PyPI" \
+	dig:bind9-dnsutils:"asks for the service's address, as a client does"
 
 .PHONY: help
 help: ## Shows this list (the default)
@@ -47,9 +49,9 @@ lint: ## Formatting, clippy, documentation and layout, all without a single warn
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 
 .PHONY: bench
-bench: ## CPU per request of a pair of proxies, beside Envoy's and no proxy at all; ROUNDS=n, SCENARIO=name
+bench: ## A pair of proxies beside Envoy's, HAProxy's and none at all. QUICK=1 (5 minutes), ROUNDS=n, SCENARIO=a,b, CONTENDERS=a,b
 	@scripts/need $(NEED_BUILD) $(NEED_PODS) $(NEED_BENCH)
 	cargo build --release --bin weft-proxy --bin weft-discovery --bin weftctl --bin weft-bench
 	@WEFT_BIN_DIR=$(TARGET)/release WEFT_BENCH_ENVOY=$$(scripts/envoy $(TARGET)/bench) \
-		$(TARGET)/release/weft-bench --out $(TARGET)/bench \
-		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SCENARIO),--scenario $(SCENARIO))
+		$(TARGET)/release/weft-bench --out $(TARGET)/bench $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+		$(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(CONTENDERS),--contenders $(CONTENDERS))

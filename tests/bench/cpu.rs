@@ -1,36 +1,48 @@
 //! CPU time by the kernel's own account: user and system time of whole processes.
 //!
-//! From /proc/PID/stat (proc(5), fields 14 and 15), which counts all threads, also those that have ended, in ticks of
-//! usually 10 ms. A process that is gone is an error.
+//! From the processes' CPU clocks (clock_getcpuclockid(3)), which count in nanoseconds all threads, also those that have
+//! ended. A process that is gone is an error.
 
 use anyhow::Context;
+use nix::time::{clock_getcpuclockid, clock_gettime};
+use nix::unistd::Pid;
 use std::time::Duration;
 
-/// What the processes have spent since they were started, together.
-pub fn spent(pids: &[u32]) -> anyhow::Result<Duration> {
-    let hertz = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)?.context("the kernel names no tick")?;
-    let ticks = pids.iter().map(|pid| {
-        let path = format!("/proc/{pid}/stat");
-        let stat = std::fs::read_to_string(&path).with_context(|| path.clone())?;
-        ticks(&stat).with_context(|| format!("{path}: {stat}"))
-    });
-    let ticks = ticks.sum::<anyhow::Result<u64>>()?;
-    Ok(Duration::from_secs_f64(ticks as f64 / hertz as f64))
+/// Does `work`; what came of it, and what the processes spent meanwhile, together.
+pub fn during<T>(pids: &[u32], work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<(T, Duration)> {
+    let before = spent(pids)?;
+    let done = work()?;
+    Ok((done, spent(pids)?.saturating_sub(before)))
 }
 
-fn ticks(stat: &str) -> Option<u64> {
-    // The second field is the program's name in parentheses and may contain anything; field 3 follows the last one.
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(14 - 3);
-    Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
+/// What the processes have spent since they were started, together.
+fn spent(pids: &[u32]) -> anyhow::Result<Duration> {
+    let clock = |pid: &u32| {
+        let clock = clock_getcpuclockid(Pid::from_raw(i32::try_from(*pid)?))?;
+        anyhow::Ok(Duration::from(clock_gettime(clock)?))
+    };
+    pids.iter().map(|pid| clock(pid).with_context(|| format!("read the CPU clock of process {pid}"))).sum()
+}
+
+/// Microseconds per request; `None` when there is nobody who could have spent any.
+pub fn per_request(pids: &[u32], spent: Duration, requests: u64) -> Option<f64> {
+    (!pids.is_empty()).then(|| spent.as_secs_f64() * 1e6 / requests as f64)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Instant;
 
     #[test]
-    fn user_and_system_time_are_added() {
-        let stat = "42 (a (b) c) S 1 42 42 0 -1 4194304 1 2 3 4 700 50 9 9 20 0 1 0 100 1000 10";
-        assert_eq!(ticks(stat), Some(750));
+    fn a_busy_loop_is_charged_and_a_missing_process_is_told() {
+        let spin = || {
+            let until = Instant::now() + Duration::from_millis(20);
+            while Instant::now() < until {}
+            Ok(())
+        };
+        let ((), spent) = during(&[std::process::id()], spin).unwrap();
+        assert!(spent > Duration::ZERO);
+        assert!(during(&[u32::MAX >> 1], || Ok(())).is_err());
     }
 }

@@ -1,25 +1,32 @@
-//! `weft-bench`: what a pair of sidecars costs per request, beside another mesh's pair and beside nothing at all.
+//! `weft-bench`: what a pair of sidecars costs, beside other proxies' pairs and beside nothing at all.
 //!
-//! Every scenario runs on every contender in turn, round by round, so that a noisy minute hits all of them; medians are
-//! reported. A response that is not what was asked for ends the run: a wrong answer is not a fast one.
+//! Every scenario runs on every contender in turn, round by round; medians and ratios are reported. A response that is not what
+//! was asked for ends the run: a wrong answer is not a fast one.
 
+mod rounds;
 mod scenario;
 mod contender;
 mod load;
-mod cpu;
-mod report;
 mod responder;
+mod pods;
+mod report;
+mod machine;
+mod cpu;
+mod memory;
+mod figure;
+mod message;
+mod traffic;
 
 use anyhow::{Context, ensure};
 use clap::{Args, Parser, Subcommand};
-use contender::Contender;
-use report::{Measured, Report};
+use report::Report;
+use rounds::Effort;
 use scenario::Scenario;
 use std::path::PathBuf;
 use std::time::Duration;
-use weft_examples::pods::{Network, remove_on_signals};
+use weft_examples::pods::remove_on_signals;
 
-/// Measures CPU time per request of pairs of sidecars.
+/// Measures CPU time, latency, throughput and memory of pairs of sidecars.
 #[derive(Debug, Parser)]
 #[command(name = "weft-bench", args_conflicts_with_subcommands = true)]
 struct Command {
@@ -31,82 +38,102 @@ struct Command {
 
 #[derive(Debug, Subcommand)]
 enum Role {
-    /// The server that is measured against: answers every request with the same bytes
+    /// The server that is measured against: answers everybody with the same bytes
     Respond {
-        #[arg(long)]
-        port: u16,
         /// Bytes in a response's body
-        #[arg(long)]
+        #[arg(long, default_value_t = 128)]
         body: usize,
     },
 }
 
 #[derive(Debug, Args)]
 struct Flags {
-    /// Where summary.json goes
+    /// Where summary.json and summary.md go
     #[arg(long, default_value = "target/bench")]
     out: PathBuf,
-    /// How often every contender is measured
-    #[arg(long, default_value_t = 5)]
-    rounds: usize,
-    /// How long a measurement lasts
-    #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
-    duration: Duration,
-    /// Only this scenario
+    /// A quick look: 3 rounds of 2 s, 1 repetition per scenario
     #[arg(long)]
-    scenario: Option<String>,
+    quick: bool,
+    /// How often every contender is measured [default: 5]
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// How many rounds of a scenario may be repeated because the machine was busy [default: as many as there are rounds]
+    #[arg(long)]
+    repeats: Option<usize>,
+    /// How long a measurement lasts, in whole seconds up to 20 [default: 5s]
+    #[arg(long, value_parser = humantime::parse_duration)]
+    duration: Option<Duration>,
+    /// A round is thrown away when everybody else on the machine keeps this many cores busy
+    #[arg(long, default_value_t = 0.25)]
+    quiet: f64,
+    /// Only these scenarios
+    #[arg(long, value_delimiter = ',')]
+    scenario: Vec<String>,
     /// Only these contenders
-    #[arg(long, value_delimiter = ',', default_value = "direct,weft,envoy")]
+    #[arg(long, value_delimiter = ',', default_value = contender::NAMES)]
     contenders: Vec<String>,
     /// Envoy's binary
     #[arg(long, env = "WEFT_BENCH_ENVOY", default_value = "envoy")]
     envoy: PathBuf,
 }
 
+impl Flags {
+    fn effort(&self) -> anyhow::Result<Effort> {
+        let (rounds, seconds) = if self.quick { (3, 2) } else { (5, 5) };
+        let rounds = self.rounds.unwrap_or(rounds);
+        let duration = self.duration.unwrap_or(Duration::from_secs(seconds));
+        ensure!(rounds > 0, "--rounds: at least one");
+        ensure!((1..=20).contains(&duration.as_secs()), "--duration: from 1s to 20s");
+        Ok(Effort {
+            contenders: self.contenders.clone(),
+            envoy: self.envoy.clone(),
+            rounds,
+            repeats: self.repeats.unwrap_or(if self.quick { 1 } else { rounds }),
+            duration,
+            quiet: self.quiet,
+        })
+    }
+
+    fn scenarios(&self) -> anyhow::Result<Vec<Scenario>> {
+        let all = scenario::all();
+        for name in &self.scenario {
+            let known = all.iter().any(|scenario| scenario.name == name);
+            ensure!(known, "--scenario: there is no {name:?}; there are: {}", scenario::names());
+        }
+        let chosen = |scenario: &Scenario| self.scenario.is_empty() || self.scenario.iter().any(|n| n == scenario.name);
+        Ok(all.into_iter().filter(chosen).collect())
+    }
+}
+
 fn main() -> anyhow::Result<()> {
     let command = Command::parse();
     match command.role {
-        Some(Role::Respond { port, body }) => responder::run(port, body),
+        Some(Role::Respond { body }) => responder::run(body),
         None => bench(&command.flags),
     }
 }
 
 fn bench(flags: &Flags) -> anyhow::Result<()> {
+    let (effort, mut scenarios) = (flags.effort()?, flags.scenarios()?);
+    // Those that start their own pairs come last, when the others are gone and leave the machine to them.
+    scenarios.sort_by_key(|scenario| scenario.fresh);
     remove_on_signals(|status| status)?;
-    let chosen = |scenario: &Scenario| flags.scenario.as_ref().is_none_or(|name| name == scenario.name);
-    let scenarios: Vec<Scenario> = scenario::all().into_iter().filter(chosen).collect();
-    ensure!(!scenarios.is_empty(), "no scenario of this name; there are: {}", scenario::names());
-    let mut report = Report::default();
+    pods::allow_many_files()?;
+    let side_by_side = scenarios.iter().any(|scenario| !scenario.fresh);
+    let mut pairs = if side_by_side { effort.start()? } else { vec![] };
+    let mut sections = vec![];
     for scenario in &scenarios {
         eprintln!("{}: {}", scenario.name, scenario.about);
-        measure(flags, scenario, &mut report).with_context(|| format!("scenario {}", scenario.name))?;
-    }
-    report.write(&flags.out.join("summary.json"))?;
-    println!("{}", report.markdown());
-    Ok(())
-}
-
-fn measure(flags: &Flags, scenario: &Scenario, report: &mut Report) -> anyhow::Result<()> {
-    let mut contenders: Vec<Box<dyn Contender>> = vec![];
-    for name in &flags.contenders {
-        let started = contender::start(name, scenario, Network::new()?, &flags.envoy);
-        contenders.push(started.with_context(|| format!("start {name}"))?);
-    }
-    // Connections, caches and branch predictors: none of it belongs into the first round.
-    for contender in &contenders {
-        load::run(contender.client(), contender.target(), scenario, Duration::from_secs(1))?;
-    }
-    for round in 1..=flags.rounds {
-        for contender in &contenders {
-            let before = cpu::spent(&contender.proxies())?;
-            let loaded = load::run(contender.client(), contender.target(), scenario, flags.duration)?;
-            let spent = cpu::spent(&contender.proxies())? - before;
-            let measured = Measured::new(&loaded, spent);
-            eprintln!("  round {round}/{}: {:<7} {measured}", flags.rounds, contender.name());
-            report.add(scenario, contender.name(), measured);
+        if scenario.fresh {
+            pairs.clear();
         }
-        // Nobody is always the one who comes after the most demanding.
-        contenders.rotate_left(1);
+        sections.push(effort.measure(scenario, &mut pairs)?);
     }
+    let report = Report { duration: effort.duration, contenders: effort.contenders, sections };
+    let table = report.markdown();
+    report.write(&flags.out.join("summary.json"))?;
+    let path = flags.out.join("summary.md");
+    std::fs::write(&path, &table).with_context(|| format!("write {}", path.display()))?;
+    println!("{table}");
     Ok(())
 }

@@ -2,44 +2,48 @@
 //!
 //! The figure that the others' latency and throughput are to be read against.
 
+use super::ends::Ends;
 use super::pair::Contender;
-use crate::responder::{self, PORT};
-use crate::scenario::Scenario;
+use crate::traffic::Traffic;
+use anyhow::bail;
 use std::net::SocketAddr;
-use std::time::Duration;
-use weft_examples::pods::{Network, Pod, Process};
+use std::time::Instant;
+use weft_examples::pods::{Network, Pod};
+
+pub const NAME: &str = "direct";
 
 pub struct Direct {
-    client: Pod,
-    server: Pod,
-    _responder: Process,
-    // The wires between the pods.
-    _network: Network,
+    ends: Ends,
 }
 
 impl Direct {
-    pub fn start(scenario: &Scenario, network: Network) -> anyhow::Result<Self> {
-        let (client, server) = (network.pod("client")?, network.pod("server")?);
-        let responder = server.spawn(responder::program(scenario)?)?;
-        responder.wait_log("is ready", Duration::from_secs(10))?;
-        Ok(Self { client, server, _responder: responder, _network: network })
+    pub fn start(network: Network) -> anyhow::Result<Self> {
+        Ok(Self { ends: Ends::start(network)? })
     }
 }
 
 impl Contender for Direct {
     fn name(&self) -> &'static str {
-        "direct"
+        NAME
     }
 
     fn client(&self) -> &Pod {
-        &self.client
+        &self.ends.client
     }
 
-    fn target(&self) -> SocketAddr {
-        (self.server.ip(), PORT).into()
+    fn server(&self) -> &Pod {
+        &self.ends.server
+    }
+
+    fn target(&self, traffic: Traffic) -> Option<SocketAddr> {
+        Some((self.ends.server.ip(), traffic.port()).into())
     }
 
     fn proxies(&self) -> Vec<u32> {
         vec![]
+    }
+
+    fn restart(&mut self) -> anyhow::Result<Instant> {
+        bail!("there is no proxy to start again")
     }
 }

@@ -1,25 +1,35 @@
-//! Who is measured: nothing at all, a pair of Weft's sidecars, a pair of Envoys.
+//! Who is measured: nothing at all, a pair of Weft's sidecars, and pairs of other proxies.
 //!
-//! Each starts a server pod and a client pod on a network of its own and says what to dial and whose CPU time counts.
+//! Each starts a server pod and a client pod on a network of its own and says what to dial and whose CPU time counts. A further
+//! proxy is one file that ends in [`proxied::Proxied::start`], and a line in [`NAMES`] and [`start`].
 
 mod pair;
+mod ends;
 mod direct;
 mod weft;
+mod proxied;
+mod certificates;
 mod envoy;
+mod haproxy;
 
+pub use direct::NAME as DIRECT;
 pub use pair::Contender;
 
-use crate::scenario::Scenario;
 use anyhow::bail;
 use std::path::Path;
 use weft_examples::pods::Network;
 
+/// All of them.
+pub const NAMES: &str = "direct,weft,envoy,envoy-h2,haproxy";
+
 /// Starts the contender called `name`.
-pub fn start(name: &str, scenario: &Scenario, network: Network, envoy: &Path) -> anyhow::Result<Box<dyn Contender>> {
+pub fn start(name: &str, network: Network, envoy: &Path) -> anyhow::Result<Box<dyn Contender>> {
     Ok(match name {
-        "direct" => Box::new(direct::Direct::start(scenario, network)?),
-        "weft" => Box::new(weft::Weft::start(scenario, network)?),
-        "envoy" => Box::new(envoy::Envoy::start(scenario, network, envoy)?),
-        other => bail!("there is no contender {other:?}; there are direct, weft and envoy"),
+        "direct" => Box::new(direct::Direct::start(network)?),
+        "weft" => Box::new(weft::Weft::start(network)?),
+        "envoy" => Box::new(envoy::start(network, envoy)?),
+        "envoy-h2" => Box::new(envoy::start_h2(network, envoy)?),
+        "haproxy" => Box::new(haproxy::start(network)?),
+        other => bail!("there is no contender {other:?}; there are {NAMES}"),
     })
 }

@@ -1,8 +1,10 @@
 //! A running pair of pods: what the benchmark has to know of a contender in order to load it.
 //!
-//! Below the contenders, which each make one in their own way. Nothing here can fail: who could not start is no pair.
+//! Below the contenders, which each make one in their own way.
 
+use crate::traffic::Traffic;
 use std::net::SocketAddr;
+use std::time::Instant;
 use weft_examples::pods::Pod;
 
 /// A running pair, ready to be loaded.
@@ -10,8 +12,12 @@ pub trait Contender {
     fn name(&self) -> &'static str;
     /// Where the load comes from.
     fn client(&self) -> &Pod;
-    /// What it dials.
-    fn target(&self) -> SocketAddr;
-    /// The processes between client and server.
+    /// Where it goes.
+    fn server(&self) -> &Pod;
+    /// What the client dials; `None` when this contender does not carry such traffic, or not differently from another one.
+    fn target(&self, traffic: Traffic) -> Option<SocketAddr>;
+    /// The processes between client and server, the client's first.
     fn proxies(&self) -> Vec<u32>;
+    /// Ends the client's proxy and starts it again; the moment in which the new process began to run.
+    fn restart(&mut self) -> anyhow::Result<Instant>;
 }

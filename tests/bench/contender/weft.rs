@@ -4,11 +4,15 @@
 
 use super::pair::Contender;
 use crate::responder;
-use crate::scenario::Scenario;
+use crate::traffic::Traffic;
 use std::net::SocketAddr;
+use std::time::Instant;
 use weft_examples::mesh::Workload;
 use weft_examples::pods::{Network, Pod, Process};
 use weft_tests::{Plan, World};
+
+/// The service's port of the first kind of traffic; the others follow.
+const PORT: u16 = 80;
 
 pub struct Weft {
     world: World,
@@ -16,15 +20,29 @@ pub struct Weft {
 }
 
 impl Weft {
-    pub fn start(scenario: &Scenario, network: Network) -> anyhow::Result<Self> {
-        let responder = responder::program(scenario)?;
+    pub fn start(network: Network) -> anyhow::Result<Self> {
+        let responder = responder::program()?;
         let with_responder = |workload: Workload, _| (workload, responder);
-        let world = Plan::new().echo("server", 0).replica("server", 0, with_responder).client("client");
-        let world = world.start_on(network)?;
+        let plan = Plan::new().documents(service()).replica("server", 0, with_responder).client("client");
+        let world = plan.start_on(network)?;
         world.wait_served("server")?;
-        let target = world.at("server", 80);
+        let target = world.at("server", PORT);
         Ok(Self { world, target })
     }
+}
+
+/// The service, whose ports' names declare what travels through them.
+fn service() -> String {
+    let port = |traffic: Traffic| {
+        let name = match traffic {
+            Traffic::Http1 => "http",
+            Traffic::Http2 => "http2",
+            Traffic::Tcp => "tcp",
+        };
+        format!("    - {{ name: {name}, port: {}, targetPort: {} }}\n", PORT + traffic as u16, traffic.port())
+    };
+    let ports: String = Traffic::ALL.into_iter().map(port).collect();
+    format!("apiVersion: v1\nkind: Service\nmetadata: {{ name: server, namespace: test }}\nspec:\n  ports:\n{ports}")
 }
 
 impl Contender for Weft {
@@ -36,11 +54,23 @@ impl Contender for Weft {
         self.world.client()
     }
 
-    fn target(&self) -> SocketAddr {
-        self.target
+    fn server(&self) -> &Pod {
+        self.world.pod("server-0")
+    }
+
+    fn target(&self, traffic: Traffic) -> Option<SocketAddr> {
+        Some((self.target.ip(), PORT + traffic as u16).into())
     }
 
     fn proxies(&self) -> Vec<u32> {
-        self.world.members().filter_map(|member| member.with_proxy(Process::pid)).collect()
+        let both = ["client", "server-0"].map(|name| self.world.member(name).with_proxy(Process::pid));
+        both.into_iter().flatten().collect()
+    }
+
+    fn restart(&mut self) -> anyhow::Result<Instant> {
+        let member = self.world.member("client");
+        member.kill_proxy();
+        member.start_proxy()?;
+        Ok(Instant::now())
     }
 }

@@ -2,14 +2,21 @@
 //!
 //! HTTP/1.1 with keep-alive, 64 connections, 128 bytes each way.
 
-use super::Scenario;
+use super::closed;
+use super::kind::Scenario;
+use crate::load::wrk::Requests;
+use crate::traffic::Traffic;
 
 pub fn scenario() -> Scenario {
     Scenario {
         name: "http1-small",
         about: "HTTP/1.1, keep-alive, 64 connections, 128-byte bodies",
-        connections: 64,
-        request_body: 128,
-        response_body: 128,
+        traffic: Traffic::Http1,
+        fresh: false,
+        over_direct: &[],
+        measure: |contender, target, duration| {
+            let requests = Requests { connections: 64, body: 128, close: false };
+            closed::measure(contender, target, &requests, duration)
+        },
     }
 }

@@ -1,15 +1,25 @@
-//! Load: `wrk` in the client's pod, and what it counted.
+//! HTTP/1.1 as fast as it goes: `wrk` in the client's pod, and what it counted.
 //!
-//! Refuses a run in which anything failed, because failures are quick and would flatter.
+//! Fails when a single request did.
 
-use crate::scenario::Scenario;
 use anyhow::{Context, bail};
 use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
 use weft_examples::pods::{Pod, Program};
 
-/// What one run of the load generator came to.
+/// What every request is like.
+#[derive(Debug, Clone, Copy)]
+pub struct Requests {
+    /// Open at the same time.
+    pub connections: u32,
+    /// Bytes in a request's body.
+    pub body: usize,
+    /// Asks for the end of the connection each time.
+    pub close: bool,
+}
+
+/// What one run came to.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Loaded {
     pub requests: u64,
@@ -19,11 +29,11 @@ pub struct Loaded {
 }
 
 /// Loads `target` from inside `client` for `duration`, which `wrk` takes in whole seconds.
-pub fn run(client: &Pod, target: SocketAddr, scenario: &Scenario, duration: Duration) -> anyhow::Result<Loaded> {
+pub fn run(client: &Pod, target: SocketAddr, requests: &Requests, duration: Duration) -> anyhow::Result<Loaded> {
     let script = client.dir().join("wrk.lua");
-    fs::write(&script, lua(scenario)).with_context(|| format!("write {}", script.display()))?;
+    fs::write(&script, lua(requests)).with_context(|| format!("write {}", script.display()))?;
     let wrk = Program::new("wrk")
-        .args(["-t", "1", "-c", &scenario.connections.to_string()])
+        .args(["-t", "1", "-c", &requests.connections.to_string()])
         .args(["-d", &format!("{}s", duration.as_secs().max(1)), "-s"])
         .arg(&script)
         .arg(format!("http://{target}/"));
@@ -32,15 +42,16 @@ pub fn run(client: &Pod, target: SocketAddr, scenario: &Scenario, duration: Dura
 }
 
 /// One constant request, and at the end the figures on a line of their own, in microseconds.
-fn lua(scenario: &Scenario) -> String {
+fn lua(requests: &Requests) -> String {
+    let close = if requests.close { "wrk.headers['connection'] = 'close'\n" } else { "" };
     format!(
-        "wrk.method = 'POST'\nwrk.body = string.rep('x', {})\n\
+        "wrk.method = 'POST'\nwrk.body = string.rep('x', {})\n{close}\
          done = function(summary, latency, requests)\n\
          local e = summary.errors\n\
          local failed = e.connect + e.read + e.write + e.status + e.timeout\n\
          print(string.format('measured %d %d %d %d %d', summary.requests, summary.duration, failed,\n\
          latency:percentile(50), latency:percentile(99)))\nend\n",
-        scenario.request_body
+        requests.body
     )
 }
 

@@ -1,0 +1,9 @@
+//! Load: one file per way to make it, each of which counts what came back.
+//!
+//! All of them refuse a run in which anything failed, because failures are quick and would flatter.
+
+pub mod wrk;
+pub mod h2load;
+pub mod paced;
+pub mod stream;
+pub mod idle;

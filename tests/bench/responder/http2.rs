@@ -1,0 +1,42 @@
+//! HTTP/2 with prior knowledge: reads each request to its end, then answers it.
+//!
+//! A connection that breaks the protocol is closed by the h2 crate; the others go on.
+
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::server::SendResponse;
+use http::{Request, Response};
+use std::io::Result;
+use tokio::net::{TcpListener, TcpStream};
+
+pub async fn serve(listener: TcpListener, body: &'static [u8]) -> Result<()> {
+    let body = Bytes::from_static(body);
+    loop {
+        let (stream, _) = listener.accept().await?;
+        tokio::spawn(converse(stream, body.clone()));
+    }
+}
+
+async fn converse(stream: TcpStream, body: Bytes) -> std::result::Result<(), h2::Error> {
+    // Without it answers would wait for acknowledgements; a socket that refuses is gone anyway.
+    let _ = stream.set_nodelay(true);
+    let mut connection = h2::server::handshake(stream).await?;
+    while let Some(request) = connection.accept().await {
+        let (request, answer) = request?;
+        tokio::spawn(respond(request, answer, body.clone()));
+    }
+    Ok(())
+}
+
+async fn respond(
+    request: Request<RecvStream>,
+    mut answer: SendResponse<Bytes>,
+    body: Bytes,
+) -> std::result::Result<(), h2::Error> {
+    let mut received = request.into_body();
+    while let Some(data) = received.data().await {
+        let length = data?.len();
+        received.flow_control().release_capacity(length)?;
+    }
+    answer.send_response(Response::new(()), false)?.send_data(body, true)
+}

@@ -1,0 +1,115 @@
+//! Rounds: every contender in turn, again and again, so that a noisy minute hits all of them.
+//!
+//! Nobody is always the one who comes after the most demanding. A round during which the rest of the machine was busy is
+//! repeated, within bounds; in the end the quietest are kept and the others thrown away. Any failure ends the run.
+
+use crate::contender::{self, Contender, DIRECT};
+use crate::figure::Figures;
+use crate::machine::Watch;
+use crate::pods;
+use crate::report::{Round, Section};
+use crate::scenario::Scenario;
+use anyhow::Context;
+use std::path::PathBuf;
+use std::time::Duration;
+use weft_examples::pods::Network;
+
+/// The first seconds of a pair belong to nobody: connections, caches and branch predictors have to find their feet.
+const WARM_UP: Duration = Duration::from_secs(1);
+/// One round of a scenario that starts new pairs takes about as long as this many others.
+const FRESH_COSTS: usize = 3;
+
+/// Who is measured, and how often.
+#[derive(Debug, Clone)]
+pub struct Effort {
+    pub contenders: Vec<String>,
+    /// Envoy's binary.
+    pub envoy: PathBuf,
+    pub rounds: usize,
+    /// How many rounds may be repeated.
+    pub repeats: usize,
+    /// How long one measurement lasts.
+    pub duration: Duration,
+    /// A round is quiet when everybody else on the machine kept fewer cores busy than this.
+    pub quiet: f64,
+}
+
+type Pairs = Vec<Box<dyn Contender>>;
+
+impl Effort {
+    /// All contenders, running side by side.
+    pub fn start(&self) -> anyhow::Result<Pairs> {
+        self.contenders.iter().map(|name| self.start_one(name)).collect()
+    }
+
+    fn start_one(&self, name: &str) -> anyhow::Result<Box<dyn Contender>> {
+        let started =
+            Network::new().map_err(Into::into).and_then(|network| contender::start(name, network, &self.envoy));
+        let started = started.with_context(|| format!("start {name}"))?;
+        pods::prepare([started.client(), started.server()]).with_context(|| format!("prepare the pods of {name}"))?;
+        Ok(started)
+    }
+
+    /// Measures `scenario`: on `pairs`, unless it wants new ones.
+    pub fn measure(&self, scenario: &Scenario, pairs: &mut Pairs) -> anyhow::Result<Section> {
+        let wanted = if scenario.fresh { self.rounds.div_ceil(FRESH_COSTS) } else { self.rounds };
+        if !scenario.fresh {
+            for pair in pairs.iter_mut() {
+                figures(scenario, pair.as_mut(), WARM_UP)?;
+            }
+        }
+        let mut rounds: Vec<Round> = vec![];
+        let quiet = |rounds: &[Round]| rounds.iter().filter(|round| round.others < self.quiet).count();
+        while quiet(&rounds) < wanted && rounds.len() < wanted + self.repeats {
+            eprintln!("  round {}", rounds.len() + 1);
+            rounds.push(self.round(scenario, pairs)?);
+        }
+        rounds.sort_by(|a, b| a.others.total_cmp(&b.others));
+        let thrown_away = rounds.split_off(wanted.min(rounds.len()));
+        Ok(Section { scenario: *scenario, rounds, thrown_away, quiet: self.quiet })
+    }
+
+    fn round(&self, scenario: &Scenario, pairs: &mut Pairs) -> anyhow::Result<Round> {
+        let (watch, mut measured) = (Watch::start()?, vec![]);
+        if scenario.fresh {
+            for name in self.contenders.iter().filter(|name| *name != DIRECT) {
+                measured.extend(figures(scenario, self.start_one(name)?.as_mut(), self.duration)?);
+            }
+        } else {
+            for pair in pairs.iter_mut() {
+                measured.extend(figures(scenario, pair.as_mut(), self.duration)?);
+            }
+            pairs.rotate_left(1);
+        }
+        let others = watch.others()?;
+        eprintln!("    everybody else: {others:.2} cores");
+        compare(scenario, &mut measured);
+        Ok(Round { measured, others })
+    }
+}
+
+/// What `pair` comes to, unless it does not carry such traffic.
+fn figures(
+    scenario: &Scenario,
+    pair: &mut dyn Contender,
+    duration: Duration,
+) -> anyhow::Result<Option<(&'static str, Figures)>> {
+    let Some(target) = pair.target(scenario.traffic) else { return Ok(None) };
+    let name = pair.name();
+    let figures = (scenario.measure)(pair, target, duration).with_context(|| format!("{}: {name}", scenario.name))?;
+    let said: Vec<String> = figures.iter().map(|(figure, value)| format!("{} {value:.2}", figure.key)).collect();
+    eprintln!("    {name:<8} {}", said.join(", "));
+    Ok(Some((name, figures)))
+}
+
+/// Adds to everybody what is over `direct` in this round.
+fn compare(scenario: &Scenario, measured: &mut [(&'static str, Figures)]) {
+    let Some((_, direct)) = measured.iter().find(|(name, _)| *name == DIRECT).cloned() else { return };
+    for (_, figures) in measured.iter_mut().filter(|(name, _)| *name != DIRECT) {
+        for (figure, added) in scenario.over_direct {
+            if let (Some(own), Some(floor)) = (figures.get(*figure), direct.get(*figure)) {
+                figures.add(*added, own - floor);
+            }
+        }
+    }
+}
