@@ -43,6 +43,7 @@ mod tests {
         };
         let ((), spent) = during(&[std::process::id()], spin).unwrap();
         assert!(spent > Duration::ZERO);
-        assert!(during(&[u32::MAX >> 1], || Ok(())).is_err());
+        // No kernel has so many.
+        assert!(during(&[1 << 23], || Ok(())).is_err());
     }
 }
