@@ -52,7 +52,10 @@ impl Effort {
 
     /// Measures `scenario`: on `pairs`, unless it wants new ones.
     pub fn measure(&self, scenario: &Scenario, pairs: &mut Pairs) -> anyhow::Result<Section> {
-        let wanted = if scenario.fresh { self.rounds.div_ceil(FRESH_COSTS) } else { self.rounds };
+        let (wanted, repeats) = match scenario.fresh {
+            true => (self.rounds.div_ceil(FRESH_COSTS), self.repeats / FRESH_COSTS),
+            false => (self.rounds, self.repeats),
+        };
         if !scenario.fresh {
             for pair in pairs.iter_mut() {
                 figures(scenario, pair.as_mut(), WARM_UP)?;
@@ -60,7 +63,7 @@ impl Effort {
         }
         let mut rounds: Vec<Round> = vec![];
         let quiet = |rounds: &[Round]| rounds.iter().filter(|round| round.others < self.quiet).count();
-        while quiet(&rounds) < wanted && rounds.len() < wanted + self.repeats {
+        while quiet(&rounds) < wanted && rounds.len() < wanted + repeats {
             eprintln!("  round {}", rounds.len() + 1);
             rounds.push(self.round(scenario, pairs)?);
         }
