@@ -10,7 +10,6 @@ mod service;
 mod endpoint;
 mod balancer;
 mod policy;
-mod balancer;
 mod route;
 mod matching;
 mod filter;
