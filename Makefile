@@ -25,7 +25,7 @@ NEED_BENCH := wrk:wrk:"the load generator" python3:python3:"Envoy comes from PyP
 
 .PHONY: help
 help: ## Shows this list (the default)
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: ## The mesh on one machine: a shop under load, shown working. STORE=etcd on real etcd, KEEP=1 leaves it up
@@ -53,3 +53,9 @@ bench: ## CPU per request of a pair of proxies, beside Envoy's and no proxy at a
 	@WEFT_BIN_DIR=$(TARGET)/release WEFT_BENCH_ENVOY=$$(scripts/envoy $(TARGET)/bench) \
 		$(TARGET)/release/weft-bench --out $(TARGET)/bench \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SCENARIO),--scenario $(SCENARIO))
+
+.PHONY: balance-lab
+balance-lab: ## Every balancer in the same scenarios, in simulated time; figures and a plot in target/balance-lab
+	@scripts/need $(NEED_BUILD)
+	cargo build --release --quiet --bin weft-balance-lab
+	@$(TARGET)/release/weft-balance-lab --out $(TARGET)/balance-lab

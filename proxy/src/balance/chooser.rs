@@ -71,14 +71,24 @@ pub struct Chooser {
     balancer: Balancer,
     spread: Spread,
     members: Box<[Member]>,
-    /// The members' hashes by themselves.
+    /// The members that this client is to use.
+    own: Part,
+    /// All, should there be more than its own.
+    all: Option<Part>,
+    /// In force, and somebody is near.
+    zoned: bool,
+}
+
+/// Members that are chosen among, and what the balancer has made of them.
+#[derive(Debug)]
+struct Part {
+    /// Indices of the members.
+    at: Box<[usize]>,
+    /// Their hashes and weights, in the same order.
     hashes: Box<[u64]>,
     weights: Box<[u32]>,
     heaviest: f64,
-    /// By member; empty: all.
-    subset: Box<[bool]>,
-    /// In force, and somebody is near.
-    zoned: bool,
+    lightest: f64,
     strategy: Rc<Strategy>,
 }
 
@@ -113,28 +123,29 @@ impl Chooser {
         before: Option<&Self>,
         seed: u64,
     ) -> Self {
-        let hashes: Box<[u64]> = members.iter().map(|member| member.hash).collect();
-        let weights: Box<[u32]> = members.iter().map(|member| member.weight).collect();
-        let fits = |b: &&Self| b.balancer == *balancer && b.hashes == hashes && b.weights == weights;
-        let strategy = match before.filter(fits) {
-            Some(before) => Rc::clone(&before.strategy),
-            None => Rc::new(match balancer {
-                Balancer::RoundRobin => Strategy::Robin(Robin::new(members.len(), seed)),
-                Balancer::RingHash { points, .. } => Strategy::Ring(Ring::new(&hashes, &weights, *points)),
-                Balancer::Maglev { size, .. } => Strategy::Table(Table::new(&hashes, &weights, *size)),
-                Balancer::P2cEwma { .. } | Balancer::LeastRequest { .. } | Balancer::Random => Strategy::None,
-            }),
-        };
+        let own = Part::new(&members, subset(&members, spread, client), |part| {
+            let same =
+                |b: &&Self| b.balancer == *balancer && b.own.hashes == part.hashes && b.own.weights == part.weights;
+            before.filter(same).map(|before| Rc::clone(&before.own.strategy)).unwrap_or_else(|| {
+                Rc::new(match balancer {
+                    Balancer::RoundRobin => Strategy::Robin(Robin::new(part.at.len(), seed)),
+                    Balancer::RingHash { points, .. } => {
+                        Strategy::Ring(Ring::new(&part.hashes, &part.weights, *points))
+                    }
+                    Balancer::Maglev { size, .. } => Strategy::Table(Table::new(&part.hashes, &part.weights, *size)),
+                    Balancer::P2cEwma { .. } | Balancer::LeastRequest { .. } | Balancer::Random => Strategy::None,
+                })
+            })
+        });
+        let all = (own.at.len() < members.len())
+            .then(|| Part::new(&members, (0..members.len()).collect(), |_| Rc::new(Strategy::None)));
         Self {
-            heaviest: f64::from(weights.iter().copied().max().unwrap_or(1).max(1)),
-            subset: subset(&members, spread, client),
             zoned: spread.zone.is_some() && members.iter().any(|member| member.near),
             balancer: balancer.clone(),
             spread: spread.clone(),
+            own,
+            all,
             members: members.into(),
-            hashes,
-            weights,
-            strategy,
         }
     }
 
@@ -159,38 +170,50 @@ impl Chooser {
         };
         let up = |at: usize| admitted(at) && (pick.panic || !candidates[at].load().shunned(now));
         let fresh = |at: usize| up(at) && !tried(at);
-        let own = |at: usize| self.subset.get(at).copied().unwrap_or(true) && fresh(at);
-        let ripe = |at: usize| self.takes_part(at, &pick);
-        let near = |at: usize| self.members[at].near && self.has_headroom(at, candidates);
-        let by = |usable: &dyn Fn(usize) -> bool, rng: &mut Rng| self.pick(&pick, &|at| usable(at), rng);
-        None.or_else(|| if self.zoned { by(&|at| near(at) && own(at) && ripe(at), rng) } else { None })
-            .or_else(|| by(&|at| own(at) && ripe(at), rng))
-            .or_else(|| by(&own, rng))
-            .or_else(|| by(&fresh, rng))
-            .or_else(|| by(&|at| admitted(at) && !tried(at), rng))
-            .or_else(|| by(&up, rng))
-            .or_else(|| by(&admitted, rng))
+        let ripe = |at: usize| fresh(at) && self.takes_part(at, &pick);
+        let near = |at: usize| self.members[at].near && self.has_headroom(at, candidates) && ripe(at);
+        let own = |usable: &dyn Fn(usize) -> bool, rng: &mut Rng| self.pick(&self.own, &pick, usable, rng);
+        let all = self.all.as_ref().unwrap_or(&self.own);
+        let all = |usable: &dyn Fn(usize) -> bool, rng: &mut Rng| self.pick(all, &pick, usable, rng);
+        None.or_else(|| if self.zoned { own(&near, rng) } else { None })
+            .or_else(|| own(&ripe, rng))
+            .or_else(|| own(&fresh, rng))
+            .or_else(|| all(&fresh, rng))
+            .or_else(|| all(&|at| admitted(at) && !tried(at), rng))
+            .or_else(|| all(&up, rng))
+            .or_else(|| all(&admitted, rng))
     }
 
-    fn pick<C: Candidate>(&self, pick: &Pick<C>, usable: &impl Fn(usize) -> bool, rng: &mut Rng) -> Option<usize> {
-        let n = self.members.len().min(pick.candidates.len());
-        let weight = |at: usize| f64::from(self.weights[at]);
-        let share = |at: usize| weight(at) / self.heaviest;
-        match (&*self.strategy, pick.key, &self.balancer) {
-            (Strategy::Ring(ring), Some(key), _) => ring.find(key, &self.hashes, usable),
-            (Strategy::Table(table), Some(key), _) => table.find(key, &self.hashes, usable),
-            (Strategy::Robin(robin), ..) => robin.next(usable, &|at| self.weights[at]),
-            (_, _, Balancer::Random) => draw::draw(n, usable, &share, rng),
+    /// An index of a member out of `part`.
+    fn pick<C: Candidate>(
+        &self,
+        part: &Part,
+        pick: &Pick<C>,
+        usable: &dyn Fn(usize) -> bool,
+        rng: &mut Rng,
+    ) -> Option<usize> {
+        let n = part.at.len();
+        let usable = |place: usize| usable(part.at[place]);
+        let weight = |place: usize| f64::from(part.weights[place]);
+        let share = |place: usize| weight(place) / part.heaviest;
+        let load = |place: usize| pick.candidates[part.at[place]].load();
+        let place = match (&*part.strategy, pick.key, &self.balancer) {
+            (Strategy::Ring(ring), Some(key), _) => ring.find(key, &part.hashes, &usable),
+            (Strategy::Table(table), Some(key), _) => table.find(key, &part.hashes, &usable),
+            (Strategy::Robin(robin), ..) => robin.next(&usable, &|place| part.weights[place]),
+            (_, _, Balancer::Random) => draw::draw(n, &usable, &share, rng),
             (_, _, Balancer::LeastRequest { choices }) => {
-                let cost = |at: usize| f64::from(pick.candidates[at].load().pending()) / weight(at);
-                p2c::choose(n, *choices, usable, &share, &cost, rng)
+                let cost = |place: usize| f64::from(load(place).pending()) / weight(place);
+                p2c::choose(n, *choices, &usable, &share, &|_| 1.0, &cost, rng)
             }
             _ => {
                 let decay = self.balancer.decay();
-                let cost = |at: usize| pick.candidates[at].load().score(pick.now, decay) / weight(at);
-                p2c::choose(n, 2, usable, &|_| 1.0, &cost, rng)
+                let size = |place: usize| weight(place) / part.lightest;
+                let cost = |place: usize| load(place).score_of(size(place), pick.now, decay);
+                p2c::choose(n, 2, &usable, &share, &size, &cost, rng)
             }
-        }
+        };
+        place.map(|place| part.at[place])
     }
 
     /// Too few are usable to carry the load of all.
@@ -209,7 +232,7 @@ impl Chooser {
 
     fn has_headroom<C: Candidate>(&self, at: usize, candidates: &[C]) -> bool {
         self.spread.zone.as_ref().is_some_and(|zone| {
-            let most = u64::from(zone.max_in_flight.get()) * u64::from(self.weights[at]);
+            let most = u64::from(zone.max_in_flight.get()) * u64::from(self.members[at].weight);
             u64::from(candidates[at].load().pending()) < most
         })
     }
@@ -218,7 +241,7 @@ impl Chooser {
     fn takes_part<C>(&self, at: usize, pick: &Pick<C>) -> bool {
         let (Some(window), Some(since)) = (self.spread.slow_start, self.members[at].since) else { return true };
         let ramp = ramp(pick.now.saturating_duration_since(since), window);
-        ramp >= 1.0 || hash::fraction(hash::mix(pick.coin ^ self.hashes[at])) < ramp
+        ramp >= 1.0 || hash::fraction(hash::mix(pick.coin ^ self.members[at].hash)) < ramp
     }
 }
 
@@ -226,15 +249,32 @@ fn ramp(age: Duration, window: Duration) -> f64 {
     (age.as_secs_f64() / window.as_secs_f64()).max(RAMP_START)
 }
 
-/// Which members the client is to use; empty for all.
-fn subset(members: &[Member], spread: &Spread, client: Client) -> Box<[bool]> {
-    let Some(size) = spread.subset else { return Box::default() };
+impl Part {
+    fn new(members: &[Member], at: Vec<usize>, strategy: impl FnOnce(&Self) -> Rc<Strategy>) -> Self {
+        let weights: Box<[u32]> = at.iter().map(|at| members[*at].weight).collect();
+        let positive = || weights.iter().copied().filter(|weight| *weight > 0);
+        let mut part = Self {
+            hashes: at.iter().map(|at| members[*at].hash).collect(),
+            heaviest: f64::from(positive().max().unwrap_or(1)),
+            lightest: f64::from(positive().min().unwrap_or(1)),
+            strategy: Rc::new(Strategy::None),
+            at: at.into(),
+            weights,
+        };
+        part.strategy = strategy(&part);
+        part
+    }
+}
+
+/// Which members the client is to use, in their order.
+fn subset(members: &[Member], spread: &Spread, client: Client) -> Vec<usize> {
+    let Some(size) = spread.subset else { return (0..members.len()).collect() };
     // By weight, not by health: an endpoint that is out for a moment must not shuffle everybody's connections.
     let eligible: Vec<usize> = (0..members.len()).filter(|at| members[*at].weight > 0).collect();
-    let mut chosen = vec![false; members.len()];
     let size = usize::try_from(size.get()).unwrap_or(usize::MAX);
-    client.subset(eligible.len(), size).into_iter().for_each(|at| chosen[eligible[at]] = true);
-    chosen.into()
+    let mut chosen: Vec<usize> = client.subset(eligible.len(), size).into_iter().map(|at| eligible[at]).collect();
+    chosen.sort_unstable();
+    chosen
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ struct Server {
 }
 
 fn pick(servers: &[Server], usable: impl Fn(usize) -> bool, now: Instant, rng: &mut Rng) -> Option<usize> {
-    choose(servers.len(), 2, &usable, &|_| 1.0, &|at| servers[at].load.score(now, DECAY), rng)
+    choose(servers.len(), 2, &usable, &|_| 1.0, &|_| 1.0, &|at| servers[at].load.score(now, DECAY), rng)
 }
 
 /// Sends 1,000 requests a second for `seconds`; returns how many each server got.
@@ -94,8 +94,23 @@ proptest! {
     #[test]
     fn of_equals_the_first_drawn_is_taken_so_that_shares_hold(seed: u64) {
         let mut rng = Rng::with_seed(seed);
-        let drawn = (0..400).filter_map(|_| choose(2, 2, &|_| true, &|at| [1.0, 0.25][at], &|_| 0.0, &mut rng));
+        let drawn = (0..400).filter_map(|_| choose(2, 2, &|_| true, &|at| [1.0, 0.25][at], &|_| 1.0, &|_| 0.0, &mut rng));
         let first = drawn.filter(|at| *at == 0).count();
         prop_assert!((270..=370).contains(&first), "{} of 400, 320 are due", first);
+    }
+
+    #[test]
+    fn sizes_hold_however_the_comparison_comes_out(seed: u64, luck: u64) {
+        let mut rng = Rng::with_seed(seed);
+        let mut coin = Rng::with_seed(luck);
+        let sizes = [6.0, 3.0, 1.0];
+        let mut counts = [0.0; 3];
+        for _ in 0..4000 {
+            // Costs that say nothing.
+            let costs = [coin.f64(), coin.f64(), coin.f64()];
+            let at = choose(3, 2, &|_| true, &|at| sizes[at] / 6.0, &|at| sizes[at], &|at| costs[at], &mut rng).unwrap();
+            counts[at] += 1.0 / 400.0;
+        }
+        prop_assert!(counts.iter().zip(sizes).all(|(count, size)| (count - size).abs() < 0.5), "{:?}", counts);
     }
 }
