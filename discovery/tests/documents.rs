@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 use weft_discovery::translate::{Object, Translated, translate};
-use weft_model::policy::{Balancer, HashKey};
+use weft_model::policy::Balancer;
 use weft_model::route::{PathMatch, ValuePattern};
 use weft_model::{Protocol, ServiceName};
 
@@ -512,78 +512,6 @@ fn a_route_in_the_form_the_model_promises() {
     assert_eq!(rule.request_headers.remove, ["x-debug"]);
     assert_eq!((rule.request_timeout, rule.backend_timeout), (Some(Duration::from_secs(90)), None));
     assert_eq!(rule.backends[0].weight, 1);
-}
-
-#[test]
-fn balancers() {
-    let at = "TrafficPolicy shop/x: spec.loadBalancer";
-    let table = [
-        ("choices: 3", "choices: only for least-request and weighted-least-request, not for p2c-ewma"),
-        ("algorithm: random, ewmaDecay: 1s", "ewmaDecay: only for p2c-ewma, not for random"),
-        ("algorithm: maglev, hashOn: {header: a}, ringSize: 1024", "ringSize: only for ring-hash, not for maglev"),
-        (
-            "algorithm: source-ip-hash, hashOn: {header: a}",
-            "hashOn: only for ring-hash and maglev, not for source-ip-hash",
-        ),
-        (
-            "algorithm: ring-hash, hashOn: {header: a}, tableSize: 251",
-            "tableSize: only for maglev and source-ip-hash, not for ring-hash",
-        ),
-        ("algorithm: least-request, choices: 0", "choices: 0 is out of range (1 to 100)"),
-        ("algorithm: ring-hash", "hashOn: missing: say what sessions are told apart by"),
-        (
-            "algorithm: ring-hash, hashOn: {}",
-            "hashOn: needs exactly one of sourceAddress: true, header, cookie, queryParam",
-        ),
-        (
-            "algorithm: maglev, hashOn: {header: a, cookie: b}",
-            "hashOn: needs exactly one of sourceAddress: true, header, cookie, queryParam",
-        ),
-        ("algorithm: maglev, hashOn: {header: 'a b'}", "hashOn.header: \"a b\" is not a header name (RFC 9110)"),
-        ("algorithm: maglev, hashOn: {cookie: 'a;b'}", "hashOn.cookie: \"a;b\" is not the name of a cookie (RFC 6265)"),
-        ("algorithm: maglev, hashOn: {queryParam: ''}", "hashOn.queryParam: is empty"),
-        ("algorithm: maglev, hashOn: {ip: true}", "hashOn.ip: unknown field"),
-        ("algorithm: ring-hash, hashOn: {header: a}, ringSize: 10", "ringSize: 10 is out of range (1024 to 1048576)"),
-        ("algorithm: source-ip-hash, tableSize: 65536", "tableSize: 65536 is not a prime number"),
-        ("algorithm: source-ip-hash, tableSize: 7", "tableSize: 7 is out of range (251 to 1048573)"),
-        ("panicThreshold: 101", "panicThreshold: 101 is out of range (0 to 100)"),
-        ("slowStart: {}", "slowStart.window: missing"),
-        ("slowStart: {window: 0s}", "slowStart.window: must be longer than 0s"),
-        ("slowStart: {window: 2h}", "slowStart.window: \"2h\" is longer than the 3600s allowed"),
-        ("subsetSize: 0", "subsetSize: 0 is out of range (1 to 1000000)"),
-        ("zoneAware: {maxInFlight: 0}", "zoneAware.maxInFlight: 0 is out of range (1 to 1000000)"),
-        ("zoneAware: {zone: a}", "zoneAware.zone: unknown field"),
-    ];
-    for (given, expected) in table {
-        let yaml = policy(&format!("loadBalancer: {{{given}}}"));
-        let told = faults(&yaml);
-        assert!(told.contains(&format!("{at}.{expected}")), "{given}: {told:?}");
-    }
-    let read = |given: &str| {
-        let Object::Policy { policy, .. } = good(&policy(&format!("loadBalancer: {{{given}}}"))).object else {
-            panic!("it is a policy")
-        };
-        (policy.balancer, policy.spread)
-    };
-    let user = || HashKey::Header("x-user".to_owned());
-    for (given, expected) in [
-        ("algorithm: least-request", Balancer::LeastRequest { choices: 2 }),
-        ("algorithm: weighted-least-request, choices: 5", Balancer::LeastRequest { choices: 5 }),
-        ("algorithm: round-robin", Balancer::RoundRobin),
-        ("algorithm: weighted-round-robin", Balancer::RoundRobin),
-        ("algorithm: random", Balancer::Random),
-        ("algorithm: source-ip-hash", Balancer::Maglev { on: HashKey::SourceAddress, size: 65_537 }),
-        (
-            "algorithm: maglev, hashOn: {sourceAddress: true}, tableSize: 251",
-            Balancer::Maglev { on: HashKey::SourceAddress, size: 251 },
-        ),
-        ("algorithm: ring-hash, hashOn: {header: X-User}", Balancer::RingHash { on: user(), points: 65_536 }),
-    ] {
-        assert_eq!(read(given).0, expected, "{given}");
-    }
-    let (_, spread) = read("panicThreshold: 50, slowStart: {window: 30s}, subsetSize: 20, zoneAware: {}");
-    assert_eq!((spread.panic_percent, spread.slow_start), (50, Some(Duration::from_secs(30))));
-    assert_eq!((spread.subset.unwrap().get(), spread.zone.unwrap().max_in_flight.get()), (20, 16));
 }
 
 #[test]
