@@ -27,7 +27,7 @@ NEED_BENCH := wrk:wrk:"loads HTTP/1.1" h2load:nghttp2-client:"loads HTTP/2" \
 
 .PHONY: help
 help: ## Shows this list (the default)
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: ## The mesh on one machine: a shop under load, shown working. STORE=etcd on real etcd, KEEP=1 leaves it up
@@ -55,3 +55,9 @@ bench: ## A pair of proxies beside Envoy's, HAProxy's and none at all. QUICK=1 (
 	@WEFT_BIN_DIR=$(TARGET)/release WEFT_BENCH_ENVOY=$$(scripts/envoy $(TARGET)/bench) \
 		$(TARGET)/release/weft-bench --out $(TARGET)/bench $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 		$(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(CONTENDERS),--contenders $(CONTENDERS))
+
+.PHONY: balance-lab
+balance-lab: ## Every balancer in the same scenarios, in simulated time; figures and a plot in target/balance-lab
+	@scripts/need $(NEED_BUILD)
+	cargo build --release --quiet --bin weft-balance-lab
+	@$(TARGET)/release/weft-balance-lab --out $(TARGET)/balance-lab

@@ -375,8 +375,9 @@ fn policies() {
         ),
         (policy("retries: {}"), "TrafficPolicy shop/x: spec.retries: unknown field"),
         (
-            policy("loadBalancer: {algorithm: random}"),
-            "TrafficPolicy shop/x: spec.loadBalancer.algorithm: \"random\" is not supported, only \"p2c-ewma\"",
+            policy("loadBalancer: {algorithm: luck}"),
+            "TrafficPolicy shop/x: spec.loadBalancer.algorithm: \"luck\" is not supported, only p2c-ewma, least-request, \
+             weighted-least-request, round-robin, weighted-round-robin, random, source-ip-hash, ring-hash, maglev",
         ),
         (
             policy("loadBalancer: {ewmaDecay: 0s}"),

@@ -4,6 +4,7 @@
 //! without a policy behaves well; the defaults stand here and nowhere else.
 
 use serde::{Deserialize, Serialize};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// The policy in force for one service.
@@ -11,24 +12,122 @@ use std::time::Duration;
 #[serde(default)]
 pub struct TrafficPolicy {
     pub balancer: Balancer,
+    pub spread: Spread,
     pub affinity: Option<CookieAffinity>,
     pub retry: Retry,
     pub timeouts: Timeouts,
 }
 
-/// How an endpoint is chosen.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// How an endpoint is chosen. All of them heed the endpoints' weights.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Balancer {
     /// Two random choices; the one with the lower peak-EWMA latency times requests in flight wins. `decay` is the time in
     /// which an observation loses all but 1/e of its weight.
-    P2cEwma { decay: Duration },
+    P2cEwma {
+        decay: Duration,
+    },
+    /// Of `choices` (1 or more) random endpoints the one with the fewest requests in flight.
+    LeastRequest {
+        choices: u32,
+    },
+    /// In turn, smoothly by weight.
+    RoundRobin,
+    Random,
+    /// Consistent hashing on a ring of at most `points` points.
+    RingHash {
+        on: HashKey,
+        points: u32,
+    },
+    /// Consistent hashing by Maglev's table of `size` entries, which [`is_table_size`].
+    Maglev {
+        on: HashKey,
+        size: u32,
+    },
 }
 
 impl Default for Balancer {
     fn default() -> Self {
-        Self::P2cEwma { decay: Duration::from_secs(10) }
+        Self::P2cEwma { decay: DECAY }
     }
+}
+
+const DECAY: Duration = Duration::from_secs(10);
+
+impl Balancer {
+    /// How long latencies are remembered, whether the choice depends on them or not.
+    pub fn decay(&self) -> Duration {
+        match self {
+            Self::P2cEwma { decay } => *decay,
+            _ => DECAY,
+        }
+    }
+
+    /// What requests are told apart by.
+    pub fn hash_key(&self) -> Option<&HashKey> {
+        match self {
+            Self::RingHash { on, .. } | Self::Maglev { on, .. } => Some(on),
+            _ => None,
+        }
+    }
+
+    /// Its name in documents.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::P2cEwma { .. } => "p2c-ewma",
+            Self::LeastRequest { .. } => "least-request",
+            Self::RoundRobin => "round-robin",
+            Self::Random => "random",
+            Self::RingHash { .. } => "ring-hash",
+            Self::Maglev { .. } => "maglev",
+        }
+    }
+}
+
+/// Bounds of [`Balancer::RingHash`]'s points.
+pub const RING_POINTS: std::ops::RangeInclusive<u32> = 1024..=1_048_576;
+/// Bounds of [`Balancer::Maglev`]'s table.
+pub const TABLE_SIZES: std::ops::RangeInclusive<u32> = 251..=1_048_573;
+
+/// Whether Maglev's table may have that many entries: a prime within bounds, so that every step reaches every entry.
+pub fn is_table_size(size: u32) -> bool {
+    let divided = |by: u32| size.is_multiple_of(by);
+    TABLE_SIZES.contains(&size) && !(2..=size.isqrt()).any(divided)
+}
+
+/// The part of a request by which consistent hashing tells sessions apart. Requests that lack it are balanced as by
+/// [`Balancer::default`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HashKey {
+    /// The address of the client's end of the connection.
+    SourceAddress,
+    /// The value of this header (lower case).
+    Header(String),
+    Cookie(String),
+    QueryParam(String),
+}
+
+/// Which endpoints a balancer chooses among.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Spread {
+    /// When fewer than so many percent of the endpoints are usable, all are used: better some failures than the few
+    /// overrun. 0: never.
+    pub panic_percent: u32,
+    /// New endpoints come to their full weight within this time.
+    pub slow_start: Option<Duration>,
+    /// Each client uses so many of the endpoints.
+    pub subset: Option<NonZeroU32>,
+    /// Endpoints of the proxy's own zone come first.
+    pub zone: Option<ZonePreference>,
+}
+
+/// How long a zone keeps its own traffic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZonePreference {
+    /// An endpoint that has so many requests in flight from one worker of a proxy, times its weight, has no headroom left.
+    pub max_in_flight: NonZeroU32,
 }
 
 /// A cookie that names the endpoint that first served the client.

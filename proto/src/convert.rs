@@ -10,6 +10,7 @@
 mod service;
 mod endpoint;
 mod route;
+mod balancer;
 mod policy;
 mod view;
 

@@ -5,7 +5,8 @@
 //! Never fails: a service without endpoints is a cluster without upstreams.
 
 use crate::affinity;
-use crate::balance::load::Load;
+use crate::balance::subset::Client;
+use crate::balance::{Candidate, Chooser, Load, Member};
 use crate::catalog::Known;
 use crate::conn::Conn;
 use crate::connect::{connect, http2};
@@ -15,6 +16,7 @@ use crate::metrics::{Metrics, RequestMeter};
 use crate::pool::{Place, Pool};
 use crate::retry::Budget;
 use bytes::Bytes;
+use fastrand::Rng;
 use h2::client::SendRequest;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -33,12 +35,17 @@ pub struct Surroundings {
     pub metrics: Metrics,
     /// This pod's own addresses: an endpoint there is the application next door, reached without its sidecar.
     pub own: Arc<[IpAddr]>,
+    pub zone: Option<Arc<str>>,
+    /// Which endpoints of big services are this proxy's.
+    pub client: Client,
 }
 
 /// One endpoint as this worker sees it.
 pub struct Upstream {
     pub endpoint: Endpoint,
     pub load: Load,
+    /// When it appeared or became ready; `None`: it was there when the service was first used.
+    since: Option<Instant>,
     /// What an affinity cookie calls it.
     pub token: String,
     pub meter: RequestMeter,
@@ -54,6 +61,8 @@ pub struct Cluster {
     pub unserved: RequestMeter,
     known: RefCell<Arc<Known>>,
     upstreams: RefCell<Rc<[Rc<Upstream>]>>,
+    /// Over exactly these upstreams.
+    chooser: RefCell<Rc<Chooser>>,
     around: Surroundings,
 }
 
@@ -62,16 +71,17 @@ const IDLE_FOR_UNSAFE: Duration = Duration::from_secs(1);
 
 impl Cluster {
     pub fn new(known: Arc<Known>, around: Surroundings) -> Self {
-        let cluster = Self {
+        let fresh = known.view.endpoints.values().map(|e| Rc::new(Upstream::of(e.clone(), None, around.clone())));
+        let upstreams: Rc<[Rc<Upstream>]> = fresh.collect();
+        Self {
             name: known.view.service.name.clone(),
             budget: Budget::default(),
             unserved: around.metrics.request_meter(Direction::Outbound, &known.view.service.name.to_string(), ""),
-            known: RefCell::new(Arc::clone(&known)),
-            upstreams: RefCell::new(Rc::new([])),
+            chooser: RefCell::new(Rc::new(chooser(&known, &upstreams, &around, None))),
+            upstreams: RefCell::new(upstreams),
+            known: RefCell::new(known),
             around,
-        };
-        cluster.rebuild(&known);
-        cluster
+        }
     }
 
     /// Takes over a newer view; does nothing when `known` is the one in force.
@@ -85,12 +95,29 @@ impl Cluster {
     fn rebuild(&self, known: &Known) {
         let present: HashMap<String, Rc<Upstream>> =
             self.upstreams.borrow().iter().map(|u| (u.endpoint.id.clone(), Rc::clone(u))).collect();
+        let now = Instant::now();
         let next = known.view.endpoints.values().map(|endpoint| match present.get(&endpoint.id) {
             Some(same) if same.endpoint == *endpoint => Rc::clone(same),
-            Some(changed) => Rc::new(changed.moved_to(endpoint.clone())),
-            None => Rc::new(Upstream::of(endpoint.clone(), self.around.clone())),
+            Some(changed) => Rc::new(changed.moved_to(endpoint.clone(), now)),
+            None => Rc::new(Upstream::of(endpoint.clone(), Some(now), self.around.clone())),
         });
-        *self.upstreams.borrow_mut() = next.collect();
+        let next: Rc<[Rc<Upstream>]> = next.collect();
+        let chooser = chooser(known, &next, &self.around, Some(&self.chooser.borrow()));
+        *self.chooser.borrow_mut() = Rc::new(chooser);
+        *self.upstreams.borrow_mut() = next;
+    }
+
+    /// The endpoint for the next try of a request with this `key`; those already `tried` come last.
+    pub fn choose(
+        &self,
+        tried: impl Fn(&Rc<Upstream>) -> bool,
+        key: Option<u64>,
+        now: Instant,
+        rng: &mut Rng,
+    ) -> Option<Rc<Upstream>> {
+        let upstreams = self.upstreams.borrow();
+        let chosen = self.chooser.borrow().choose(&upstreams, |at| tried(&upstreams[at]), key, now, rng);
+        chosen.map(|at| Rc::clone(&upstreams[at]))
     }
 
     /// The endpoints at this moment; a refresh meanwhile does not change what the caller holds.
@@ -106,16 +133,28 @@ impl Cluster {
     }
 }
 
+fn chooser(known: &Known, upstreams: &[Rc<Upstream>], around: &Surroundings, before: Option<&Chooser>) -> Chooser {
+    let policy = &known.view.policy;
+    let members = upstreams.iter().map(|u| Member::of(&u.endpoint, around.zone.as_deref(), u.since)).collect();
+    Chooser::new(&policy.balancer, &policy.spread, members, around.client, before, fastrand::u64(..))
+}
+
+impl Candidate for Upstream {
+    fn load(&self) -> &Load {
+        &self.load
+    }
+}
+
 impl Upstream {
     /// A sidecar answers for this endpoint, over a connection on which it has shown who it is.
     pub fn has_sidecar(&self) -> bool {
         self.endpoint.identity.is_some()
     }
 
-    fn of(endpoint: Endpoint, around: Surroundings) -> Self {
+    fn of(endpoint: Endpoint, since: Option<Instant>, around: Surroundings) -> Self {
         let meter = around.metrics.request_meter(Direction::Outbound, &endpoint.service.to_string(), &endpoint.id);
         let token = affinity::token(&endpoint.service, &endpoint.id);
-        Self { endpoint, load: Load::new(Instant::now()), token, meter, pools: RefCell::default(), around }
+        Self { endpoint, load: Load::new(Instant::now()), since, token, meter, pools: RefCell::default(), around }
     }
 
     /// The application beside this proxy, at `address`; requests to it are counted under `service`.
@@ -136,6 +175,7 @@ impl Upstream {
         Self {
             endpoint,
             load: Load::new(Instant::now()),
+            since: None,
             token: String::new(),
             meter,
             pools: RefCell::default(),
@@ -149,11 +189,13 @@ impl Upstream {
     }
 
     /// The same endpoint with other properties: its load history stays; its connections only if they still lead to it.
-    fn moved_to(&self, endpoint: Endpoint) -> Self {
+    fn moved_to(&self, endpoint: Endpoint, now: Instant) -> Self {
         let same_place = endpoint.addresses == self.endpoint.addresses && endpoint.identity == self.endpoint.identity;
         let pools = if same_place { self.pools.borrow().clone() } else { Vec::new() };
+        let recovered = endpoint.takes_new_work() && !self.endpoint.takes_new_work();
         Self {
             endpoint,
+            since: if recovered { Some(now) } else { self.since },
             load: self.load.clone(),
             token: self.token.clone(),
             meter: self.meter.clone(),

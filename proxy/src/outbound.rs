@@ -5,6 +5,7 @@
 //! is reset when it is TCP, and answered with a reason when it is HTTP.
 
 use crate::affinity;
+use crate::balance::hash;
 use crate::catalog::Known;
 use crate::cluster::Upstream;
 use crate::conn::Conn;
@@ -23,6 +24,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
+use weft_model::policy::HashKey;
 use weft_model::{Binding, Protocol, ServiceName};
 
 /// The kernel's own limit is longer than any client waits.
@@ -39,6 +41,8 @@ struct Outbound {
     port: usize,
     /// Dialled by its own address.
     endpoint: Option<String>,
+    /// The client's address, hashed.
+    source: u64,
     /// The view at the time of the dial, should the catalog forget the service meanwhile.
     known: Arc<Known>,
 }
@@ -91,7 +95,9 @@ async fn to_service(
     };
     let limits =
         Limits { header_timeout: worker.shared.config.header_timeout, max_head: worker.shared.config.max_header_bytes };
-    let outbound = Outbound { worker, limits, service, port, endpoint, known };
+    // A client that has left has no address any more, and no need of one.
+    let source = stream.peer_addr().map_or(0, |peer| hash::of(peer.ip().to_canonical().to_string().as_bytes()));
+    let outbound = Outbound { worker, limits, service, port, endpoint, source, known };
     outbound.carry(stream, destination).await;
 }
 
@@ -248,11 +254,16 @@ impl Outbound {
             let token = cookie(&affinity.name)?;
             upstreams.iter().find(|u| u.token == token && u.endpoint.takes_new_work()).cloned()
         });
+        // What else a request is hashed by is known with the request.
+        let key = match known.view.policy.balancer.hash_key() {
+            Some(HashKey::SourceAddress) => Some(self.source),
+            _ => None,
+        };
         Plan {
             request_timeout: known.view.policy.timeouts.request,
             try_timeout: known.view.policy.retry.per_try_timeout,
             rule: None,
-            target: Target::Service { cluster, known, port, only, session },
+            target: Target::Service { cluster, known, port, only, session, key },
         }
     }
 }
@@ -265,7 +276,7 @@ impl Story for Outbound {
         let rule = match known.table.decide(port.port.get(), request) {
             // Dialled by its own address: no route may lead elsewhere.
             _ if self.endpoint.is_some() => return Ok(self.straight(known, |_| None)),
-            Routed::Unrouted => return Ok(self.straight(Arc::clone(&known), cookie)),
+            Routed::Unrouted => return Ok(self.straight(Arc::clone(&known), cookie).keyed_by(request)),
             Routed::NoMatch => return Err(Failure::NoRoute),
             Routed::To(rule) => Arc::clone(rule),
         };
@@ -276,7 +287,7 @@ impl Story for Outbound {
         };
         let ports = &target.view.service.ports;
         let port = ports.iter().position(|p| p.port == backend.port).ok_or(Failure::NoSuchService)?;
-        let mut plan = self.towards(target, port, cookie);
+        let mut plan = self.towards(target, port, cookie).keyed_by(request);
         plan.request_timeout = rule.request_timeout.or(plan.request_timeout);
         plan.try_timeout = rule.backend_timeout.or(plan.try_timeout);
         plan.rule = Some(rule);

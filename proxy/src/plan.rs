@@ -3,18 +3,20 @@
 //! Stands between the stories, which make plans from route and policy, and the forwarding engines, which carry them out.
 //! The same for HTTP/1 and HTTP/2. A plan is a snapshot: configuration that changes meanwhile does not touch it.
 
+use crate::affinity;
+use crate::balance::hash;
 use crate::balance::load::Begun;
-use crate::balance::{self, Candidate};
 use crate::catalog::Known;
 use crate::cluster::{Cluster, Upstream};
 use crate::error::Failure;
 use crate::request::RequestView;
 use crate::retry::{self, Request, Verdict};
 use crate::route::CompiledRule;
+use fastrand::Rng;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use weft_model::policy::{Balancer, CookieAffinity, Retry};
+use weft_model::policy::{CookieAffinity, Retry};
 
 /// Where requests of one connection come from and what is decided about them. Implemented by `outbound` and `inbound`.
 pub trait Story {
@@ -57,6 +59,8 @@ pub enum Target {
         only: Option<Rc<Upstream>>,
         /// The endpoint that the client's session belongs to.
         session: Option<Rc<Upstream>>,
+        /// What a balancer that hashes finds the endpoint by.
+        key: Option<u64>,
     },
 }
 
@@ -108,10 +112,18 @@ impl Plan {
     fn decay(&self) -> Duration {
         match &self.target {
             Target::Local { .. } => LOCAL_CONNECT,
-            Target::Service { known, .. } => match known.view.policy.balancer {
-                Balancer::P2cEwma { decay } => decay,
-            },
+            Target::Service { known, .. } => known.view.policy.balancer.decay(),
         }
+    }
+
+    /// Hashed by what the policy names, as far as `request` has it.
+    pub fn keyed_by(mut self, request: &impl RequestView) -> Self {
+        if let Target::Service { known, key, .. } = &mut self.target
+            && let Some(on) = known.view.policy.balancer.hash_key()
+        {
+            *key = key.or_else(|| affinity::key(request, on, hash::of));
+        }
+        self
     }
 
     /// Where `upstream` listens for this request.
@@ -167,7 +179,7 @@ impl<'a> Attempts<'a> {
     /// tried; when all have been, among all.
     pub fn pick(&mut self, now: Instant) -> Result<Rc<Upstream>, Failure> {
         self.made += 1;
-        let Target::Service { cluster, only, session, .. } = &self.plan.target else {
+        let Target::Service { cluster, only, session, key, .. } = &self.plan.target else {
             let Target::Local { upstream, .. } = &self.plan.target else { return Err(Failure::NoEndpoints) };
             return Ok(Rc::clone(upstream));
         };
@@ -177,15 +189,8 @@ impl<'a> Attempts<'a> {
         if let Some(session) = session.as_ref().filter(|_| self.made == 1) {
             return Ok(Rc::clone(session));
         }
-        let all = cluster.upstreams();
-        let fresh =
-            |at: usize| all[at].endpoint.takes_new_work() && !self.tried.iter().any(|t| Rc::ptr_eq(t, &all[at]));
-        let scored: Vec<_> = all.iter().map(|u| Scored { upstream: u, decay: self.plan.decay() }).collect();
-        let random = |n| fastrand::usize(..n);
-        balance::choose(&scored, fresh, now, random)
-            .or_else(|| balance::choose(&scored, |at| all[at].endpoint.takes_new_work(), now, random))
-            .map(|at| Rc::clone(&all[at]))
-            .ok_or(Failure::NoEndpoints)
+        let tried = |upstream: &Rc<Upstream>| self.tried.iter().any(|tried| Rc::ptr_eq(tried, upstream));
+        cluster.choose(tried, *key, now, &mut Rng::new()).ok_or(Failure::NoEndpoints)
     }
 
     /// Notes how a try went.
@@ -217,21 +222,5 @@ impl<'a> Attempts<'a> {
             Verdict::Retry(pause) => Some(pause),
             Verdict::GiveUp(_) => None,
         }
-    }
-}
-
-/// An endpoint as the balancer compares it.
-struct Scored<'a> {
-    upstream: &'a Upstream,
-    decay: Duration,
-}
-
-impl Candidate for Scored<'_> {
-    fn score(&self, now: Instant) -> f64 {
-        self.upstream.load.score(now, self.decay) / f64::from(self.upstream.endpoint.weight.max(1))
-    }
-
-    fn shunned(&self, now: Instant) -> bool {
-        self.upstream.load.shunned(now)
     }
 }

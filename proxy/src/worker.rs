@@ -3,6 +3,7 @@
 //! A connection lives and dies on the worker that accepted it, so nothing here is shared or locked; what all workers
 //! have in common is read-only or atomic ([`Shared`]).
 
+use crate::balance::subset::Client;
 use crate::catalog::{Catalog, Known};
 use crate::cluster::{Cluster, Surroundings, Upstream};
 use crate::config::Config;
@@ -34,6 +35,8 @@ pub struct Shared {
 /// One worker's own state.
 pub struct Worker {
     pub shared: Arc<Shared>,
+    zone: Option<Arc<str>>,
+    client: Client,
     clusters: RefCell<HashMap<ServiceName, Rc<Cluster>>>,
     locals: RefCell<HashMap<SocketAddr, Rc<Upstream>>>,
     server_first: RefCell<HashSet<SocketAddr>>,
@@ -41,7 +44,14 @@ pub struct Worker {
 
 impl Worker {
     pub fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, clusters: RefCell::default(), locals: RefCell::default(), server_first: RefCell::default() }
+        Self {
+            zone: shared.config.zone.as_deref().map(Arc::from),
+            client: Client::named(&shared.config.name),
+            shared,
+            clusters: RefCell::default(),
+            locals: RefCell::default(),
+            server_first: RefCell::default(),
+        }
     }
 
     fn surroundings(&self) -> Surroundings {
@@ -49,6 +59,8 @@ impl Worker {
             identity: self.shared.identity.clone(),
             metrics: self.shared.metrics.clone(),
             own: Arc::clone(&self.shared.own),
+            zone: self.zone.clone(),
+            client: self.client,
         }
     }
 

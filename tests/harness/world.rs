@@ -59,6 +59,12 @@ impl Plan {
         self
     }
 
+    /// A pod of any kind.
+    pub fn workload(mut self, workload: Workload) -> Self {
+        self.workloads.push(workload);
+        self
+    }
+
     /// A pod that only calls others.
     pub fn client(mut self, name: &str) -> Self {
         self.workloads.push(Workload::new(NAMESPACE, name, name));

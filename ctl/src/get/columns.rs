@@ -11,7 +11,6 @@ use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::time::SystemTime;
-use weft_model::policy::Balancer;
 use weft_model::route::Backend;
 use weft_model::{Endpoint, Protocol, Route, Service, ServiceName, ServicePort, TrafficPolicy};
 use weft_proto::v1;
@@ -168,12 +167,11 @@ fn policies(objects: &[v1::Object], view: View) -> anyhow::Result<Table> {
     let mut table = view.table(&usual, &["BUDGET", "CONNECT", "SOURCE"]);
     for object in objects {
         let AttachedPolicy { targets, policy } = model(object)?;
-        let Balancer::P2cEwma { .. } = policy.balancer;
         let retry = &policy.retry;
         let usual = vec![
             object.name.clone(),
             listed(targets),
-            "p2c-ewma".to_owned(),
+            policy.balancer.name().to_owned(),
             policy.affinity.map(|affinity| format!("cookie {}", affinity.name)).unwrap_or_default(),
             retry.attempts.to_string(),
             policy.timeouts.request.map(precise).unwrap_or_default(),

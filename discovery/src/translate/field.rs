@@ -121,6 +121,15 @@ pub fn header_name(text: &str, at: impl Into<String>, faults: &mut Faults) -> Op
     }
 }
 
+/// The name of a cookie: a token (RFC 6265 section 4.1.1), as a header's name is, but its case counts.
+pub fn cookie_name(text: &str, at: impl Into<String>, faults: &mut Faults) -> Option<String> {
+    if http::HeaderName::from_bytes(text.as_bytes()).is_err() {
+        faults.add(at, format_args!("{text:?} is not the name of a cookie (RFC 6265)"));
+        return None;
+    }
+    Some(text.to_owned())
+}
+
 /// The name of a header that a filter may edit.
 pub fn editable_header(text: &str, at: &str, faults: &mut Faults) -> Option<String> {
     let name = header_name(text, at, faults)?;

@@ -8,6 +8,7 @@ mod document;
 mod field;
 mod service;
 mod endpoint;
+mod balancer;
 mod policy;
 mod route;
 mod matching;

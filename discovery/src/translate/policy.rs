@@ -3,11 +3,12 @@
 //! What is left out keeps the model's default; what is given is checked against bounds that a proxy can carry. The
 //! services it names need not exist yet.
 
+use super::balancer::{self, LoadBalancerSpec};
 use super::fault::Faults;
 use super::field;
 use serde::Deserialize;
 use std::collections::BTreeSet;
-use weft_model::policy::{Balancer, CookieAffinity, Retry, Timeouts};
+use weft_model::policy::{CookieAffinity, Retry, Timeouts};
 use weft_model::{ServiceName, TrafficPolicy};
 
 /// `spec` of `weft.dev/v1alpha1 TrafficPolicy`.
@@ -26,13 +27,6 @@ struct TargetRef {
     group: Option<String>,
     kind: Option<String>,
     name: String,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct LoadBalancerSpec {
-    algorithm: Option<String>,
-    ewma_decay: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -77,8 +71,10 @@ const MAX_REPLAY_BYTES: i64 = 16 * 1024 * 1024;
 pub fn translate(namespace: &str, spec: TrafficPolicySpec, faults: &mut Faults) -> (Vec<ServiceName>, TrafficPolicy) {
     let targets = targets(namespace, &spec.target_refs, faults);
     let default = TrafficPolicy::default();
+    let (balancer, spread) = spec.load_balancer.map(|spec| balancer::translate(spec, faults)).unwrap_or_default();
     let policy = TrafficPolicy {
-        balancer: spec.load_balancer.and_then(|spec| balancer(spec, faults)).unwrap_or(default.balancer),
+        balancer,
+        spread,
         affinity: spec.session_affinity.and_then(|spec| affinity(spec.cookie, faults)),
         retry: spec.retry.map(|spec| retry(spec, faults)).unwrap_or(default.retry),
         timeouts: spec.timeouts.map(|spec| timeouts(spec, faults)).unwrap_or(default.timeouts),
@@ -102,20 +98,8 @@ fn targets(namespace: &str, refs: &[TargetRef], faults: &mut Faults) -> Vec<Serv
     seen.into_iter().collect()
 }
 
-fn balancer(spec: LoadBalancerSpec, faults: &mut Faults) -> Option<Balancer> {
-    if let Some(other) = spec.algorithm.as_deref().filter(|name| *name != "p2c-ewma") {
-        faults.add("spec.loadBalancer.algorithm", format_args!("{other:?} is not supported, only \"p2c-ewma\""));
-    }
-    let decay = field::positive(spec.ewma_decay.as_deref()?, "spec.loadBalancer.ewmaDecay", faults)?;
-    Some(Balancer::P2cEwma { decay })
-}
-
 fn affinity(spec: CookieSpec, faults: &mut Faults) -> Option<CookieAffinity> {
-    // A cookie's name is a token (RFC 6265 section 4.1.1), as a header's name is; its case counts.
-    if http::HeaderName::from_bytes(spec.name.as_bytes()).is_err() {
-        let reason = format_args!("{:?} is not the name of a cookie (RFC 6265)", spec.name).to_string();
-        faults.add("spec.sessionAffinity.cookie.name", reason);
-    }
+    field::cookie_name(&spec.name, "spec.sessionAffinity.cookie.name", faults);
     let ttl = spec.ttl.and_then(|ttl| field::positive(&ttl, "spec.sessionAffinity.cookie.ttl", faults));
     Some(CookieAffinity { name: spec.name, ttl })
 }

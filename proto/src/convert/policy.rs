@@ -6,12 +6,13 @@
 use super::{ConvertError, Result, is_token, micros, some_duration, some_micros};
 use crate::v1;
 use std::time::Duration;
-use weft_model::policy::{Balancer, CookieAffinity, Retry, Timeouts, TrafficPolicy};
+use weft_model::policy::{Balancer, CookieAffinity, Retry, Spread, Timeouts, TrafficPolicy};
 
 impl From<&TrafficPolicy> for v1::TrafficPolicy {
     fn from(policy: &TrafficPolicy) -> Self {
         Self {
             balancer: Some((&policy.balancer).into()),
+            spread: Some((&policy.spread).into()),
             affinity: policy.affinity.as_ref().map(Into::into),
             retry: Some((&policy.retry).into()),
             timeouts: Some((&policy.timeouts).into()),
@@ -27,32 +28,14 @@ impl TryFrom<v1::TrafficPolicy> for TrafficPolicy {
         let retry = wire.retry.map(Retry::try_from).transpose().map_err(|e| e.within("retry"))?;
         let timeouts = wire.timeouts.map(Timeouts::try_from).transpose().map_err(|e| e.within("timeouts"))?;
         let balancer = wire.balancer.map(Balancer::try_from).transpose().map_err(|e| e.within("balancer"))?;
+        let spread = wire.spread.map(Spread::try_from).transpose().map_err(|e| e.within("spread"))?;
         Ok(Self {
             balancer: balancer.unwrap_or_default(),
+            spread: spread.unwrap_or_default(),
             affinity,
             retry: retry.unwrap_or_default(),
             timeouts: timeouts.unwrap_or_default(),
         })
-    }
-}
-
-impl From<&Balancer> for v1::traffic_policy::Balancer {
-    fn from(balancer: &Balancer) -> Self {
-        match balancer {
-            Balancer::P2cEwma { decay } => Self::P2cEwma(v1::P2cEwma { decay_us: micros(*decay) }),
-        }
-    }
-}
-
-impl TryFrom<v1::traffic_policy::Balancer> for Balancer {
-    type Error = ConvertError;
-
-    fn try_from(wire: v1::traffic_policy::Balancer) -> Result<Self> {
-        match wire {
-            v1::traffic_policy::Balancer::P2cEwma(wire) => {
-                Ok(Self::P2cEwma { decay: positive("p2c_ewma.decay_us", wire.decay_us)? })
-            }
-        }
     }
 }
 
@@ -121,6 +104,6 @@ impl TryFrom<v1::Timeouts> for Timeouts {
     }
 }
 
-fn positive(field: &str, micros: u64) -> Result<Duration> {
+pub(super) fn positive(field: &str, micros: u64) -> Result<Duration> {
     some_duration(micros).ok_or_else(|| ConvertError::new(field, "must be more than 0"))
 }

@@ -9,7 +9,9 @@ use proptest::prelude::*;
 use prost::Message;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use weft_model::policy::{Balancer, CookieAffinity, Retry, Timeouts, TrafficPolicy};
+use weft_model::policy::{
+    Balancer, CookieAffinity, HashKey, RING_POINTS, Retry, Spread, Timeouts, TrafficPolicy, ZonePreference,
+};
 use weft_model::route::{Backend, HeaderEdit, Match, PathMatch, Route, Rule, ValueMatch, ValuePattern};
 use weft_model::{Binding, Endpoint, EndpointState, Protocol, Service, ServicePort, ServiceView, SpiffeId};
 
@@ -152,16 +154,46 @@ prop_compose! {
     }
 }
 
+fn any_balancer() -> impl Strategy<Value = Balancer> {
+    let on = prop_oneof![
+        Just(HashKey::SourceAddress),
+        TOKEN.prop_map(HashKey::Header),
+        TOKEN.prop_map(HashKey::Cookie),
+        ".{1,8}".prop_map(HashKey::QueryParam),
+    ];
+    prop_oneof![
+        any_duration().prop_map(|decay| Balancer::P2cEwma { decay }),
+        (1..u32::MAX).prop_map(|choices| Balancer::LeastRequest { choices }),
+        Just(Balancer::RoundRobin),
+        Just(Balancer::Random),
+        (on.clone(), RING_POINTS).prop_map(|(on, points)| Balancer::RingHash { on, points }),
+        (on, prop::sample::select(vec![251, 65_537, 1_048_573])).prop_map(|(on, size)| Balancer::Maglev { on, size }),
+    ]
+}
+
+prop_compose! {
+    fn any_spread()(
+        panic_percent in 0u32..=100,
+        slow_start in of(any_duration()),
+        subset: Option<std::num::NonZeroU32>,
+        zone: Option<std::num::NonZeroU32>,
+    ) -> Spread {
+        Spread { panic_percent, slow_start, subset, zone: zone.map(|max_in_flight| ZonePreference { max_in_flight }) }
+    }
+}
+
 prop_compose! {
     fn any_policy()(
-        decay in any_duration(),
+        balancer in any_balancer(),
+        spread in any_spread(),
         affinity in of((TOKEN, of(any_duration()))),
         retry in any_retry(),
         connect in any_duration(),
         request in of(any_duration()),
     ) -> TrafficPolicy {
         TrafficPolicy {
-            balancer: Balancer::P2cEwma { decay },
+            balancer,
+            spread,
             affinity: affinity.map(|(name, ttl)| CookieAffinity { name, ttl }),
             retry,
             timeouts: Timeouts { connect, request },
@@ -349,6 +381,28 @@ fn broken_routes_and_policies_are_named() {
         p.balancer = Some(v1::traffic_policy::Balancer::P2cEwma(v1::P2cEwma { decay_us: 0 }));
     };
     assert_eq!(policy(zero), "policy.balancer.p2c_ewma.decay_us");
+    assert_eq!(policy(|p| p.spread.as_mut().unwrap().panic_percent = 101), "policy.spread.panic_percent");
+}
+
+#[test]
+fn broken_balancers_are_named() {
+    use v1::hash_key::Key;
+    use v1::traffic_policy::Balancer as Wire;
+    let on = |key| Some(v1::HashKey { key: Some(key) });
+    let ring = |key, points| Wire::RingHash(v1::RingHash { on: on(key), points });
+    let source = || Key::SourceAddress(true);
+    for (wire, field) in [
+        (Wire::LeastRequest(v1::LeastRequest { choices: 0 }), "least_request.choices"),
+        (ring(source(), 0), "ring_hash.points"),
+        (ring(source(), u32::MAX), "ring_hash.points"),
+        (ring(Key::Header("X-User".to_owned()), 1024), "ring_hash.on.header"),
+        (ring(Key::Cookie("a;b".to_owned()), 1024), "ring_hash.on.cookie"),
+        (ring(Key::QueryParam(String::new()), 1024), "ring_hash.on.query_param"),
+        (Wire::RingHash(v1::RingHash { on: None, points: 1024 }), "ring_hash.on.key"),
+        (Wire::Maglev(v1::Maglev { on: on(source()), size: 65_536 }), "maglev.size"),
+    ] {
+        assert_eq!(Balancer::try_from(wire).unwrap_err().field, field);
+    }
 }
 
 #[test]

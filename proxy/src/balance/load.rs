@@ -99,6 +99,11 @@ impl Load {
     /// An endpoint that is hardly known costs nothing while it is idle, so that it is tried as soon as a request comes,
     /// and `UNKNOWN` while a request to it is open, so that the others do not all follow.
     pub fn score(&self, now: Instant, decay: Duration) -> f64 {
+        self.score_of(1.0, now, decay)
+    }
+
+    /// The same for an endpoint as big as so many others: what is in flight is shared out among them.
+    pub fn score_of(&self, size: f64, now: Instant, decay: Duration) -> f64 {
         let state = &*self.0;
         let pending = state.pending.get();
         let latency = match state.answers.get() < ACQUAINTANCE {
@@ -106,7 +111,7 @@ impl Load {
             true => self.mean(now, decay).max(UNKNOWN.as_secs_f64()),
             false => self.mean(now, decay).max(FLOOR),
         };
-        (latency + self.punishment(now, decay)) * f64::from(pending.saturating_add(1))
+        (latency + self.punishment(now, decay)) * (f64::from(pending) / size + 1.0)
     }
 
     /// Whether it could not be reached just now.

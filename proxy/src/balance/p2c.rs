@@ -1,67 +1,50 @@
-//! The power of two choices: of two endpoints drawn at random, the one with the lower score.
+//! The power of a few choices: of some endpoints drawn at random, the one with the lowest cost.
 //!
 //! (Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing".) Drawing at random keeps many clients from all
-//! choosing the same best endpoint; comparing two avoids the worst. `None` only when no candidate is usable.
+//! choosing the same best endpoint; comparing two avoids the worst. `None` only when nobody is usable.
 
-use std::time::Instant;
+use super::draw::draw;
+use fastrand::Rng;
 
-/// What the choice needs to know of an endpoint.
-pub trait Candidate {
-    /// Cost of one more request, over the endpoint's weight: lower is better.
-    fn score(&self, now: Instant) -> f64;
-    /// Could not be reached just now: chosen only when nobody else is left.
-    fn shunned(&self, now: Instant) -> bool;
-}
-
-/// Draws before the usable ones are counted instead.
+/// Draws before another endpoint is insisted on.
 const DRAWS: usize = 8;
 
-/// The index of the endpoint to use, among those that `usable` admits. `random(n)` gives a number below n.
-pub fn choose<C: Candidate>(
-    candidates: &[C],
-    usable: impl Fn(usize) -> bool,
-    now: Instant,
-    mut random: impl FnMut(usize) -> usize,
-) -> Option<usize> {
-    let healthy = |at: usize| usable(at) && !candidates[at].shunned(now);
-    pick(candidates, &healthy, now, &mut random).or_else(|| pick(candidates, &usable, now, &mut random))
-}
-
-fn pick<C: Candidate>(
-    candidates: &[C],
+/// The usable index below `n` that costs least among `choices` drawn by `share`; of equals, the one drawn first, so that
+/// idle endpoints are used by their share. `size` is an endpoint's size over that of the smallest: it is drawn as if it were
+/// so many small ones, which can be drawn one after the other. All of size 1: every choice is between different ones.
+pub fn choose(
+    n: usize,
+    choices: u32,
     usable: &impl Fn(usize) -> bool,
-    now: Instant,
-    random: &mut impl FnMut(usize) -> usize,
+    share: &impl Fn(usize) -> f64,
+    size: &impl Fn(usize) -> f64,
+    cost: &impl Fn(usize) -> f64,
+    rng: &mut Rng,
 ) -> Option<usize> {
-    let (first, second) = two(candidates.len(), usable, random)?;
-    let (a, b) = (candidates[first].score(now), candidates[second].score(now));
-    Some(if b < a { second } else { first })
-}
-
-/// Two usable indices, the same twice when there is only one.
-fn two(n: usize, usable: &impl Fn(usize) -> bool, random: &mut impl FnMut(usize) -> usize) -> Option<(usize, usize)> {
-    let mut first = None;
-    for _ in 0..if n > 2 { DRAWS } else { 0 } {
-        let drawn = random(n);
-        match first {
-            _ if !usable(drawn) => {}
-            None => first = Some(drawn),
-            Some(first) if first != drawn => return Some((first, drawn)),
-            Some(_) => {}
+    let mut best = draw(n, usable, share, rng)?;
+    let mut least = None;
+    for _ in 1..choices {
+        let size = size(best);
+        let again = (size > 1.0).then(|| {
+            (0..DRAWS).find_map(|_| {
+                let at = draw(n, usable, share, rng)?;
+                // Of a big one's parts only the one that has been drawn is not there any more.
+                (at != best || rng.f64() * size >= 1.0).then_some(at)
+            })
+        });
+        let other = match again.flatten() {
+            Some(same) if same == best => continue,
+            Some(other) => Some(other),
+            // To compare an endpoint with itself would be a choice wasted.
+            None => draw(n, &|at| at != best && usable(at), share, rng),
+        };
+        let Some(other) = other else { break };
+        let (had, cost) = (*least.get_or_insert_with(|| cost(best)), cost(other));
+        if cost < had {
+            (best, least) = (other, Some(cost));
         }
     }
-    // Few are usable: draw among exactly those.
-    let count = (0..n).filter(|at| usable(*at)).count();
-    let nth = |k: usize| (0..n).filter(|at| usable(*at)).nth(k);
-    match count {
-        0 => None,
-        1 => nth(0).map(|only| (only, only)),
-        _ => {
-            let a = random(count);
-            let b = (a + 1 + random(count - 1)) % count;
-            nth(a).zip(nth(b))
-        }
-    }
+    Some(best)
 }
 
 #[cfg(test)]

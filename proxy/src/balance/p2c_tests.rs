@@ -1,13 +1,14 @@
 //! The choice in simulated time: who gets how much when endpoints differ in speed, fail, or come back.
 //!
 //! The simulated servers are a queue of events, and chance is seeded, so that each run is the same. The properties hold that
-//! only usable endpoints are chosen, and that the unreachable are left alone while there are others.
+//! only usable endpoints are chosen, and that shares hold among equals.
 
 use super::*;
 use crate::balance::Load;
+use fastrand::Rng;
 use proptest::prelude::*;
 use std::collections::BinaryHeap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const DECAY: Duration = Duration::from_secs(10);
 
@@ -17,19 +18,13 @@ struct Server {
     fails: bool,
 }
 
-impl Candidate for Server {
-    fn score(&self, now: Instant) -> f64 {
-        self.load.score(now, DECAY)
-    }
-
-    fn shunned(&self, now: Instant) -> bool {
-        self.load.shunned(now)
-    }
+fn pick(servers: &[Server], usable: impl Fn(usize) -> bool, now: Instant, rng: &mut Rng) -> Option<usize> {
+    choose(servers.len(), 2, &usable, &|_| 1.0, &|_| 1.0, &|at| servers[at].load.score(now, DECAY), rng)
 }
 
 /// Sends 1,000 requests a second for `seconds`; returns how many each server got.
 fn simulate(servers: &[Server], start: Instant, seconds: u64) -> Vec<usize> {
-    let mut random = fastrand::Rng::with_seed(7);
+    let mut rng = Rng::with_seed(7);
     let mut shares = vec![0; servers.len()];
     let mut ends: BinaryHeap<std::cmp::Reverse<(Instant, usize, usize)>> = BinaryHeap::new();
     let mut flying = std::collections::HashMap::new();
@@ -40,7 +35,7 @@ fn simulate(servers: &[Server], start: Instant, seconds: u64) -> Vec<usize> {
             let begun: crate::balance::load::Begun = flying.remove(&id).unwrap();
             begun.end(at, !servers[server].fails, DECAY);
         }
-        let chosen = choose(servers, |_| true, now, |n| random.usize(..n)).unwrap();
+        let chosen = pick(servers, |_| true, now, &mut rng).unwrap();
         shares[chosen] += 1;
         flying.insert(number, servers[chosen].load.begin(now));
         ends.push(std::cmp::Reverse((now + servers[chosen].latency, number, chosen)));
@@ -89,8 +84,7 @@ proptest! {
     fn only_usable_endpoints_are_chosen_and_one_is_if_there_is_any(usable in prop::collection::vec(any::<bool>(), 0..12), seed: u64) {
         let start = Instant::now();
         let servers: Vec<_> = usable.iter().map(|_| server(start, Duration::from_millis(1), false)).collect();
-        let mut random = fastrand::Rng::with_seed(seed);
-        let chosen = choose(&servers, |at| usable[at], start, |n| random.usize(..n));
+        let chosen = pick(&servers, |at| usable[at], start, &mut Rng::with_seed(seed));
         prop_assert_eq!(chosen.is_some(), usable.contains(&true));
         if let Some(at) = chosen {
             prop_assert!(usable[at]);
@@ -98,11 +92,25 @@ proptest! {
     }
 
     #[test]
-    fn the_unreachable_are_left_alone_while_others_are_there(shunned in 0usize..5, seed: u64) {
-        let start = Instant::now();
-        let servers: Vec<_> = (0..5).map(|_| server(start, Duration::from_millis(1), false)).collect();
-        servers[shunned].load.begin(start).unreached(start);
-        let mut random = fastrand::Rng::with_seed(seed);
-        prop_assert_ne!(choose(&servers, |_| true, start, |n| random.usize(..n)), Some(shunned));
+    fn of_equals_the_first_drawn_is_taken_so_that_shares_hold(seed: u64) {
+        let mut rng = Rng::with_seed(seed);
+        let drawn = (0..400).filter_map(|_| choose(2, 2, &|_| true, &|at| [1.0, 0.25][at], &|_| 1.0, &|_| 0.0, &mut rng));
+        let first = drawn.filter(|at| *at == 0).count();
+        prop_assert!((270..=370).contains(&first), "{} of 400, 320 are due", first);
+    }
+
+    #[test]
+    fn sizes_hold_however_the_comparison_comes_out(seed: u64, luck: u64) {
+        let mut rng = Rng::with_seed(seed);
+        let mut coin = Rng::with_seed(luck);
+        let sizes = [6.0, 3.0, 1.0];
+        let mut counts = [0.0; 3];
+        for _ in 0..4000 {
+            // Costs that say nothing.
+            let costs = [coin.f64(), coin.f64(), coin.f64()];
+            let at = choose(3, 2, &|_| true, &|at| sizes[at] / 6.0, &|at| sizes[at], &|at| costs[at], &mut rng).unwrap();
+            counts[at] += 1.0 / 400.0;
+        }
+        prop_assert!(counts.iter().zip(sizes).all(|(count, size)| (count - size).abs() < 0.5), "{:?}", counts);
     }
 }

@@ -11,6 +11,8 @@ pub const CRATES: &[(&str, &[&str])] = &[
     ("weft-proxy", BELOW_BINARIES),
     ("weft-discovery", BELOW_BINARIES),
     ("weft-ctl", BELOW_BINARIES),
+    // The laboratory runs the very balancers of the proxy.
+    ("weft-lab", &["weft-model", "weft-proxy"]),
     // The shop's applications know nothing of the mesh; the demo drives it through its binaries.
     ("weft-examples", &[]),
 ];

@@ -1,0 +1,93 @@
+//! `loadBalancer` of a `TrafficPolicy`: what each algorithm becomes, and what mistakes are told.
+//!
+//! One row for each; the messages are compared letter by letter.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::time::Duration;
+use weft_discovery::translate::{Object, translate};
+use weft_model::policy::{Balancer, HashKey, Spread};
+
+/// What a policy with this `loadBalancer` says, or every fault in it.
+fn read(given: &str) -> Result<(Balancer, Spread), Vec<String>> {
+    let yaml = format!(
+        "{{apiVersion: weft.dev/v1alpha1, kind: TrafficPolicy, metadata: {{name: x, namespace: shop}}, \
+         spec: {{targetRefs: [{{kind: Service, name: cart}}], loadBalancer: {{{given}}}}}}}"
+    );
+    match translate(&yaml, "weft.local") {
+        Ok(mut all) => match all.remove(0).object {
+            Object::Policy { policy, .. } => Ok((policy.balancer, policy.spread)),
+            _ => panic!("it is a policy"),
+        },
+        Err(faults) => Err(faults.iter().map(ToString::to_string).collect()),
+    }
+}
+
+#[test]
+fn what_is_wrong_is_named_by_its_field() {
+    let at = "TrafficPolicy shop/x: spec.loadBalancer";
+    let table = [
+        ("choices: 3", "choices: only for least-request and weighted-least-request, not for p2c-ewma"),
+        ("algorithm: random, ewmaDecay: 1s", "ewmaDecay: only for p2c-ewma, not for random"),
+        ("algorithm: maglev, hashOn: {header: a}, ringSize: 1024", "ringSize: only for ring-hash, not for maglev"),
+        (
+            "algorithm: source-ip-hash, hashOn: {header: a}",
+            "hashOn: only for ring-hash and maglev, not for source-ip-hash",
+        ),
+        (
+            "algorithm: ring-hash, hashOn: {header: a}, tableSize: 251",
+            "tableSize: only for maglev and source-ip-hash, not for ring-hash",
+        ),
+        ("algorithm: least-request, choices: 0", "choices: 0 is out of range (1 to 100)"),
+        ("algorithm: ring-hash", "hashOn: missing: say what sessions are told apart by"),
+        (
+            "algorithm: ring-hash, hashOn: {}",
+            "hashOn: needs exactly one of sourceAddress: true, header, cookie, queryParam",
+        ),
+        (
+            "algorithm: maglev, hashOn: {header: a, cookie: b}",
+            "hashOn: needs exactly one of sourceAddress: true, header, cookie, queryParam",
+        ),
+        ("algorithm: maglev, hashOn: {header: 'a b'}", "hashOn.header: \"a b\" is not a header name (RFC 9110)"),
+        ("algorithm: maglev, hashOn: {cookie: 'a;b'}", "hashOn.cookie: \"a;b\" is not the name of a cookie (RFC 6265)"),
+        ("algorithm: maglev, hashOn: {queryParam: ''}", "hashOn.queryParam: is empty"),
+        ("algorithm: maglev, hashOn: {ip: true}", "hashOn.ip: unknown field"),
+        ("algorithm: ring-hash, hashOn: {header: a}, ringSize: 10", "ringSize: 10 is out of range (1024 to 1048576)"),
+        ("algorithm: source-ip-hash, tableSize: 65536", "tableSize: 65536 is not a prime number"),
+        ("algorithm: source-ip-hash, tableSize: 7", "tableSize: 7 is out of range (251 to 1048573)"),
+        ("panicThreshold: 101", "panicThreshold: 101 is out of range (0 to 100)"),
+        ("slowStart: {}", "slowStart.window: missing"),
+        ("slowStart: {window: 0s}", "slowStart.window: must be longer than 0s"),
+        ("slowStart: {window: 2h}", "slowStart.window: \"2h\" is longer than the 3600s allowed"),
+        ("subsetSize: 0", "subsetSize: 0 is out of range (1 to 1000000)"),
+        ("zoneAware: {maxInFlight: 0}", "zoneAware.maxInFlight: 0 is out of range (1 to 1000000)"),
+        ("zoneAware: {zone: a}", "zoneAware.zone: unknown field"),
+    ];
+    for (given, expected) in table {
+        let told: Vec<String> = read(given).err().unwrap_or_default();
+        assert!(told.contains(&format!("{at}.{expected}")), "{given}: {told:?}");
+    }
+}
+
+#[test]
+fn what_is_right_becomes_a_balancer() {
+    let user = || HashKey::Header("x-user".to_owned());
+    for (given, expected) in [
+        ("algorithm: least-request", Balancer::LeastRequest { choices: 2 }),
+        ("algorithm: weighted-least-request, choices: 5", Balancer::LeastRequest { choices: 5 }),
+        ("algorithm: round-robin", Balancer::RoundRobin),
+        ("algorithm: weighted-round-robin", Balancer::RoundRobin),
+        ("algorithm: random", Balancer::Random),
+        ("algorithm: source-ip-hash", Balancer::Maglev { on: HashKey::SourceAddress, size: 65_537 }),
+        (
+            "algorithm: maglev, hashOn: {sourceAddress: true}, tableSize: 251",
+            Balancer::Maglev { on: HashKey::SourceAddress, size: 251 },
+        ),
+        ("algorithm: ring-hash, hashOn: {header: X-User}", Balancer::RingHash { on: user(), points: 65_536 }),
+    ] {
+        assert_eq!(read(given).unwrap().0, expected, "{given}");
+    }
+    let (_, spread) = read("panicThreshold: 50, slowStart: {window: 30s}, subsetSize: 20, zoneAware: {}").unwrap();
+    assert_eq!((spread.panic_percent, spread.slow_start), (50, Some(Duration::from_secs(30))));
+    assert_eq!((spread.subset.unwrap().get(), spread.zone.unwrap().max_in_flight.get()), (20, 16));
+}

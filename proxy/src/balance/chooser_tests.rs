@@ -1,0 +1,205 @@
+//! Every balancer under every circumstance: whoever is out is passed over, zones and subsets hold, new endpoints ramp up.
+//!
+//! The properties run over all balancers, because tiers are the same for all. Chance is seeded and time handed in.
+
+use super::*;
+use fastrand::Rng;
+use proptest::prelude::*;
+use std::num::NonZeroU32;
+use weft_model::policy::{HashKey, ZonePreference};
+
+const NEAR: fn(usize) -> bool = |at| at.is_multiple_of(2);
+
+struct Server(Load);
+
+impl Candidate for Server {
+    fn load(&self) -> &Load {
+        &self.0
+    }
+}
+
+fn balancers() -> [Balancer; 6] {
+    let on = HashKey::SourceAddress;
+    [
+        Balancer::default(),
+        Balancer::LeastRequest { choices: 3 },
+        Balancer::RoundRobin,
+        Balancer::Random,
+        Balancer::RingHash { on: on.clone(), points: 1024 },
+        Balancer::Maglev { on, size: 251 },
+    ]
+}
+
+fn servers(n: usize, now: Instant) -> Vec<Server> {
+    (0..n).map(|_| Server(Load::new(now))).collect()
+}
+
+fn members(n: usize) -> Vec<Member> {
+    let member = |at: usize| Member {
+        hash: hash::of(format!("cart-{at}").as_bytes()),
+        weight: 1,
+        state: EndpointState::Ready,
+        near: NEAR(at),
+        since: None,
+    };
+    (0..n).map(member).collect()
+}
+
+fn chooser(balancer: &Balancer, spread: &Spread, members: Vec<Member>) -> Chooser {
+    Chooser::new(balancer, spread, members, Client::named("web-0"), None, 5)
+}
+
+/// Who is chosen how often by `picks` requests, each with a key of its own, none of which ends.
+fn spread_of(chooser: &Chooser, servers: &[Server], picks: u64, now: Instant) -> Vec<usize> {
+    let mut rng = Rng::with_seed(1);
+    let mut counts = vec![0; servers.len()];
+    for key in 0..picks {
+        let at = chooser.choose(servers, |_| false, Some(hash::mix(key)), now, &mut rng).unwrap();
+        counts[at] += 1;
+    }
+    counts
+}
+
+#[test]
+fn a_zone_keeps_its_traffic_while_it_has_headroom() {
+    let now = Instant::now();
+    let zone = Some(ZonePreference { max_in_flight: NonZeroU32::new(4).unwrap() });
+    let spread = Spread { zone, ..Spread::default() };
+    for balancer in balancers() {
+        let (chooser, servers) = (chooser(&balancer, &spread, members(6)), servers(6, now));
+        let counts = spread_of(&chooser, &servers, 300, now);
+        assert_eq!(counts.iter().skip(1).step_by(2).sum::<usize>(), 0, "{balancer:?} left the zone: {counts:?}");
+        let held: Vec<_> = (0..6).filter(|at| NEAR(*at)).flat_map(|at| (0..4).map(move |_| at)).collect();
+        let held: Vec<_> = held.into_iter().map(|at| servers[at].0.serving()).collect();
+        let counts = spread_of(&chooser, &servers, 300, now);
+        assert!(counts.iter().skip(1).step_by(2).all(|count| *count > 0), "{balancer:?} did not spill: {counts:?}");
+        drop(held);
+        // Nobody at home: everything goes elsewhere.
+        (0..6).filter(|at| NEAR(*at)).for_each(|at| servers[at].0.begin(now).unreached(now));
+        let counts = spread_of(&chooser, &servers, 300, now);
+        assert_eq!(counts.iter().step_by(2).sum::<usize>(), 0, "{balancer:?} went to the dead: {counts:?}");
+    }
+}
+
+#[test]
+fn new_endpoints_ramp_up() {
+    let start = Instant::now();
+    let window = Duration::from_secs(30);
+    let spread = Spread { slow_start: Some(window), ..Spread::default() };
+    for balancer in balancers() {
+        let mut members = members(4);
+        members[3].since = Some(start);
+        let (chooser, servers) = (chooser(&balancer, &spread, members), servers(4, start));
+        let share = |age| spread_of(&chooser, &servers, 4000, start + age)[3] as f64 / 1000.0;
+        assert!((0.02..0.25).contains(&share(Duration::ZERO)), "{balancer:?}: {}", share(Duration::ZERO));
+        assert!((0.3..0.75).contains(&share(window / 2)), "{balancer:?}: {}", share(window / 2));
+        assert!((0.7..1.4).contains(&share(window)), "{balancer:?}: {}", share(window));
+    }
+}
+
+#[test]
+fn below_the_panic_threshold_all_are_used_but_those_that_leave() {
+    let now = Instant::now();
+    let spread = Spread { panic_percent: 50, ..Spread::default() };
+    for balancer in balancers() {
+        let mut members = members(6);
+        (0..3).for_each(|at| members[at].state = EndpointState::NotReady);
+        members[5].state = EndpointState::Terminating;
+        let (chooser, servers) = (chooser(&balancer, &spread, members), servers(6, now));
+        assert_eq!(spread_of(&chooser, &servers, 500, now)[5], 0);
+        assert!(spread_of(&chooser, &servers, 500, now)[..5].iter().all(|count| *count > 0), "{balancer:?}");
+        // At the end of the panic only the ready are used.
+        let mut members = chooser.members.to_vec();
+        members[0].state = EndpointState::Ready;
+        let calm = Chooser::new(&balancer, &spread, members, Client::named("web-0"), Some(&chooser), 5);
+        assert_eq!(spread_of(&calm, &servers, 500, now)[1..3], [0, 0], "{balancer:?}");
+    }
+}
+
+#[test]
+fn a_subset_is_kept_to_unless_none_of_it_is_left() {
+    let now = Instant::now();
+    let spread = Spread { subset: NonZeroU32::new(3), ..Spread::default() };
+    for balancer in balancers() {
+        let (chooser, servers) = (chooser(&balancer, &spread, members(12)), servers(12, now));
+        let counts = spread_of(&chooser, &servers, 500, now);
+        assert_eq!(counts.iter().filter(|count| **count > 0).count(), 3, "{balancer:?}: {counts:?}");
+        let own = |at: &usize| counts[*at] > 0;
+        (0..12).filter(own).for_each(|at| servers[at].0.begin(now).unreached(now));
+        let after = spread_of(&chooser, &servers, 500, now);
+        assert!((0..12).filter(own).all(|at| after[at] == 0), "{balancer:?}: {after:?}");
+    }
+}
+
+#[test]
+fn every_balancer_heeds_weights() {
+    let now = Instant::now();
+    for balancer in balancers() {
+        let mut members = members(3);
+        members[2].weight = 4;
+        let counts = spread_of(&chooser(&balancer, &Spread::default(), members), &servers(3, now), 6000, now);
+        let share = counts[2] as f64 / 6000.0;
+        assert!((0.6..0.73).contains(&share), "{balancer:?}: {share}");
+    }
+}
+
+#[test]
+fn a_request_without_a_key_is_balanced_all_the_same() {
+    let now = Instant::now();
+    for balancer in balancers() {
+        let (chooser, servers) = (chooser(&balancer, &Spread::default(), members(3)), servers(3, now));
+        let mut rng = Rng::with_seed(2);
+        let chosen: std::collections::BTreeSet<_> =
+            (0..60).filter_map(|_| chooser.choose(&servers, |_| false, None, now, &mut rng)).collect();
+        assert_eq!(chosen.len(), 3, "{balancer:?}");
+    }
+}
+
+#[test]
+fn what_has_been_built_is_kept_until_endpoints_change() {
+    let before = chooser(&Balancer::RoundRobin, &Spread::default(), members(3));
+    let with = |members: Vec<Member>, balancer: &Balancer| {
+        let next = Chooser::new(balancer, &Spread::default(), members, Client::named("web-0"), Some(&before), 5);
+        Rc::ptr_eq(&next.own.strategy, &before.own.strategy)
+    };
+    let mut out = members(3);
+    out[1].state = EndpointState::NotReady;
+    assert!(with(out, &Balancer::RoundRobin));
+    assert!(!with(members(4), &Balancer::RoundRobin) && !with(members(3), &Balancer::Random));
+}
+
+proptest! {
+    #[test]
+    fn somebody_who_takes_work_is_chosen_and_the_untried_and_reachable_first(
+        kinds in prop::collection::vec((0u32..3, prop::sample::select(vec![0usize, 0, 1, 2]), any::<bool>(), any::<bool>()), 0..9),
+        which in 0usize..6,
+        subset in 0u32..4,
+        zoned: bool,
+        seed: u64,
+    ) {
+        use EndpointState::{NotReady, Ready, Terminating};
+        let now = Instant::now();
+        let (mut members, servers) = (members(kinds.len()), servers(kinds.len(), now));
+        for (at, (weight, state, shunned, _)) in kinds.iter().enumerate() {
+            members[at].weight = *weight;
+            members[at].state = [Ready, NotReady, Terminating][*state];
+            if *shunned {
+                servers[at].0.begin(now).unreached(now);
+            }
+        }
+        let zone = zoned.then_some(ZonePreference { max_in_flight: NonZeroU32::MIN });
+        let spread = Spread { subset: NonZeroU32::new(subset), zone, ..Spread::default() };
+        let takes = |at: usize| kinds[at].0 > 0 && kinds[at].1 == 0;
+        let tried = |at: usize| kinds[at].3;
+        let chooser = chooser(&balancers()[which], &spread, members);
+        let chosen = chooser.choose(&servers, tried, Some(seed), now, &mut Rng::with_seed(seed));
+        let all = 0..kinds.len();
+        prop_assert_eq!(chosen.is_some(), all.clone().any(takes));
+        if let Some(at) = chosen {
+            prop_assert!(takes(at));
+            let good = |at: usize| takes(at) && !tried(at) && !kinds[at].2;
+            prop_assert!(good(at) || !all.clone().any(good));
+            prop_assert!(!tried(at) || !all.clone().any(|at| takes(at) && !tried(at)));
+        }
+    }
+}
