@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use h2::client::SendRequest;
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -23,7 +24,8 @@ const MAX_SHARED: usize = 32;
 /// The connections to one port of one endpoint.
 #[derive(Debug, Default)]
 pub struct Pool {
-    idle: RefCell<Vec<(Conn, Instant)>>,
+    /// Oldest first.
+    idle: RefCell<VecDeque<(Conn, Instant)>>,
     /// The lock is held while connecting, so that a burst of requests makes one connection, not one each.
     shared: Mutex<Shared>,
 }
@@ -82,9 +84,9 @@ impl Pool {
     /// The most recently used connection that is still alive and has not been idle for longer than `most_idle`.
     pub fn take(&self, now: Instant, most_idle: Duration) -> Option<Conn> {
         loop {
-            let (mut conn, since) = self.idle.borrow_mut().pop()?;
+            let (mut conn, since) = self.idle.borrow_mut().pop_back()?;
             if now.saturating_duration_since(since) > most_idle {
-                self.idle.borrow_mut().push((conn, since));
+                self.idle.borrow_mut().push_back((conn, since));
                 return None;
             }
             if conn.idle_and_alive() {
@@ -96,15 +98,16 @@ impl Pool {
     /// Keeps a connection whose last exchange is complete.
     pub fn put(&self, conn: Conn, now: Instant) {
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < MAX_IDLE {
-            idle.push((conn, now));
+        // The fresh one is worth more: requests that cannot be repeated use no other.
+        if idle.len() >= MAX_IDLE {
+            idle.pop_front();
         }
+        idle.push_back((conn, now));
     }
 
     /// Closes what has been idle for longer than `limit`; returns how many connections are left.
     pub fn sweep(&self, now: Instant, limit: Duration) -> usize {
         let mut idle = self.idle.borrow_mut();
-        // Oldest first, as they were put.
         let keep_from = idle.partition_point(|(_, since)| now.saturating_duration_since(*since) > limit);
         idle.drain(..keep_from);
         if idle.is_empty() {

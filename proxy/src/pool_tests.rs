@@ -89,3 +89,29 @@ async fn who_waited_for_a_failing_try_makes_none_of_their_own() {
     let _ = pool.share(Instant::now(), refused).await;
     assert_eq!(opened.get(), 2, "who comes later tries again");
 }
+
+/// A connection that nobody will close.
+async fn idle(listener: &tokio::net::TcpListener) -> (Conn, tokio::net::TcpStream) {
+    let dialled = tokio::net::TcpStream::connect(listener.local_addr().unwrap());
+    let (dialled, accepted) = tokio::join!(dialled, listener.accept());
+    (Conn::plain(dialled.unwrap(), bytes::BytesMut::new()), accepted.unwrap().0)
+}
+
+#[tokio::test]
+async fn a_full_pool_gives_up_its_oldest_connection() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (pool, now, second) = (Pool::default(), Instant::now(), Duration::from_secs(1));
+    let mut peers = Vec::new();
+    for _ in 0..MAX_IDLE {
+        let (conn, peer) = idle(&listener).await;
+        pool.put(conn, now);
+        peers.push(peer);
+    }
+    // All of them are too old for a request that cannot be repeated; the one it has to make takes their place.
+    let later = now + 5 * second;
+    assert!(pool.take(later, second).is_none());
+    let (fresh, _peer) = idle(&listener).await;
+    pool.put(fresh, later);
+    assert!(pool.take(later, second).is_some());
+    assert_eq!(pool.idle.borrow().len(), MAX_IDLE - 1);
+}
