@@ -249,10 +249,17 @@ impl World {
     pub fn wait_replicas(&self, service: &str, names: &[&str]) -> anyhow::Result<()> {
         let at = self.at(service, 80);
         let mut missing: Vec<&str> = names.to_vec();
-        let all = || {
+        let ask = || {
             let answer = get(self.client(), at, "/name").ok().filter(|reply| reply.status == 200);
-            let name = answer.map(|reply| reply.body).unwrap_or_default();
-            missing.retain(|wanted| *wanted != name.trim());
+            answer.map(|reply| reply.body.trim().to_owned()).unwrap_or_default()
+        };
+        let all = || {
+            // Many at once: one after the other, whoever was slowest of three would never be asked.
+            let names: Vec<String> = std::thread::scope(|scope| {
+                let asking: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
+                asking.into_iter().filter_map(|thread| thread.join().ok()).collect()
+            });
+            missing.retain(|wanted| !names.iter().any(|name| name == wanted));
             missing.is_empty().then_some(())
         };
         let found = poll_until(Instant::now() + SOON, "every replica to answer", all);
