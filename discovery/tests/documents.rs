@@ -7,8 +7,8 @@
 use std::time::Duration;
 use weft_discovery::translate::{Object, Translated, translate};
 use weft_model::policy::Balancer;
-use weft_model::route::{PathMatch, ValuePattern};
-use weft_model::{Protocol, ServiceName};
+use weft_model::route::{PathMatch, PathRewrite, Rewrite, RouteKind, RouteRetry, ValuePattern};
+use weft_model::{Protocol, Route, ServiceName};
 
 const DOMAIN: &str = "weft.local";
 
@@ -47,6 +47,23 @@ fn parents(refs: &str) -> String {
 
 fn route(spec: &str) -> String {
     document("gateway.networking.k8s.io/v1", "HTTPRoute", spec)
+}
+
+fn grpc_rule(rule: &str) -> String {
+    let rules = format!("[{{{rule}, backendRefs: [{{name: cart, port: 80}}]}}]");
+    let spec = format!("{{parentRefs: [{{group: '', kind: Service, name: cart}}], rules: {rules}}}");
+    document("gateway.networking.k8s.io/v1", "GRPCRoute", &spec)
+}
+
+fn grant(from: &str, to: &str) -> String {
+    document("gateway.networking.k8s.io/v1beta1", "ReferenceGrant", &format!("{{from: {from}, to: {to}}}"))
+}
+
+fn good_route(yaml: &str) -> (Vec<ServiceName>, Route) {
+    match good(yaml).object {
+        Object::Route { parents, route } => (parents, route),
+        other => panic!("it is a route, not {other:?}"),
+    }
 }
 
 fn policy(spec: &str) -> String {
@@ -97,7 +114,7 @@ fn documents_that_do_not_say_what_they_are() {
         ("{apiVersion: v1, kind: 7}".to_owned(), "document 1: kind: is not text"),
         (
             "{apiVersion: v1, kind: Pod}".to_owned(),
-            "document 1: kind: \"Pod\" (v1) is not supported, only Service, Endpoint, HTTPRoute, TrafficPolicy",
+            "document 1: kind: \"Pod\" (v1) is not supported, only Service, Endpoint, HTTPRoute, GRPCRoute, ReferenceGrant, TrafficPolicy",
         ),
         (
             "{apiVersion: v2, kind: Service}".to_owned(),
@@ -226,8 +243,9 @@ fn backends_of_routes() {
             "HTTPRoute shop/x: spec.rules[0].backendRefs[0].weight: -1 is out of range (0 to 1000000)",
         ),
         (
-            backends("[{name: cart, port: 80, namespace: other}]"),
-            "HTTPRoute shop/x: spec.rules[0].backendRefs[0].namespace: \"other\" is not supported, only the document's own namespace",
+            backends("[{name: cart, port: 80, namespace: Other}]"),
+            "HTTPRoute shop/x: spec.rules[0].backendRefs[0].namespace: \"Other\" is not a DNS label: use 1 to 63 lower-case letters, \
+             digits and '-', starting and ending with a letter or digit (RFC 1123)",
         ),
         (
             backends("[{name: cart, port: 80, kind: Pod}]"),
@@ -310,8 +328,9 @@ fn matches_of_routes() {
 fn filters_and_times_of_routes() {
     let table = [
         (
-            rule("filters: [{type: URLRewrite, urlRewrite: {hostname: x}}]"),
-            "HTTPRoute shop/x: spec.rules[0].filters[0].type: URLRewrite is not supported yet",
+            rule("filters: [{type: CORS}]"),
+            "HTTPRoute shop/x: spec.rules[0].filters[0].type: unknown variant `CORS`, expected one of `RequestHeaderModifier`, \
+             `ResponseHeaderModifier`, `RequestRedirect`, `URLRewrite`, `RequestMirror`",
         ),
         (
             rule("filters: [{type: RequestHeaderModifier}]"),
@@ -359,6 +378,137 @@ fn filters_and_times_of_routes() {
         ),
     ];
     check(&table);
+}
+
+#[test]
+fn filters_that_send_elsewhere() {
+    let table = [
+        (
+            rule("filters: [{type: RequestRedirect, requestRedirect: {statusCode: 304}}]"),
+            "HTTPRoute shop/x: spec.rules[0].filters[0].requestRedirect.statusCode: 304 is not 301, 302, 303, 307 or 308",
+        ),
+        (
+            rule("filters: [{type: RequestRedirect, requestRedirect: {}}]"),
+            "HTTPRoute shop/x: spec.rules[0].backendRefs: a rule that redirects has no backends",
+        ),
+        (
+            rule(
+                "filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /a}}}]",
+            ),
+            "HTTPRoute shop/x: spec.rules[0].filters[0].urlRewrite.path: ReplacePrefixMatch needs a rule with exactly one match, \
+             which names a path of type PathPrefix",
+        ),
+        (
+            rule(
+                "filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplaceFullPath, replaceFullPath: \"/a b\"}}}]",
+            ),
+            "HTTPRoute shop/x: spec.rules[0].filters[0].urlRewrite.path.replaceFullPath: \"/a b\" must be visible ASCII; encode the \
+             rest as %XX",
+        ),
+        (
+            rule("filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplaceFullPath}}}]"),
+            "HTTPRoute shop/x: spec.rules[0].filters[0].urlRewrite.path.replaceFullPath: missing, although the type asks for it",
+        ),
+        (
+            rule("filters: [{type: URLRewrite, urlRewrite: {}}, {type: URLRewrite, urlRewrite: {}}]"),
+            "HTTPRoute shop/x: spec.rules[0].filters[1].type: a rule has one filter of this type at most",
+        ),
+        (
+            rule("filters: [{type: URLRewrite, urlRewrite: {}, requestMirror: {backendRef: {name: a, port: 80}}}]"),
+            "HTTPRoute shop/x: spec.rules[0].filters[0].requestMirror: does not belong to the type URLRewrite",
+        ),
+        (
+            rule("filters: [{type: RequestMirror, requestMirror: {backendRef: {name: a, port: 80}, percent: 101}}]"),
+            "HTTPRoute shop/x: spec.rules[0].filters[0].requestMirror.percent: 101 is out of range (0 to 100)",
+        ),
+        (
+            rule(
+                "filters: [{type: RequestMirror, requestMirror: {backendRef: {name: a, port: 80}, fraction: {numerator: 1, denominator: 0}}}]",
+            ),
+            "HTTPRoute shop/x: spec.rules[0].filters[0].requestMirror.fraction.denominator: 0 is out of range (1 to 2147483647)",
+        ),
+        (
+            backends("[{name: cart, port: 80, filters: [{type: URLRewrite, urlRewrite: {hostname: a}}]}]"),
+            "HTTPRoute shop/x: spec.rules[0].backendRefs[0].filters[0].type: URLRewrite is not supported here, only on the rule",
+        ),
+        (rule("retry: {attempts: 11}"), "HTTPRoute shop/x: spec.rules[0].retry.attempts: 11 is out of range (0 to 10)"),
+        (
+            rule("retry: {codes: [200]}"),
+            "HTTPRoute shop/x: spec.rules[0].retry.codes[0]: 200 is out of range (400 to 599)",
+        ),
+        (rule("sessionPersistence: {}"), "HTTPRoute shop/x: spec.rules[0].sessionPersistence: unknown field"),
+    ];
+    check(&table);
+}
+
+#[test]
+fn grpc_routes_and_grants() {
+    let table = [
+        (
+            grpc_rule("matches: [{method: {}}]"),
+            "GRPCRoute shop/x: spec.rules[0].matches[0].method: names neither service nor method",
+        ),
+        (
+            grpc_rule("matches: [{method: {service: 'a/b'}}]"),
+            "GRPCRoute shop/x: spec.rules[0].matches[0].method.service: \"a/b\" is not the name of a gRPC service",
+        ),
+        (grpc_rule("matches: [{path: {value: /a}}]"), "GRPCRoute shop/x: spec.rules[0].matches[0].path: unknown field"),
+        (
+            grpc_rule("timeouts: {request: 1s}"),
+            "GRPCRoute shop/x: spec.rules[0].timeouts: not supported: a GRPCRoute has none; use a TrafficPolicy",
+        ),
+        (
+            grpc_rule("filters: [{type: URLRewrite, urlRewrite: {}}]"),
+            "GRPCRoute shop/x: spec.rules[0].filters: URLRewrite is not for a GRPCRoute",
+        ),
+        (
+            grant(
+                "[{group: gateway.networking.k8s.io, kind: Gateway, namespace: web}]",
+                "[{group: '', kind: Service}]",
+            ),
+            "ReferenceGrant shop/x: spec.from[0].kind: Gateway is not supported, only HTTPRoute and GRPCRoute",
+        ),
+        (
+            grant(
+                "[{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: web}]",
+                "[{group: '', kind: Secret}]",
+            ),
+            "ReferenceGrant shop/x: spec.to[0].kind: Secret is not supported, only Service (with group \"\")",
+        ),
+        (
+            grant("[{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: web}]", "[]"),
+            "ReferenceGrant shop/x: spec.to: must not be empty",
+        ),
+    ];
+    check(&table);
+    let path = |method: &str| {
+        let (_, route) = good_route(&grpc_rule(&format!("matches: [{{method: {method}}}]")));
+        assert_eq!(route.kind, RouteKind::Grpc);
+        route.rules[0].matches[0].path.clone()
+    };
+    assert_eq!(path("{service: shop.Cart, method: Add}"), PathMatch::Exact("/shop.Cart/Add".to_owned()));
+    assert_eq!(path("{service: shop.Cart}"), PathMatch::Prefix("/shop.Cart".to_owned()));
+    assert_eq!(path("{method: Add}"), PathMatch::Regex("/[^/]+/Add".to_owned()));
+    let pattern = PathMatch::Regex("/(?:shop\\..*)/(?:[^/]+)".to_owned());
+    assert_eq!(path("{type: RegularExpression, service: 'shop\\..*'}"), pattern);
+}
+
+#[test]
+fn a_route_that_sends_elsewhere_in_the_form_the_model_promises() {
+    let filters = "[{type: URLRewrite, urlRewrite: {hostname: a.b, path: {type: ReplacePrefixMatch, replacePrefixMatch: ''}}}, \
+                   {type: RequestMirror, requestMirror: {backendRef: {name: copy, port: 81}, percent: 5}}]";
+    let yaml = rule(&format!(
+        "matches: [{{path: {{value: /a}}}}], filters: {filters}, retry: {{attempts: 1, codes: [500], backoff: 5ms}}"
+    ));
+    let (_, route) = good_route(&yaml);
+    let rule = &route.rules[0];
+    let path = Some(PathRewrite::Prefix("/".to_owned()));
+    assert_eq!(rule.rewrite, Some(Rewrite { hostname: Some("a.b".to_owned()), path }));
+    assert_eq!((rule.mirrors[0].numerator, rule.mirrors[0].denominator), (5, 100));
+    let backoff = Some(Duration::from_millis(5));
+    assert_eq!(rule.retry, Some(RouteRetry { attempts: Some(1), statuses: Some(vec![500]), backoff }));
+    let elsewhere = "[{group: '', kind: Service, name: cart, namespace: other}]";
+    assert_eq!(good_route(&parents(elsewhere)).0, [ServiceName::new("other", "cart").unwrap()]);
 }
 
 #[test]
@@ -500,7 +650,7 @@ fn a_route_in_the_form_the_model_promises() {
          filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: X-Via, value: weft}], remove: [X-Debug]}}], \
          timeouts: {request: 1m30s, backendRequest: 0s}",
     );
-    let Object::Route { parents, route } = good(&yaml).object else { panic!("it is a route") };
+    let (parents, route) = good_route(&yaml);
     assert_eq!(parents, [ServiceName::new("shop", "cart").unwrap()]);
     let rule = &route.rules[0];
     assert_eq!(rule.matches[0].path, PathMatch::Prefix("/cart".to_owned()));
