@@ -15,9 +15,9 @@ fn target(text: &str) -> Target {
 }
 
 fn routed_to(service: &str, backend: &str) -> ServiceView {
-    let backends = vec![Backend { service: name(backend), port: port(80), weight: 1 }];
+    let backends = vec![Backend::new(name(backend), port(80), 1)];
     let rules = vec![Rule { backends, ..Rule::default() }];
-    let route = Route { namespace: "shop".to_owned(), name: "split".to_owned(), port: None, hostnames: vec![], rules };
+    let route = Route { namespace: "shop".to_owned(), name: "split".to_owned(), rules, ..Route::default() };
     ServiceView { routes: vec![route], ..view(service, &[]) }
 }
 
