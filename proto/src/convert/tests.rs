@@ -389,6 +389,18 @@ fn broken_routes_and_policies_are_named() {
     assert_eq!(rule(|r| r.request_headers = edit("X-Upper", "1")), "request_headers.set[0].name");
     assert_eq!(rule(|r| r.response_headers = edit("x-a", "1\r\nx-b: 2")), "response_headers.set[0].value");
 
+    let policy = |change: fn(&mut v1::TrafficPolicy)| refused(|view| change(view.policy.as_mut().unwrap()));
+    assert_eq!(policy(|p| p.retry.as_mut().unwrap().statuses.push(600)), "policy.retry.statuses[3]");
+    assert_eq!(policy(|p| p.timeouts.as_mut().unwrap().connect_us = 0), "policy.timeouts.connect_us");
+    assert_eq!(policy(|p| p.affinity = Some(v1::CookieAffinity::default())), "policy.affinity.name");
+    let zero = |p: &mut v1::TrafficPolicy| {
+        p.balancer = Some(v1::traffic_policy::Balancer::P2cEwma(v1::P2cEwma { decay_us: 0 }));
+    };
+    assert_eq!(policy(zero), "policy.balancer.p2c_ewma.decay_us");
+}
+
+#[test]
+fn broken_actions_of_rules_are_named() {
     fn path(path: &str) -> Option<v1::PathRewrite> {
         Some((&PathRewrite::Prefix(path.to_owned())).into())
     }
@@ -416,15 +428,6 @@ fn broken_routes_and_policies_are_named() {
         rule.mirrors = vec![v1::Mirror { service: "shop/cart".to_owned(), port: 80, ..Default::default() }];
     };
     assert_eq!(action(&mirror), "mirrors[0].denominator");
-
-    let policy = |change: fn(&mut v1::TrafficPolicy)| refused(|view| change(view.policy.as_mut().unwrap()));
-    assert_eq!(policy(|p| p.retry.as_mut().unwrap().statuses.push(600)), "policy.retry.statuses[3]");
-    assert_eq!(policy(|p| p.timeouts.as_mut().unwrap().connect_us = 0), "policy.timeouts.connect_us");
-    assert_eq!(policy(|p| p.affinity = Some(v1::CookieAffinity::default())), "policy.affinity.name");
-    let zero = |p: &mut v1::TrafficPolicy| {
-        p.balancer = Some(v1::traffic_policy::Balancer::P2cEwma(v1::P2cEwma { decay_us: 0 }));
-    };
-    assert_eq!(policy(zero), "policy.balancer.p2c_ewma.decay_us");
 }
 
 #[test]

@@ -1,4 +1,6 @@
 //! Shares, rewritten targets and locations, with the specification's own table of prefixes.
+//!
+//! Requests are made of a path and a query: a rule sees no more of them once it has matched.
 
 use super::*;
 use proptest::prelude::*;

@@ -1,4 +1,6 @@
 //! Whose share a request falls to: weights, namespaces, what does not exist, and what a rule says about trying again.
+//!
+//! What is applied during a case is waited for, and taken away at its end.
 
 use crate::ask::{Ask, weftctl};
 use crate::documents::route;

@@ -1,4 +1,6 @@
 //! What a rule changes in a request, in its answer, and where it redirects.
+//!
+//! The test server says what it saw; a redirect never gets there.
 
 use crate::ask::Ask;
 use anyhow::{Context, ensure};

@@ -1,4 +1,6 @@
 //! GRPCRoutes: which service and method a call is for decides, and calls are what is shared and changed.
+//!
+//! A real gRPC client calls; the replica signs its answers.
 
 use crate::ask::weftctl;
 use anyhow::ensure;

@@ -1,4 +1,6 @@
 //! Which rule a request falls to.
+//!
+//! Tables of requests and who has to answer them, over both versions of HTTP.
 
 use crate::ask::Ask;
 use anyhow::ensure;

@@ -1,4 +1,6 @@
 //! Copies of requests: they arrive, and nobody notices them.
+//!
+//! The test server counts what arrives; a mirror that does not answer is one of its ports.
 
 use anyhow::ensure;
 use std::time::{Duration, Instant};
