@@ -68,12 +68,17 @@ pub struct Rule {
     pub backends: Vec<Backend>,
     #[serde(default)]
     pub retry: Option<RouteRetry>,
-    /// `timeouts.request`: from the last byte of the request head to the end of the response.
+    /// `timeouts.request`; `None` leaves it to the policy, [`Rule::NO_LIMIT`] is none: from the last byte of the request head to the end of the response.
     #[serde(default)]
     pub request_timeout: Option<Duration>,
-    /// `timeouts.backendRequest`: one attempt.
+    /// `timeouts.backendRequest`, likewise: one attempt.
     #[serde(default)]
     pub backend_timeout: Option<Duration>,
+}
+
+impl Rule {
+    /// A time-out that a rule switches off: as long as the wire can say.
+    pub const NO_LIMIT: Duration = Duration::from_micros(u64::MAX);
 }
 
 /// All parts given must match.

@@ -23,7 +23,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
-use weft_model::route::{Backend, Mirror};
+use weft_model::route::{Backend, Mirror, Rule};
 use weft_model::{Binding, Protocol, ServiceName};
 
 /// The kernel's own limit is longer than any client waits.
@@ -321,11 +321,12 @@ impl Story for Outbound {
         let (target, port) = self.backend(&known, chosen.backend()).await?;
         let rule = chosen.rule();
         let (request_timeout, try_timeout) = (rule.request_timeout, rule.backend_timeout);
+        let limited = |limit: &Duration| *limit != Rule::NO_LIMIT;
         let carried = chosen.carry(request, &target.view.policy.retry);
         let plan = self.towards(target, port, cookie);
         Ok(Planned::Forward(Plan {
-            request_timeout: request_timeout.or(plan.request_timeout),
-            try_timeout: try_timeout.or(plan.try_timeout),
+            request_timeout: request_timeout.or(plan.request_timeout).filter(limited),
+            try_timeout: try_timeout.or(plan.try_timeout).filter(limited),
             rule: Some(carried),
             mirrors,
             ..plan

@@ -116,13 +116,18 @@ fn rule<M>(namespace: &str, spec: RuleSpec<M>, matching: Matching<M>, at: &str, 
     }
 }
 
-/// Limits for the whole request and for one try.
+/// Limits for the whole request and for one try; `0s` switches one off that a policy would set.
 fn timeouts(spec: TimeoutsSpec, at: &str, faults: &mut Faults) -> (Option<Duration>, Option<Duration>) {
-    let request = field::limit(spec.request.as_deref(), format!("{at}.timeouts.request"), faults);
+    let mut limit = |text: Option<String>, at: &str| {
+        let given = field::duration(&text?, at, faults)?;
+        Some(if given.is_zero() { Rule::NO_LIMIT } else { given })
+    };
+    let request = limit(spec.request, &format!("{at}.timeouts.request"));
     let backend_at = format!("{at}.timeouts.backendRequest");
-    let backend = field::limit(spec.backend_request.as_deref(), &backend_at, faults);
+    let backend = limit(spec.backend_request, &backend_at);
     if let (Some(request), Some(backend)) = (request, backend)
         && backend > request
+        && backend != Rule::NO_LIMIT
     {
         faults.add(backend_at, "longer than timeouts.request, of which it is a part");
     }

@@ -5,7 +5,7 @@
 use crate::{check, document, good};
 use std::time::Duration;
 use weft_discovery::translate::Object;
-use weft_model::route::{PathMatch, PathRewrite, Rewrite, RouteKind, RouteRetry, ValuePattern};
+use weft_model::route::{PathMatch, PathRewrite, Rewrite, RouteKind, RouteRetry, Rule, ValuePattern};
 use weft_model::{Route, ServiceName};
 
 /// A route to cart with one rule, which begins with `rule`.
@@ -350,6 +350,6 @@ fn a_route_in_the_form_the_model_promises() {
     assert_eq!(rule.matches[0].headers[0].value, ValuePattern::Regex("y.*".to_owned()));
     assert_eq!(rule.request_headers.set, [("x-via".to_owned(), "weft".to_owned())]);
     assert_eq!(rule.request_headers.remove, ["x-debug"]);
-    assert_eq!((rule.request_timeout, rule.backend_timeout), (Some(Duration::from_secs(90)), None));
+    assert_eq!((rule.request_timeout, rule.backend_timeout), (Some(Duration::from_secs(90)), Some(Rule::NO_LIMIT)));
     assert_eq!(rule.backends[0].weight, 1);
 }

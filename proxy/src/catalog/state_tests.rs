@@ -60,6 +60,25 @@ fn wish(text: &str) -> Wish {
 }
 
 #[test]
+fn a_route_of_another_namespaces_clients_is_dropped_with_what_it_leads_to() {
+    let consumed = |namespace: &str| {
+        let mut view = routed_to("shop/cart", "shop/next");
+        view.routes[0].namespace = namespace.to_owned();
+        view
+    };
+    for (namespace, kept) in [("shop", true), ("web", true), ("bank", false)] {
+        let (mut state, now) = (State::of("web"), Instant::now());
+        state.want(target("shop/cart"), now);
+        let wishes = state.apply(snapshot(1, &consumed(namespace)), now).unwrap();
+        assert_eq!((wishes == [wish("shop/next")], wishes.is_empty()), (kept, !kept), "{namespace}");
+        assert_eq!(present(&state, "shop/cart").unwrap().routes.is_empty(), !kept);
+        let changed = ServiceView { policy: Default::default(), ..consumed("bank") };
+        state.apply(delta(2, &consumed(namespace), &changed), now).unwrap();
+        assert!(present(&state, "shop/cart").unwrap().routes.is_empty() || namespace == "bank");
+    }
+}
+
+#[test]
 fn a_question_subscribes_once_and_its_answer_is_shown() {
     let (mut state, now) = (State::default(), Instant::now());
     assert_eq!(state.want(target("shop/cart"), now), [wish("shop/cart")]);

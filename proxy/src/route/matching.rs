@@ -5,6 +5,7 @@
 
 use crate::request::RequestView;
 use regex::Regex;
+use std::borrow::Cow;
 use weft_model::route::{Match, PathMatch, ValueMatch, ValuePattern};
 
 /// All parts have to match.
@@ -102,21 +103,23 @@ impl Value {
         }
     }
 
-    /// Repeated fields are one list (RFC 9110 section 5.3).
+    /// Repeated fields are one list (RFC 9110 section 5.3). Only such a list has to be put together.
     fn in_headers(&self, request: &impl RequestView) -> bool {
-        let mut joined: Option<String> = None;
+        let (mut count, mut first) = (0, false);
         request.headers(&self.name, &mut |value| {
-            let value = String::from_utf8_lossy(value);
-            match &mut joined {
-                None => joined = Some(value.into_owned()),
-                Some(list) => {
-                    list.push_str(", ");
-                    list.push_str(&value);
-                }
-            }
+            first = count == 0 && self.is(&String::from_utf8_lossy(value));
+            count += 1;
+            count > 1
+        });
+        if count < 2 {
+            return first;
+        }
+        let mut values: Vec<String> = Vec::new();
+        request.headers(&self.name, &mut |value| {
+            values.push(String::from_utf8_lossy(value).into_owned());
             false
         });
-        joined.is_some_and(|value| self.is(&value))
+        self.is(&values.join(", "))
     }
 
     /// The first parameter of that name counts.
@@ -128,8 +131,11 @@ impl Value {
 }
 
 /// Percent-decoding, with `+` for a space; what does not decode stays as it is.
-fn decoded(text: &str) -> String {
+fn decoded(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
+    if !bytes.iter().any(|byte| matches!(byte, b'%' | b'+')) {
+        return Cow::Borrowed(text);
+    }
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
@@ -147,5 +153,5 @@ fn decoded(text: &str) -> String {
         }
         at += 1;
     }
-    String::from_utf8_lossy(&out).into_owned()
+    Cow::Owned(String::from_utf8_lossy(&out).into_owned())
 }
