@@ -6,9 +6,10 @@
 use crate::store::{Entry, Op};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::collections::BTreeSet;
 use std::fmt;
 use weft_model::names::{label, subdomain};
-use weft_model::route::{Grant, RouteKind};
+use weft_model::route::{Grant, Parent, RouteKind};
 use weft_model::{Endpoint, Route, Service, ServiceName, TrafficPolicy};
 
 /// The key of a record: `services/<ns>/<name>`, `routes/<ns>/<name>` (HTTPRoutes), `grpcroutes/<ns>/<name>`,
@@ -68,11 +69,19 @@ pub struct Record<M> {
     pub source: Source,
 }
 
-/// A route and the services it is attached to.
+/// A route and what it is attached to. Its own port is not used: each parent has one, or none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AttachedRoute {
-    pub parents: Vec<ServiceName>,
+    pub parents: Vec<Parent>,
     pub route: Route,
+}
+
+impl AttachedRoute {
+    /// The services among its parents.
+    pub fn services(&self) -> Vec<ServiceName> {
+        let services: BTreeSet<_> = self.parents.iter().map(|parent| parent.service.clone()).collect();
+        services.into_iter().collect()
+    }
 }
 
 /// A policy and the services it is attached to.

@@ -5,6 +5,7 @@
 
 use crate::{Port, ServiceName};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::time::Duration;
 
 /// What a route document speaks of. On one port of a service only one kind is in force: GRPCRoutes, if there are any
@@ -25,13 +26,32 @@ pub struct Route {
     /// Another one than its service's makes it a consumer route, see [`Route::binds`].
     pub namespace: String,
     pub name: String,
-    /// `parentRef.port`: binds only this port of the service; `None` binds all.
+    /// `parentRef.port`: binds only this port of the service whose view it is in; `None` binds all.
     #[serde(default)]
     pub port: Option<Port>,
     /// Exact names or `*.suffix`, lower case; empty matches every host.
     #[serde(default)]
     pub hostnames: Vec<String>,
     pub rules: Vec<Rule>,
+}
+
+/// What a route is attached to: a service, or one port of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parent {
+    #[serde(flatten)]
+    pub service: ServiceName,
+    #[serde(default)]
+    pub port: Option<Port>,
+}
+
+/// `name.namespace`, with the port if there is one.
+impl fmt::Display for Parent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            None => self.service.fmt(f),
+            Some(port) => write!(f, "{}:{port}", self.service),
+        }
+    }
 }
 
 impl Route {

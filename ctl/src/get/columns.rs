@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::time::SystemTime;
 use weft_model::policy::Balancer;
-use weft_model::route::{Backend, Grant, RouteKind, Rule};
+use weft_model::route::{Backend, Grant, Parent, RouteKind, Rule};
 use weft_model::{Endpoint, Protocol, Route, Service, ServiceName, ServicePort, TrafficPolicy};
 use weft_proto::v1;
 
@@ -131,10 +131,10 @@ fn endpoints(objects: &[v1::Object], view: View) -> anyhow::Result<Table> {
     Ok(table)
 }
 
-/// A route as the store keeps it: with the services it is attached to.
+/// A route as the store keeps it: with what it is attached to.
 #[derive(Debug, Deserialize)]
 struct AttachedRoute {
-    parents: Vec<ServiceName>,
+    parents: Vec<Parent>,
     route: Route,
 }
 

@@ -167,9 +167,11 @@ impl State {
             }
             (Key::Route { kind, namespace, name }, Content::Route(record)) => {
                 let document = (namespace, name, kind);
-                let old = self.routes.insert(document.clone(), (created, record.model.clone()));
-                let old = old.as_ref().map(|(created, route)| (*created, &route.parents[..]));
-                let new = Some((created, &record.model.parents[..]));
+                let services = record.model.services();
+                let old = self.routes.insert(document.clone(), (created, record.model));
+                let old = old.map(|(created, route)| (created, route.services()));
+                let old = old.as_ref().map(|(created, services)| (*created, &services[..]));
+                let new = Some((created, &services[..]));
                 self.touched.extend(reattach(&mut self.routes_of, &document, old, new));
             }
             (Key::Grant { namespace, name }, Content::Grant(record)) => {
@@ -213,8 +215,8 @@ impl State {
             }
             Some(Ok(Key::Route { kind, namespace, name })) => {
                 let document = (namespace, name, kind);
-                let old = self.routes.remove(&document);
-                let old = old.as_ref().map(|(created, route)| (*created, &route.parents[..]));
+                let old = self.routes.remove(&document).map(|(created, route)| (created, route.services()));
+                let old = old.as_ref().map(|(created, services)| (*created, &services[..]));
                 self.touched.extend(reattach(&mut self.routes_of, &document, old, None));
             }
             Some(Ok(Key::Grant { namespace, name })) => {
@@ -272,7 +274,7 @@ impl State {
     /// Services whose routes refer from elsewhere to services of `namespace`: what they may refer to changes.
     fn touch_references_to(&mut self, namespace: &str) {
         let routes = self.routes.values().filter(|(_, attached)| references::any_to(&attached.route, namespace));
-        self.touched.extend(routes.flat_map(|(_, attached)| attached.parents.iter().cloned()));
+        self.touched.extend(routes.flat_map(|(_, attached)| attached.services()));
     }
 
     /// Makes one service's view anew and notes what is different.
@@ -311,8 +313,8 @@ impl State {
     fn view(&self, name: &ServiceName) -> Option<ServiceView> {
         let service = self.services.get(name)?.clone();
         let routes = self.routes_of.get(name).into_iter().flatten();
-        let routes = routes.filter_map(|(_, document)| Some(&self.routes.get(document)?.1.route));
-        let routes = routes.map(|route| references::checked(route, name, self.grants.values())).collect();
+        let routes = routes.filter_map(|(_, document)| Some(&self.routes.get(document)?.1));
+        let routes = routes.flat_map(|route| references::checked(route, name, self.grants.values())).collect();
         let policy = self.policies_of.get(name).and_then(BTreeSet::first);
         let policy = policy.and_then(|(_, document)| self.policies.get(document));
         let kept = self.brake.kept(name).map(|endpoint| (endpoint.id.clone(), endpoint.clone()));

@@ -21,7 +21,7 @@ pub use fault::{Fault, Faults};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Map, Value};
 use std::collections::HashSet;
-use weft_model::route::Grant;
+use weft_model::route::{Grant, Parent};
 use weft_model::{Endpoint, Route, Service, ServiceName, TrafficPolicy, names};
 
 /// The namespace of a document that names none.
@@ -87,7 +87,7 @@ pub enum Object {
     },
     Endpoint(Endpoint),
     Route {
-        parents: Vec<ServiceName>,
+        parents: Vec<Parent>,
         route: Route,
     },
     Grant(Grant),

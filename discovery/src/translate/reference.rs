@@ -6,37 +6,32 @@
 use super::fault::Faults;
 use super::field;
 use super::spec::{BackendRef, GrantSpec, ParentRef};
-use weft_model::route::{Grant, RouteKind};
+use weft_model::route::{Grant, Parent, RouteKind};
 use weft_model::{Port, ServiceName};
 
 const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
 
-/// The parents and the port that they all name, if they do.
-pub fn parents(namespace: &str, refs: &[ParentRef], faults: &mut Faults) -> (Vec<ServiceName>, Option<Port>) {
+/// What a route of `namespace` is attached to.
+pub fn parents(namespace: &str, refs: &[ParentRef], faults: &mut Faults) -> Vec<Parent> {
     if refs.is_empty() {
         faults.add("spec.parentRefs", "a route needs at least one parent");
     }
     field::at_most(32, refs.len(), "spec.parentRefs", faults);
     let mut parents = Vec::new();
-    let common = refs.first().and_then(|parent| parent.port);
-    for (index, parent) in refs.iter().enumerate() {
+    for (index, spec) in refs.iter().enumerate() {
         let at = format!("spec.parentRefs[{index}]");
-        field::service_kind(parent.group.as_deref(), parent.kind.as_deref(), "Gateway", &at, faults);
+        field::service_kind(spec.group.as_deref(), spec.kind.as_deref(), "Gateway", &at, faults);
         let why = "name the port by its number in port";
-        field::unsupported(&parent.section_name, format!("{at}.sectionName"), why, faults);
-        if parent.port != common {
-            let why = "not supported: all parents of a route name the same port, or none does";
-            faults.add(format!("{at}.port"), why);
+        field::unsupported(&spec.section_name, format!("{at}.sectionName"), why, faults);
+        let port = spec.port.and_then(|number| field::port(number, format!("{at}.port"), faults));
+        let Some(service) = service(namespace, spec.namespace.as_deref(), &spec.name, &at, faults) else { continue };
+        let parent = Parent { service, port };
+        if parents.contains(&parent) {
+            faults.add(format!("{at}.name"), format_args!("{:?} stands there twice", spec.name));
         }
-        let Some(service) = service(namespace, parent.namespace.as_deref(), &parent.name, &at, faults) else {
-            continue;
-        };
-        if parents.contains(&service) {
-            faults.add(format!("{at}.name"), format_args!("{:?} stands there twice", parent.name));
-        }
-        parents.push(service);
+        parents.push(parent);
     }
-    (parents, common.and_then(|number| field::port(number, "spec.parentRefs[0].port", faults)))
+    parents
 }
 
 /// The service and port that requests are sent to.

@@ -7,16 +7,15 @@ use super::fault::Faults;
 use super::spec::{BackendRef, GrpcRouteSpec, HttpRouteSpec, RetrySpec, RouteSpec, RuleSpec, TimeoutsSpec};
 use super::{field, filter, matching, reference};
 use std::time::Duration;
-use weft_model::ServiceName;
-use weft_model::route::{Backend, Match, PathMatch, Route, RouteKind, RouteRetry, Rule};
+use weft_model::route::{Backend, Match, Parent, PathMatch, Route, RouteKind, RouteRetry, Rule};
 
-/// The services an HTTPRoute is attached to, and the route.
-pub fn http(namespace: &str, name: &str, spec: HttpRouteSpec, faults: &mut Faults) -> (Vec<ServiceName>, Route) {
+/// What an HTTPRoute is attached to, and the route.
+pub fn http(namespace: &str, name: &str, spec: HttpRouteSpec, faults: &mut Faults) -> (Vec<Parent>, Route) {
     translate(RouteKind::Http, namespace, name, spec, matching::http, faults)
 }
 
-/// The services a GRPCRoute is attached to, and the route.
-pub fn grpc(namespace: &str, name: &str, spec: GrpcRouteSpec, faults: &mut Faults) -> (Vec<ServiceName>, Route) {
+/// What a GRPCRoute is attached to, and the route.
+pub fn grpc(namespace: &str, name: &str, spec: GrpcRouteSpec, faults: &mut Faults) -> (Vec<Parent>, Route) {
     for (index, rule) in spec.rules.iter().enumerate() {
         let at = format!("spec.rules[{index}]");
         field::unsupported(
@@ -44,8 +43,8 @@ fn translate<M>(
     spec: RouteSpec<M>,
     matching: Matching<M>,
     faults: &mut Faults,
-) -> (Vec<ServiceName>, Route) {
-    let (parents, port) = reference::parents(namespace, &spec.parent_refs, faults);
+) -> (Vec<Parent>, Route) {
+    let parents = reference::parents(namespace, &spec.parent_refs, faults);
     field::at_most(16, spec.hostnames.len(), "spec.hostnames", faults);
     let hostnames = spec.hostnames.iter().enumerate();
     let hostnames = hostnames.filter_map(|(i, host)| hostname(host, format!("spec.hostnames[{i}]"), faults)).collect();
@@ -61,7 +60,8 @@ fn translate<M>(
             faults.add(format!("spec.rules[{index}].name"), "is the name of another rule too");
         }
     }
-    (parents, Route { kind, namespace: namespace.to_owned(), name: name.to_owned(), port, hostnames, rules })
+    let (namespace, name) = (namespace.to_owned(), name.to_owned());
+    (parents, Route { kind, namespace, name, port: None, hostnames, rules })
 }
 
 /// An exact host name or `*.` and a suffix, lower case, without a port.

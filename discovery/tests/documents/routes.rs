@@ -5,7 +5,7 @@
 use crate::{check, document, good};
 use std::time::Duration;
 use weft_discovery::translate::Object;
-use weft_model::route::{PathMatch, PathRewrite, Rewrite, RouteKind, RouteRetry, Rule, ValuePattern};
+use weft_model::route::{Parent, PathMatch, PathRewrite, Rewrite, RouteKind, RouteRetry, Rule, ValuePattern};
 use weft_model::{Route, ServiceName};
 
 /// A route to cart with one rule, which begins with `rule`.
@@ -37,7 +37,13 @@ fn grant(from: &str, to: &str) -> String {
     document("gateway.networking.k8s.io/v1beta1", "ReferenceGrant", &format!("{{from: {from}, to: {to}}}"))
 }
 
-fn good_route(yaml: &str) -> (Vec<ServiceName>, Route) {
+/// cart, or a port of it.
+fn parent(namespace: &str, port: Option<u16>) -> Parent {
+    let service = ServiceName::new(namespace, "cart").unwrap();
+    Parent { service, port: port.map(|port| port.try_into().unwrap()) }
+}
+
+fn good_route(yaml: &str) -> (Vec<Parent>, Route) {
     match good(yaml).object {
         Object::Route { parents, route } => (parents, route),
         other => panic!("it is a route, not {other:?}"),
@@ -95,8 +101,10 @@ fn parents_of_routes() {
             "HTTPRoute shop/x: spec.parentRefs[1].name: \"cart\" stands there twice",
         ),
         (
-            parents("[{group: '', kind: Service, name: cart, port: 80}, {group: '', kind: Service, name: web}]"),
-            "HTTPRoute shop/x: spec.parentRefs[1].port: not supported: all parents of a route name the same port, or none does",
+            parents(
+                "[{group: '', kind: Service, name: cart, port: 80}, {group: '', kind: Service, name: cart, port: 0}]",
+            ),
+            "HTTPRoute shop/x: spec.parentRefs[1].port: 0 is not a port (1 to 65535)",
         ),
         (
             parents("[{group: '', kind: Service, name: cart, sectionName: http}]"),
@@ -331,7 +339,9 @@ fn a_route_that_sends_elsewhere_in_the_form_the_model_promises() {
     let backoff = Some(Duration::from_millis(5));
     assert_eq!(rule.retry, Some(RouteRetry { attempts: Some(1), statuses: Some(vec![500]), backoff }));
     let elsewhere = "[{group: '', kind: Service, name: cart, namespace: other}]";
-    assert_eq!(good_route(&parents(elsewhere)).0, [ServiceName::new("other", "cart").unwrap()]);
+    assert_eq!(good_route(&parents(elsewhere)).0, [parent("other", None)]);
+    let ports = "[{group: '', kind: Service, name: cart, port: 80}, {group: '', kind: Service, name: cart, port: 81}]";
+    assert_eq!(good_route(&parents(ports)).0, [parent("shop", Some(80)), parent("shop", Some(81))]);
 }
 
 #[test]
@@ -342,7 +352,7 @@ fn a_route_in_the_form_the_model_promises() {
          timeouts: {request: 1m30s, backendRequest: 0s}",
     );
     let (parents, route) = good_route(&yaml);
-    assert_eq!(parents, [ServiceName::new("shop", "cart").unwrap()]);
+    assert_eq!(parents, [parent("shop", None)]);
     let rule = &route.rules[0];
     assert_eq!(rule.matches[0].path, PathMatch::Prefix("/cart".to_owned()));
     assert_eq!(rule.matches[0].method.as_deref(), Some("GET"));

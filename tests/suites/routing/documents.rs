@@ -125,7 +125,13 @@ pub fn all() -> String {
     documents.extend(hosts());
     let set =
         "{filters: [{type: ResponseHeaderModifier, responseHeaderModifier: {set: [{name: x-port, value: '81'}]}}], V2}";
-    documents.push(route("HTTPRoute", "ports", "{name: echo-v2, port: 81}", "", set));
+    documents.push(route(
+        "HTTPRoute",
+        "ports",
+        "{name: echo-v2, port: 81}, {group: '', kind: Service, name: named, port: 81}",
+        "",
+        set,
+    ));
     documents.join("---\n")
 }
 

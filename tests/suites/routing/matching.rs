@@ -80,9 +80,9 @@ pub async fn hostnames(world: &World) -> Outcome {
 }
 
 pub async fn ports(world: &World) -> Outcome {
-    for (port, expected) in [(81, Some("81")), (80, None)] {
-        let answer = Ask::get("/").http1(world, world.client(), "echo-v2", port).await?;
-        ensure!(answer.by() == TWO && answer.header("x-port") == expected, "{port}: {answer:?}");
+    for (service, port, expected) in [("echo-v2", 81, Some("81")), ("echo-v2", 80, None), ("named", 81, Some("81"))] {
+        let answer = Ask::get("/").http1(world, world.client(), service, port).await?;
+        ensure!(answer.by() == TWO && answer.header("x-port") == expected, "{service}:{port}: {answer:?}");
     }
     Ok(())
 }
