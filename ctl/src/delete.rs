@@ -15,7 +15,7 @@ use weft_proto::v1;
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("what").required(true).args(["kind", "files"])))]
 pub struct Args {
-    /// service, endpoint, route or policy
+    /// service, endpoint, route, grpcroute, referencegrant or policy
     #[arg(requires = "name")]
     kind: Option<Kind>,
     /// The object's name

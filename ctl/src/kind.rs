@@ -11,6 +11,8 @@ pub enum Kind {
     Services,
     Endpoints,
     Routes,
+    GrpcRoutes,
+    Grants,
     Policies,
 }
 
@@ -21,6 +23,8 @@ impl Kind {
             Self::Services => "services",
             Self::Endpoints => "endpoints",
             Self::Routes => "routes",
+            Self::GrpcRoutes => "grpcroutes",
+            Self::Grants => "referencegrants",
             Self::Policies => "policies",
         }
     }
@@ -33,6 +37,8 @@ impl fmt::Display for Kind {
             Self::Services => "Service",
             Self::Endpoints => "Endpoint",
             Self::Routes => "HTTPRoute",
+            Self::GrpcRoutes => "GRPCRoute",
+            Self::Grants => "ReferenceGrant",
             Self::Policies => "TrafficPolicy",
         })
     }
@@ -47,8 +53,10 @@ impl FromStr for Kind {
             "services" | "service" | "svc" => Ok(Self::Services),
             "endpoints" | "endpoint" | "ep" => Ok(Self::Endpoints),
             "routes" | "route" | "httproutes" | "httproute" => Ok(Self::Routes),
+            "grpcroutes" | "grpcroute" => Ok(Self::GrpcRoutes),
+            "referencegrants" | "referencegrant" | "grants" | "grant" => Ok(Self::Grants),
             "policies" | "policy" | "trafficpolicies" | "trafficpolicy" => Ok(Self::Policies),
-            _ => Err("known kinds are services, endpoints, routes, policies".to_owned()),
+            _ => Err("known kinds are services, endpoints, routes, grpcroutes, referencegrants, policies".to_owned()),
         }
     }
 }
@@ -59,7 +67,7 @@ mod tests {
 
     #[test]
     fn every_name_of_a_kind_leads_to_it() {
-        for kind in [Kind::Services, Kind::Endpoints, Kind::Routes, Kind::Policies] {
+        for kind in [Kind::Services, Kind::Endpoints, Kind::Routes, Kind::GrpcRoutes, Kind::Grants, Kind::Policies] {
             assert_eq!(kind.plural().parse(), Ok(kind));
             assert_eq!(kind.to_string().parse(), Ok(kind));
         }

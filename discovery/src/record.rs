@@ -6,16 +6,23 @@
 use crate::store::{Entry, Op};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::collections::BTreeSet;
 use std::fmt;
 use weft_model::names::{label, subdomain};
+use weft_model::route::{Grant, Parent, RouteKind};
 use weft_model::{Endpoint, Route, Service, ServiceName, TrafficPolicy};
 
-/// The key of a record: `services/<ns>/<name>`, `routes/<ns>/<name>`, `policies/<ns>/<name>`,
-/// `endpoints/<ns>/<service>/<id>`, `withdrawals/<ns>/<service>`.
+/// The key of a record: `services/<ns>/<name>`, `routes/<ns>/<name>` (HTTPRoutes), `grpcroutes/<ns>/<name>`,
+/// `grants/<ns>/<name>`, `policies/<ns>/<name>`, `endpoints/<ns>/<service>/<id>`, `withdrawals/<ns>/<service>`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Key {
     Service(ServiceName),
     Route {
+        kind: RouteKind,
+        namespace: String,
+        name: String,
+    },
+    Grant {
         namespace: String,
         name: String,
     },
@@ -62,11 +69,19 @@ pub struct Record<M> {
     pub source: Source,
 }
 
-/// A route and the services it is attached to.
+/// A route and what it is attached to. Its own port is not used: each parent has one, or none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AttachedRoute {
-    pub parents: Vec<ServiceName>,
+    pub parents: Vec<Parent>,
     pub route: Route,
+}
+
+impl AttachedRoute {
+    /// The services among its parents.
+    pub fn services(&self) -> Vec<ServiceName> {
+        let services: BTreeSet<_> = self.parents.iter().map(|parent| parent.service.clone()).collect();
+        services.into_iter().collect()
+    }
 }
 
 /// A policy and the services it is attached to.
@@ -88,6 +103,7 @@ pub struct Withdrawal {
 pub enum Content {
     Service(Record<Service>),
     Route(Record<AttachedRoute>),
+    Grant(Record<Grant>),
     Policy(Record<AttachedPolicy>),
     Endpoint(Record<Endpoint>),
     Withdrawal(Withdrawal),
@@ -105,6 +121,8 @@ impl Key {
     /// Where all keys of one kind are: a prefix for [`crate::store::Store::range`].
     pub const SERVICES: &str = "services/";
     pub const ROUTES: &str = "routes/";
+    pub const GRPC_ROUTES: &str = "grpcroutes/";
+    pub const GRANTS: &str = "grants/";
     pub const POLICIES: &str = "policies/";
     pub const ENDPOINTS: &str = "endpoints/";
     pub const WITHDRAWALS: &str = "withdrawals/";
@@ -112,7 +130,7 @@ impl Key {
     /// `None`: a key of somebody else's (addresses, certificates, ...). An error: ours, but not of our shape.
     pub fn parse(text: &str) -> Option<Result<Self, RecordError>> {
         let (kind, rest) = text.split_once('/')?;
-        if !["services", "routes", "policies", "endpoints", "withdrawals"].contains(&kind) {
+        if !["services", "routes", "grpcroutes", "grants", "policies", "endpoints", "withdrawals"].contains(&kind) {
             return None;
         }
         let refuse = |reason: String| RecordError { key: text.to_owned(), reason };
@@ -124,7 +142,11 @@ impl Key {
         };
         Some(match (kind, &parts[..]) {
             ("services", [ns, name]) => service(ns, name).map(Self::Service),
-            ("routes", [ns, name]) => document(ns, name).map(|(namespace, name)| Self::Route { namespace, name }),
+            ("routes" | "grpcroutes", [ns, name]) => {
+                let kind = if kind == "routes" { RouteKind::Http } else { RouteKind::Grpc };
+                document(ns, name).map(|(namespace, name)| Self::Route { kind, namespace, name })
+            }
+            ("grants", [ns, name]) => document(ns, name).map(|(namespace, name)| Self::Grant { namespace, name }),
             ("policies", [ns, name]) => document(ns, name).map(|(namespace, name)| Self::Policy { namespace, name }),
             ("withdrawals", [ns, name]) => service(ns, name).map(Self::Withdrawal),
             ("endpoints", [ns, name, id]) if !id.is_empty() => {
@@ -143,7 +165,9 @@ impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Service(s) => write!(f, "services/{}/{}", s.namespace, s.name),
-            Self::Route { namespace, name } => write!(f, "routes/{namespace}/{name}"),
+            Self::Route { kind: RouteKind::Http, namespace, name } => write!(f, "routes/{namespace}/{name}"),
+            Self::Route { kind: RouteKind::Grpc, namespace, name } => write!(f, "grpcroutes/{namespace}/{name}"),
+            Self::Grant { namespace, name } => write!(f, "grants/{namespace}/{name}"),
             Self::Policy { namespace, name } => write!(f, "policies/{namespace}/{name}"),
             Self::Endpoint { service: s, id } => write!(f, "endpoints/{}/{}/{id}", s.namespace, s.name),
             Self::Withdrawal(s) => write!(f, "withdrawals/{}/{}", s.namespace, s.name),
@@ -174,15 +198,18 @@ impl Content {
         let content = match key {
             Key::Service(_) => Self::Service(json(value)?),
             Key::Route { .. } => Self::Route(json(value)?),
+            Key::Grant { .. } => Self::Grant(json(value)?),
             Key::Policy { .. } => Self::Policy(json(value)?),
             Key::Endpoint { .. } => Self::Endpoint(json(value)?),
             Key::Withdrawal(_) => Self::Withdrawal(json(value)?),
         };
         let agrees = match (key, &content) {
             (Key::Service(name), Self::Service(r)) => r.model.name == *name,
-            (Key::Route { namespace, name }, Self::Route(r)) => {
-                r.model.route.namespace == *namespace && r.model.route.name == *name
+            (Key::Route { kind, namespace, name }, Self::Route(r)) => {
+                let route = &r.model.route;
+                route.kind == *kind && route.namespace == *namespace && route.name == *name
             }
+            (Key::Grant { namespace, .. }, Self::Grant(r)) => r.model.namespace == *namespace,
             (Key::Endpoint { service, id }, Self::Endpoint(r)) => r.model.service == *service && r.model.id == *id,
             _ => true,
         };
@@ -239,6 +266,8 @@ mod tests {
         for text in [
             "services/shop/cart",
             "routes/shop/cart.v2",
+            "grpcroutes/shop/cart",
+            "grants/shop/web",
             "policies/shop/cart",
             "endpoints/shop/cart/cart-0",
             "withdrawals/shop/cart",

@@ -21,6 +21,24 @@ pub struct ServiceView {
     pub endpoints: BTreeMap<String, Endpoint>,
 }
 
+impl ServiceView {
+    /// Drops the routes that are not for clients of `namespace`.
+    pub fn keep_routes_for(&mut self, namespace: &str) {
+        let service = &self.service.name;
+        self.routes.retain(|route| route.binds(service, namespace));
+    }
+
+    /// The services that its routes lead to, apart from itself.
+    pub fn led_to(&self) -> impl Iterator<Item = &ServiceName> {
+        let rules = self.routes.iter().flat_map(|route| &route.rules);
+        let named = rules.flat_map(|rule| {
+            let backends = rule.backends.iter().filter(|b| !b.refused).map(|b| &b.service);
+            backends.chain(rule.mirrors.iter().filter(|m| !m.refused).map(|m| &m.service))
+        });
+        named.filter(|name| **name != self.service.name)
+    }
+}
+
 /// What an address that somebody dialled stands for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Binding {

@@ -10,6 +10,7 @@
 mod service;
 mod endpoint;
 mod route;
+mod action;
 mod balancer;
 mod policy;
 mod view;
@@ -83,6 +84,15 @@ fn some_micros(duration: Option<Duration>) -> u64 {
 
 fn some_duration(micros: u64) -> Option<Duration> {
     (micros > 0).then(|| Duration::from_micros(micros))
+}
+
+/// HTTP statuses; an error names its index.
+fn statuses(codes: &[u32]) -> Result<Vec<u16>> {
+    let status = |(n, status): (usize, &u32)| match u16::try_from(*status) {
+        Ok(status @ 100..=599) => Ok(status),
+        _ => Err(ConvertError::new(format!("statuses[{n}]"), format!("{status} is not an HTTP status"))),
+    };
+    codes.iter().enumerate().map(status).collect()
 }
 
 /// A header name, method or cookie name (RFC 9110, section 5.6.2).

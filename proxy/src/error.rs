@@ -32,6 +32,8 @@ pub enum Failure {
     NoRoute,
     #[error("the mesh knows no such service")]
     NoSuchService,
+    #[error("the route's backend does not exist, or must not be referred to")]
+    InvalidBackend,
     #[error("the endpoint refused the connection")]
     ConnectRefused,
     #[error("the endpoint did not accept the connection in time")]
@@ -75,7 +77,7 @@ pub enum Failure {
 impl Failure {
     pub fn side(&self) -> Side {
         match self {
-            Self::NoEndpoints | Self::NoRoute | Self::NoSuchService => Side::Mesh,
+            Self::NoEndpoints | Self::NoRoute | Self::NoSuchService | Self::InvalidBackend => Side::Mesh,
             Self::ConnectRefused
             | Self::ConnectTimeout
             | Self::ConnectFailed(_)
@@ -113,6 +115,7 @@ impl Failure {
             Self::NoEndpoints
             | Self::NoRoute
             | Self::NoSuchService
+            | Self::InvalidBackend
             | Self::RequestTimeout
             | Self::ResetMidResponse
             | Self::MalformedRequest(_)
@@ -129,6 +132,7 @@ impl Failure {
             Self::NoRoute => 404,
             Self::HeaderTimeout => 408,
             Self::HeadersTooLarge => 431,
+            Self::InvalidBackend => 500,
             // Nobody sees it; nginx's number for a client that left.
             Self::ClientGone => 499,
             Self::ResetBeforeResponse | Self::ResetMidResponse | Self::StaleConnection | Self::MalformedResponse(_) => {
@@ -165,6 +169,7 @@ impl Failure {
             Self::NoEndpoints => "no-endpoints",
             Self::NoRoute => "no-route",
             Self::NoSuchService => "no-such-service",
+            Self::InvalidBackend => "invalid-backend",
             Self::ConnectRefused => "connect-refused",
             Self::ConnectTimeout => "connect-timeout",
             Self::ConnectFailed(_) => "connect-failed",

@@ -10,7 +10,7 @@ use crate::conn::{Conn, Tcp};
 use crate::detect::{Hello, client_hello_alpn};
 use crate::drain::Direction;
 use crate::error::Failure;
-use crate::plan::{Limits, Plan, Story, Target};
+use crate::plan::{Limits, Plan, Planned, Story, Target};
 use crate::request::RequestView;
 use crate::sniff::{self, First};
 use crate::worker::Worker;
@@ -178,13 +178,14 @@ impl Inbound {
 }
 
 impl Story for Inbound {
-    async fn plan(&self, _request: &impl RequestView) -> Result<Plan, Failure> {
-        Ok(Plan {
+    async fn plan(&self, _request: &impl RequestView) -> Result<Planned, Failure> {
+        Ok(Planned::Forward(Plan {
             target: Target::Local { upstream: Rc::clone(&self.upstream), port: self.address.port() },
             rule: None,
             request_timeout: None,
+            mirrors: Vec::new(),
             try_timeout: None,
-        })
+        }))
     }
 
     fn added(&self) -> &[(&'static str, String)] {
@@ -209,6 +210,10 @@ impl Story for Inbound {
 
     async fn wait_closed(&self) {
         self.worker.shared.drain.wait_closed(Direction::Inbound).await;
+    }
+
+    fn mirror_dropped(&self) {
+        self.worker.shared.metrics.mirror_dropped();
     }
 
     fn refused(&self, protocol: &'static str, failure: &Failure, took: Duration) {

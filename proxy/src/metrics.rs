@@ -80,6 +80,7 @@ pub struct Metrics {
     handshakes_failed: Family<DirectionLabels, Counter>,
     malformed: Family<MalformedLabels, Counter>,
     accept_failures: Counter,
+    mirrors_dropped: Counter,
 }
 
 impl Metrics {
@@ -120,6 +121,11 @@ impl Metrics {
         );
         registry.register("tls_handshakes_failed", "TLS handshakes that failed", m.handshakes_failed.clone());
         registry.register("malformed", "Connections ended because of what was sent over them", m.malformed.clone());
+        registry.register(
+            "mirrors_dropped",
+            "Copies of requests that were not sent to a mirror",
+            m.mirrors_dropped.clone(),
+        );
         registry.register("accept_failures", "Connections the kernel could not hand over", m.accept_failures.clone());
         m
     }
@@ -160,6 +166,10 @@ impl Metrics {
 
     pub fn malformed(&self, protocol: &'static str) {
         self.malformed.get_or_create(&MalformedLabels { protocol }).inc();
+    }
+
+    pub fn mirror_dropped(&self) {
+        self.mirrors_dropped.inc();
     }
 
     pub fn accept_failed(&self) {

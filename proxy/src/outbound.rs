@@ -6,15 +6,15 @@
 
 use crate::affinity;
 use crate::balance::hash;
-use crate::catalog::Known;
+use crate::catalog::{Answer, Known};
 use crate::cluster::Upstream;
 use crate::conn::Conn;
 use crate::connect::connect;
 use crate::drain::Direction;
 use crate::error::Failure;
-use crate::plan::{Attempts, Limits, Plan, Story, Target};
+use crate::plan::{Attempts, Limits, Mirrored, Plan, Planned, Redirected, Story, Target};
 use crate::request::RequestView;
-use crate::route::Routed;
+use crate::route::{Chosen, CompiledRule, Routed};
 use crate::sniff::{self, First};
 use crate::worker::Worker;
 use crate::{http1, http2, tunnel};
@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use weft_model::policy::HashKey;
+use weft_model::route::{Backend, Mirror, Rule};
 use weft_model::{Binding, Protocol, ServiceName};
 
 /// The kernel's own limit is longer than any client waits.
@@ -263,35 +264,86 @@ impl Outbound {
             request_timeout: known.view.policy.timeouts.request,
             try_timeout: known.view.policy.retry.per_try_timeout,
             rule: None,
+            mirrors: Vec::new(),
             target: Target::Service { cluster, known, port, only, session, key },
         }
+    }
+
+    /// The view and port of a rule's backend.
+    async fn backend(&self, present: &Arc<Known>, backend: &Backend) -> Result<(Arc<Known>, usize), Failure> {
+        let target = match backend.service == self.service {
+            _ if backend.refused => return Err(Failure::InvalidBackend),
+            true => Arc::clone(present),
+            false => match self.worker.shared.catalog.lookup(&backend.service).await {
+                Answer::Known(known) => known,
+                Answer::Absent => return Err(Failure::InvalidBackend),
+                Answer::Unanswered => return Err(Failure::NoSuchService),
+            },
+        };
+        let port = target.view.service.ports.iter().position(|p| p.port == backend.port);
+        port.map(|port| (target, port)).ok_or(Failure::InvalidBackend)
+    }
+
+    /// Copies of a request, as far as their services are known and there is room for them.
+    fn mirrors(&self, present: &Arc<Known>, rule: &Arc<CompiledRule>) -> Vec<Mirrored> {
+        let mirrored = rule.mirrored(|below| fastrand::u32(..below.max(1)));
+        let copy = |mirror: &Mirror| {
+            let known = match mirror.service == self.service {
+                true => Arc::clone(present),
+                false => self.worker.shared.catalog.peek(&mirror.service)?,
+            };
+            let port = known.view.service.ports.iter().position(|p| p.port == mirror.port)?;
+            let permit = self.worker.mirror_permit()?;
+            let plan = Plan { request_timeout: None, ..self.towards(known, port, |_| None) };
+            Some(Mirrored { plan, label: Arc::clone(rule), permit })
+        };
+        mirrored
+            .filter_map(|mirror| {
+                let made = copy(mirror);
+                if made.is_none() {
+                    self.mirror_dropped();
+                }
+                made
+            })
+            .collect()
     }
 }
 
 impl Story for Outbound {
-    async fn plan(&self, request: &impl RequestView) -> Result<Plan, Failure> {
+    async fn plan(&self, request: &impl RequestView) -> Result<Planned, Failure> {
         let known = self.present();
         let Some(port) = known.view.service.ports.get(self.port) else { return Err(Failure::NoRoute) };
+        if self.endpoint.is_some() {
+            // Dialled by its own address: no route may lead elsewhere.
+            return Ok(Planned::Forward(self.straight(known, |_| None)));
+        }
         let cookie = |name: &str| affinity::requested(request, name);
         let rule = match known.table.decide(port.port.get(), request) {
-            // Dialled by its own address: no route may lead elsewhere.
-            _ if self.endpoint.is_some() => return Ok(self.straight(known, |_| None)),
-            Routed::Unrouted => return Ok(self.straight(Arc::clone(&known), cookie).keyed_by(request)),
+            Routed::Unrouted => {
+                return Ok(Planned::Forward(self.straight(Arc::clone(&known), cookie).keyed_by(request)));
+            }
             Routed::NoMatch => return Err(Failure::NoRoute),
             Routed::To(rule) => Arc::clone(rule),
         };
-        let backend = rule.backend(fastrand::u64(..)).ok_or(Failure::NoEndpoints)?;
-        let target = match backend.service == self.service {
-            true => Arc::clone(&known),
-            false => self.worker.shared.catalog.service(&backend.service).await.ok_or(Failure::NoSuchService)?,
-        };
-        let ports = &target.view.service.ports;
-        let port = ports.iter().position(|p| p.port == backend.port).ok_or(Failure::NoSuchService)?;
-        let mut plan = self.towards(target, port, cookie).keyed_by(request);
-        plan.request_timeout = rule.request_timeout.or(plan.request_timeout);
-        plan.try_timeout = rule.backend_timeout.or(plan.try_timeout);
-        plan.rule = Some(rule);
-        Ok(plan)
+        if let Some(location) = rule.location(request, port.port.get()) {
+            let cluster = self.worker.cluster(&known);
+            return Ok(Planned::Redirect(Redirected { rule, location, cluster }));
+        }
+        let mirrors = self.mirrors(&known, &rule);
+        let chosen = Chosen::by(rule, fastrand::u64(..)).ok_or(Failure::InvalidBackend)?;
+        let (target, port) = self.backend(&known, chosen.backend()).await?;
+        let rule = chosen.rule();
+        let (request_timeout, try_timeout) = (rule.request_timeout, rule.backend_timeout);
+        let limited = |limit: &Duration| *limit != Rule::NO_LIMIT;
+        let carried = chosen.carry(request, &target.view.policy.retry);
+        let plan = self.towards(target, port, cookie).keyed_by(request);
+        Ok(Planned::Forward(Plan {
+            request_timeout: request_timeout.or(plan.request_timeout).filter(limited),
+            try_timeout: try_timeout.or(plan.try_timeout).filter(limited),
+            rule: Some(carried),
+            mirrors,
+            ..plan
+        }))
     }
 
     fn added(&self) -> &[(&'static str, String)] {
@@ -316,6 +368,10 @@ impl Story for Outbound {
 
     async fn wait_closed(&self) {
         self.worker.shared.drain.wait_closed(Direction::Outbound).await;
+    }
+
+    fn mirror_dropped(&self) {
+        self.worker.shared.metrics.mirror_dropped();
     }
 
     fn refused(&self, protocol: &'static str, failure: &Failure, took: Duration) {

@@ -11,7 +11,8 @@ use crate::cluster::{Cluster, Upstream};
 use crate::error::Failure;
 use crate::request::RequestView;
 use crate::retry::{self, Request, Verdict};
-use crate::route::CompiledRule;
+use crate::route::{Carried, CompiledRule};
+use crate::worker::MirrorPermit;
 use fastrand::Rng;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use weft_model::policy::{CookieAffinity, Retry};
 /// Where requests of one connection come from and what is decided about them. Implemented by `outbound` and `inbound`.
 pub trait Story {
     /// Decides about one request.
-    fn plan(&self, request: &impl RequestView) -> impl Future<Output = Result<Plan, Failure>>;
+    fn plan(&self, request: &impl RequestView) -> impl Future<Output = Result<Planned, Failure>>;
     /// Field lines that the mesh adds to every request, each ended by CRLF; the same names have been removed from what the client sent.
     fn added(&self) -> &[(&'static str, String)];
     /// Fields a client must not be able to set.
@@ -36,6 +37,8 @@ pub trait Story {
     fn wait_closed(&self) -> impl Future<Output = ()>;
     /// Counts a request that never got a plan.
     fn refused(&self, protocol: &'static str, failure: &Failure, took: Duration);
+    /// Counts a copy for a mirror that was not sent.
+    fn mirror_dropped(&self);
 }
 
 /// Bounds that hold for every request.
@@ -65,14 +68,53 @@ pub enum Target {
 }
 
 /// The decision about one request.
+pub enum Planned {
+    Forward(Plan),
+    Redirect(Redirected),
+}
+
+/// A request that a rule answers itself.
+pub struct Redirected {
+    pub rule: Arc<CompiledRule>,
+    pub location: String,
+    /// The service that was dialled.
+    pub cluster: Rc<Cluster>,
+}
+
+impl Redirected {
+    pub fn status(&self) -> u16 {
+        self.rule.redirect.as_ref().map_or(302, |redirect| redirect.status)
+    }
+
+    /// Counts the request.
+    pub fn count(&self, took: Duration) {
+        self.cluster.unserved.record(&self.rule.label, self.status(), "", took);
+    }
+}
+
+/// Where a request goes, and how.
 pub struct Plan {
     pub target: Target,
-    pub rule: Option<Arc<CompiledRule>>,
+    pub rule: Option<Carried>,
+    /// Copies of it.
+    pub mirrors: Vec<Mirrored>,
     /// The whole request.
     pub request_timeout: Option<Duration>,
     /// One attempt, to the response head.
     pub try_timeout: Option<Duration>,
 }
+
+/// A copy of a request, which nobody waits for.
+pub struct Mirrored {
+    pub plan: Plan,
+    /// Of the rule that asks for it.
+    pub label: Arc<CompiledRule>,
+    /// Its place among the copies under way.
+    pub permit: MirrorPermit,
+}
+
+/// How long a copy may take, from its connection to the end of its answer.
+pub const MIRROR_LIMIT: Duration = Duration::from_secs(10);
 
 /// Nothing is repeated towards the application next door: the client's proxy decides about that.
 static NO_RETRY: Retry = Retry {
@@ -90,6 +132,9 @@ const LOCAL_CONNECT: Duration = Duration::from_secs(5);
 
 impl Plan {
     pub fn retry(&self) -> &Retry {
+        if let Some(retry) = self.rule.as_ref().and_then(|rule| rule.retry.as_deref()) {
+            return retry;
+        }
         match &self.target {
             Target::Local { .. } => &NO_RETRY,
             Target::Service { known, .. } => &known.view.policy.retry,
@@ -156,7 +201,7 @@ impl Plan {
 
     /// The label of the rule that matched.
     pub fn route(&self) -> &str {
-        self.rule.as_ref().map_or("", |r| &r.label)
+        self.rule.as_ref().map_or("", Carried::label)
     }
 }
 
@@ -219,7 +264,7 @@ impl<'a> Attempts<'a> {
         let request = Request { idempotent, repeatable, made: self.made };
         let jitter = fastrand::f64();
         match retry::decide(failure, request, self.plan.retry(), &cluster.budget, Instant::now(), jitter) {
-            Verdict::Retry(pause) => Some(pause),
+            Verdict::Retry(pause) => Some(pause.max(self.plan.rule.as_ref().map_or(Duration::ZERO, Carried::backoff))),
             Verdict::GiveUp(_) => None,
         }
     }

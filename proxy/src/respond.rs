@@ -4,7 +4,8 @@
 //! the metric and the log have; a gRPC client gets its status in a trailers-only response (gRPC over HTTP/2 protocol).
 
 use crate::error::Failure;
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use weft_model::route::HeaderEdit;
 
 /// The response header that names the reason.
 pub const REASON: &str = "weft-reason";
@@ -20,6 +21,34 @@ pub fn http1(failure: &Failure, close: bool, to_head: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(format!("content-type: text/plain\r\ncontent-length: {length}\r\n").as_bytes());
     out.extend_from_slice(if close { b"connection: close\r\n\r\n" } else { b"\r\n" });
     out.extend_from_slice(body.as_bytes());
+}
+
+/// A whole HTTP/1.1 redirect, with `edit` carried out on it.
+pub fn http1_redirect(status: u16, location: &str, edit: &HeaderEdit, close: bool, out: &mut Vec<u8>) {
+    let phrase = StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("");
+    out.extend_from_slice(format!("HTTP/1.1 {status} {phrase}\r\n").as_bytes());
+    out.extend_from_slice(format!("location: {location}\r\ncontent-length: 0\r\n").as_bytes());
+    for (name, value) in edit.set.iter().chain(&edit.add).filter(|(name, _)| name != "location") {
+        out.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+    }
+    out.extend_from_slice(if close { b"connection: close\r\n\r\n" } else { b"\r\n" });
+}
+
+/// The head of an HTTP/2 redirect, which has no body, with `edit` carried out on it.
+pub fn http2_redirect(status: u16, location: &str, edit: &HeaderEdit) -> Response<()> {
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::FOUND);
+    let headers = response.headers_mut();
+    for (name, value) in edit.set.iter().chain(&edit.add) {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_str(value)) {
+            headers.append(name, value);
+        }
+    }
+    // What the client asked for is part of it; where that is no header value, there is nowhere to go.
+    if let Ok(location) = HeaderValue::from_bytes(location.as_bytes()) {
+        headers.insert(http::header::LOCATION, location);
+    }
+    response
 }
 
 /// The head of an HTTP/2 answer, which has no body.
@@ -75,6 +104,19 @@ mod tests {
         assert!(text.starts_with("HTTP/1.1 503 Service Unavailable\r\nweft-reason: no-endpoints\r\n"), "{text}");
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(head.contains(&format!("content-length: {}", body.len())), "{text}");
+    }
+
+    #[test]
+    fn a_redirect_has_a_location_and_the_rules_headers() {
+        let edit = HeaderEdit { set: vec![("x-a".into(), "1".into())], ..HeaderEdit::default() };
+        let mut out = Vec::new();
+        http1_redirect(301, "http://a/b", &edit, false, &mut out);
+        let wanted = "HTTP/1.1 301 Moved Permanently\r\nlocation: http://a/b\r\ncontent-length: 0\r\nx-a: 1\r\n\r\n";
+        assert_eq!(String::from_utf8(out).unwrap(), wanted);
+        let response = http2_redirect(301, "http://a/b", &edit);
+        assert_eq!(response.status(), 301);
+        assert_eq!(response.headers()["location"], "http://a/b");
+        assert_eq!(response.headers()["x-a"], "1");
     }
 
     #[test]

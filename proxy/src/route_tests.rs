@@ -3,8 +3,9 @@
 //! Requests are made of plain parts, without an HTTP engine: routing sees no more of one than its view shows.
 
 use super::*;
+use proptest::prelude::*;
 use weft_model::ServiceName;
-use weft_model::route::Rule;
+use weft_model::route::{Backend, PathMatch, Rule, ValueMatch, ValuePattern};
 
 struct Asked {
     method: &'static str,
@@ -38,12 +39,17 @@ fn get(path: &'static str) -> Asked {
 
 fn rule(name: &str, matches: Vec<Match>) -> Rule {
     let service = ServiceName::new("shop", name).unwrap();
-    let backends = vec![Backend { service, port: 80.try_into().unwrap(), weight: 1 }];
+    let backends = vec![Backend::new(service, 80.try_into().unwrap(), 1)];
     Rule { name: Some(name.into()), matches, backends, ..Rule::default() }
 }
 
 fn route(rules: Vec<Rule>) -> Route {
-    Route { namespace: "shop".into(), name: "r".into(), port: None, hostnames: vec![], rules }
+    Route { namespace: "shop".into(), name: "r".into(), rules, ..Route::default() }
+}
+
+/// The routes of shop/cart.
+fn compiled(routes: &[Route]) -> Table {
+    Table::compile(&ServiceName::new("shop", "cart").unwrap(), routes)
 }
 
 fn path(path: PathMatch) -> Match {
@@ -60,7 +66,7 @@ fn chosen(table: &Table, request: &Asked) -> String {
 
 #[test]
 fn paths_are_matched_by_segment_and_the_most_specific_wins() {
-    let table = Table::compile(&[route(vec![
+    let table = compiled(&[route(vec![
         rule("any", vec![]),
         rule("regex", vec![path(PathMatch::Regex("/v[0-9]+/x".into()))]),
         rule("short", vec![path(PathMatch::Prefix("/a".into()))]),
@@ -76,7 +82,7 @@ fn paths_are_matched_by_segment_and_the_most_specific_wins() {
 
 #[test]
 fn a_regular_expression_matches_the_whole_path_or_nothing() {
-    let table = Table::compile(&[route(vec![rule("regex", vec![path(PathMatch::Regex("/v[0-9]|/w".into()))])])]);
+    let table = compiled(&[route(vec![rule("regex", vec![path(PathMatch::Regex("/v[0-9]|/w".into()))])])]);
     assert_eq!(chosen(&table, &get("/v1")), "regex");
     assert_eq!(chosen(&table, &get("/v1/x")), "none");
     assert_eq!(chosen(&table, &get("/x/w")), "none");
@@ -85,7 +91,7 @@ fn a_regular_expression_matches_the_whole_path_or_nothing() {
 #[test]
 fn method_headers_and_query_narrow_a_rule() {
     let value = |name: &str, text: &str| ValueMatch { name: name.into(), value: ValuePattern::Exact(text.into()) };
-    let table = Table::compile(&[route(vec![
+    let table = compiled(&[route(vec![
         rule("rest", vec![]),
         rule("post", vec![Match { method: Some("POST".into()), ..Match::default() }]),
         rule("beta", vec![Match { headers: vec![value("x-user", "beta")], ..Match::default() }]),
@@ -107,7 +113,7 @@ fn the_most_specific_host_name_wins_over_a_better_path() {
         hostnames: hostnames.iter().map(|h| (*h).to_owned()).collect(),
         ..route(vec![rule(name, vec![path(path_match)])])
     };
-    let table = Table::compile(&[
+    let table = compiled(&[
         named("wild", &["*.shop"], PathMatch::Exact("/a".into())),
         named("exact", &["cart.shop"], PathMatch::default()),
         named("other", &["x.y"], PathMatch::Exact("/a".into())),
@@ -121,21 +127,88 @@ fn the_most_specific_host_name_wins_over_a_better_path() {
 fn a_route_binds_only_its_port_and_older_routes_win() {
     let first = Route { port: Some(80.try_into().unwrap()), ..route(vec![rule("old", vec![])]) };
     let second = route(vec![rule("new", vec![])]);
-    assert_eq!(chosen(&Table::compile(&[first.clone(), second]), &get("/")), "old");
-    let table = Table::compile(&[first]);
+    assert_eq!(chosen(&compiled(&[first.clone(), second]), &get("/")), "old");
+    let table = compiled(&[first]);
     assert!(matches!(table.decide(81, &get("/")), Routed::Unrouted));
     assert!(matches!(Table::default().decide(80, &get("/")), Routed::Unrouted));
 }
 
 #[test]
-fn backends_get_their_share() {
-    let mut split = rule("split", vec![]);
-    let service = |name: &str| ServiceName::new("shop", name).unwrap();
-    let backend = |name: &str, weight| Backend { service: service(name), port: 80.try_into().unwrap(), weight };
-    split.backends = vec![backend("a", 3), backend("b", 0), backend("c", 1)];
-    let table = Table::compile(&[route(vec![split])]);
-    let request = get("/");
-    let Routed::To(rule) = table.decide(80, &request) else { panic!("no rule") };
-    let share = |name: &str| (0..400).filter(|n| rule.backend(*n).is_some_and(|b| b.service.name == name)).count();
-    assert_eq!((share("a"), share("b"), share("c")), (300, 0, 100));
+fn ties_go_to_the_older_route_then_to_the_earlier_rule() {
+    let header = |name: &str| ValueMatch { name: name.into(), value: ValuePattern::Exact("1".into()) };
+    let by = |names: &[&str]| Match { headers: names.iter().map(|n| header(n)).collect(), ..Match::default() };
+    let older = route(vec![rule("first", vec![by(&["a"])]), rule("second", vec![by(&["b"])])]);
+    let newer = route(vec![rule("newer", vec![by(&["a"])]), rule("both", vec![by(&["a", "b"])])]);
+    let table = compiled(&[older, newer]);
+    assert_eq!(chosen(&table, &Asked { headers: vec![("a", "1")], ..get("/") }), "first");
+    assert_eq!(chosen(&table, &Asked { headers: vec![("b", "1")], ..get("/") }), "second");
+    assert_eq!(chosen(&table, &Asked { headers: vec![("a", "1"), ("b", "1")], ..get("/") }), "both");
+}
+
+#[test]
+fn a_path_beats_a_method_beats_headers_beat_parameters() {
+    let one = |name: &str| vec![ValueMatch { name: name.into(), value: ValuePattern::Regex("[0-9]".into()) }];
+    let prefix = |prefix: &str| PathMatch::Prefix(prefix.into());
+    let table = compiled(&[route(vec![
+        rule("query", vec![Match { query: one("q"), ..Match::default() }]),
+        rule("header", vec![Match { headers: one("h"), ..Match::default() }]),
+        rule("method", vec![Match { method: Some("GET".into()), ..Match::default() }]),
+        rule("path", vec![Match { path: prefix("/p"), ..Match::default() }]),
+    ])]);
+    let all = |path| Asked { query: "q=1", headers: vec![("h", "2")], ..get(path) };
+    assert_eq!(chosen(&table, &all("/p/x")), "path");
+    assert_eq!(chosen(&table, &all("/x")), "method");
+    assert_eq!(chosen(&table, &Asked { method: "PUT", ..all("/x") }), "header");
+    assert_eq!(chosen(&table, &Asked { method: "PUT", headers: vec![("h", "xx")], ..all("/x") }), "query");
+    assert_eq!(chosen(&table, &Asked { method: "PUT", query: "q=12", headers: vec![], ..all("/x") }), "none");
+}
+
+#[test]
+fn of_the_groups_of_routes_on_a_port_one_is_in_force() {
+    let only = |path_match| vec![path(PathMatch::Exact(path_match))];
+    let producer = route(vec![rule("producer", only("/p".into()))]);
+    let consumer = Route {
+        namespace: "web".into(),
+        port: Some(80.try_into().unwrap()),
+        ..route(vec![rule("consumer", only("/c".into()))])
+    };
+    let grpc = Route { kind: RouteKind::Grpc, ..route(vec![rule("grpc", only("/g".into()))]) };
+    let table = compiled(&[producer.clone(), consumer.clone()]);
+    assert_eq!(chosen(&table, &get("/c")), "consumer");
+    assert_eq!(chosen(&table, &get("/p")), "none", "the producer's routes are not merged with a consumer's");
+    assert!(matches!(table.decide(81, &get("/p")), Routed::To(_)), "they are in force on the other ports");
+    let table = compiled(&[producer.clone(), grpc.clone()]);
+    assert_eq!((chosen(&table, &get("/g")), chosen(&table, &get("/p"))), ("grpc".into(), "none".into()));
+    let table = compiled(&[producer, grpc, consumer]);
+    assert_eq!((chosen(&table, &get("/c")), chosen(&table, &get("/g"))), ("consumer".into(), "none".into()));
+}
+
+proptest! {
+    /// However many rules there are, the one that is found matches, and none that matches has a greater rank.
+    #[test]
+    fn what_is_found_is_the_best_that_matches(
+        rules in prop::collection::vec(("(/[ab]){0,3}", any::<bool>(), prop::option::of("GET|PUT"), 0usize..3), 1..8),
+        asked in "(/[ab]){1,4}",
+    ) {
+        let asked: &'static str = asked.leak();
+        let headers = |count: usize| (0..count).map(|n| ValueMatch {
+            name: format!("h{n}"),
+            value: ValuePattern::Exact("1".into()),
+        }).collect();
+        let matches = rules.iter().map(|(path, exact, method, count)| Match {
+            path: if *exact { PathMatch::Exact(format!("/{}", path.trim_start_matches('/'))) }
+                else { PathMatch::Prefix(format!("/{}", path.trim_start_matches('/'))) },
+            method: method.clone(),
+            headers: headers(*count),
+            query: vec![],
+        });
+        let matches: Vec<Match> = matches.collect();
+        let named = matches.iter().enumerate().map(|(n, m)| rule(&n.to_string(), vec![m.clone()])).collect();
+        let request = Asked { headers: vec![("h0", "1")], ..get(asked) };
+        let compiled: Vec<_> = matches.iter().map(|m| Matcher::compile(m).unwrap()).collect();
+        let best = compiled.iter().filter(|m| m.matches(&request)).map(Matcher::rank).max();
+        let expected = best.and_then(|best| compiled.iter().position(|m| m.matches(&request) && m.rank() == best));
+        let expected = expected.map_or("none".to_owned(), |n| n.to_string());
+        prop_assert_eq!(chosen(&super::tests::compiled(&[route(named)]), &request), expected);
+    }
 }

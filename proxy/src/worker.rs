@@ -21,6 +21,9 @@ use weft_model::ServiceName;
 /// Destinations remembered as server-first; beyond that the memory starts over.
 const MAX_SERVER_FIRST: usize = 4096;
 
+/// Copies of requests for mirrors that may be under way at once; beyond that, copies are not made.
+const MAX_MIRRORED: usize = 128;
+
 /// What all workers of a process have in common.
 pub struct Shared {
     pub config: Arc<Config>,
@@ -40,6 +43,13 @@ pub struct Worker {
     clusters: RefCell<HashMap<ServiceName, Rc<Cluster>>>,
     locals: RefCell<HashMap<SocketAddr, Rc<Upstream>>>,
     server_first: RefCell<HashSet<SocketAddr>>,
+    /// One reference for each copy under way, and one of its own.
+    mirrored: Rc<()>,
+}
+
+/// The place of one copy of a request among those under way.
+pub struct MirrorPermit {
+    _place: Rc<()>,
 }
 
 impl Worker {
@@ -51,6 +61,7 @@ impl Worker {
             clusters: RefCell::default(),
             locals: RefCell::default(),
             server_first: RefCell::default(),
+            mirrored: Rc::default(),
         }
     }
 
@@ -86,6 +97,12 @@ impl Worker {
         let make =
             || Rc::new(Upstream::local(address, &self.shared.config.service_of(address.port()), self.surroundings()));
         Rc::clone(locals.entry(address).or_insert_with(make))
+    }
+
+    /// A place for one more copy of a request, if there is one.
+    pub fn mirror_permit(&self) -> Option<MirrorPermit> {
+        let free = Rc::strong_count(&self.mirrored) <= MAX_MIRRORED;
+        free.then(|| MirrorPermit { _place: Rc::clone(&self.mirrored) })
     }
 
     /// The server at `address` is known to speak first: waiting for its client would be in vain.

@@ -178,6 +178,16 @@ impl Http2 {
     ) -> std::result::Result<Response2, h2::Error> {
         let uri = format!("http://{}{path}", self.authority);
         let request = Request::builder().method(method).uri(uri).body(()).expect("the test's own request is valid");
+        self.send(request, body, trailers).await
+    }
+
+    /// As [`Self::call`], with a head of the caller's own.
+    pub async fn send(
+        &self,
+        request: Request<()>,
+        body: Bytes,
+        trailers: Option<HeaderMap>,
+    ) -> std::result::Result<Response2, h2::Error> {
         let mut ready = self.send.clone().ready().await?;
         let end = body.is_empty() && trailers.is_none();
         let (response, mut stream) = ready.send_request(request, end)?;

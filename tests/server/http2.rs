@@ -120,7 +120,7 @@ fn seen(head: &http::request::Parts, body: &[u8], trailers: &HeaderMap, state: &
         map.iter().map(|(n, v)| (n.to_string(), String::from_utf8_lossy(v.as_bytes()).into_owned())).collect()
     };
     json!({
-        "replica": state.name, "method": head.method.as_str(), "path": head.uri.path(),
+        "replica": state.name, "method": head.method.as_str(), "path": head.uri.path(), "query": head.uri.query(),
         "authority": head.uri.authority().map(|a| a.as_str()), "headers": pairs(&head.headers),
         "body": String::from_utf8_lossy(&body[..body.len().min(4096)]), "length": body.len(), "trailers": pairs(trailers),
     })

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::time::SystemTime;
-use weft_model::route::Backend;
+use weft_model::route::{Backend, Grant, Parent, RouteKind, Rule};
 use weft_model::{Endpoint, Protocol, Route, Service, ServiceName, ServicePort, TrafficPolicy};
 use weft_proto::v1;
 
@@ -50,7 +50,8 @@ pub fn objects(kind: Kind, objects: &[v1::Object], endpoints: &[v1::Object], vie
     match kind {
         Kind::Services => services(objects, endpoints, view),
         Kind::Endpoints => self::endpoints(objects, view),
-        Kind::Routes => routes(objects, view),
+        Kind::Routes | Kind::GrpcRoutes => routes(objects, view),
+        Kind::Grants => grants(objects, view),
         Kind::Policies => policies(objects, view),
     }
 }
@@ -129,10 +130,10 @@ fn endpoints(objects: &[v1::Object], view: View) -> anyhow::Result<Table> {
     Ok(table)
 }
 
-/// A route as the store keeps it: with the services it is attached to.
+/// A route as the store keeps it: with what it is attached to.
 #[derive(Debug, Deserialize)]
 struct AttachedRoute {
-    parents: Vec<ServiceName>,
+    parents: Vec<Parent>,
     route: Route,
 }
 
@@ -140,8 +141,7 @@ fn routes(objects: &[v1::Object], view: View) -> anyhow::Result<Table> {
     let mut table = view.table(&["NAME", "SERVICES", "HOSTNAMES", "RULES", "BACKENDS"], &["SOURCE"]);
     for object in objects {
         let AttachedRoute { parents, route } = model(object)?;
-        let backend = |backend: &Backend| format!("{}:{} ({})", backend.service, backend.port, backend.weight);
-        let mut backends: Vec<_> = route.rules.iter().flat_map(|rule| rule.backends.iter().map(backend)).collect();
+        let mut backends: Vec<_> = route.rules.iter().flat_map(led_to).collect();
         backends.dedup();
         let usual = vec![
             object.name.clone(),
@@ -150,6 +150,30 @@ fn routes(objects: &[v1::Object], view: View) -> anyhow::Result<Table> {
             route.rules.len().to_string(),
             listed(backends),
         ];
+        view.row(&mut table, &object.namespace, usual, vec![object.source.clone()]);
+    }
+    Ok(table)
+}
+
+/// Where a rule's requests go: backends with their weights, or a redirect.
+fn led_to(rule: &Rule) -> Vec<String> {
+    let backend = |backend: &Backend| format!("{}:{} ({})", backend.service, backend.port, backend.weight);
+    match &rule.redirect {
+        Some(redirect) => vec![format!("redirect {}", redirect.status)],
+        None => rule.backends.iter().map(backend).collect(),
+    }
+}
+
+fn grants(objects: &[v1::Object], view: View) -> anyhow::Result<Table> {
+    let mut table = view.table(&["NAME", "FROM", "TO"], &["SOURCE"]);
+    for object in objects {
+        let grant: Grant = model(object)?;
+        let from = grant.from.iter().map(|(kind, namespace)| match kind {
+            RouteKind::Http => format!("HTTPRoute {namespace}"),
+            RouteKind::Grpc => format!("GRPCRoute {namespace}"),
+        });
+        let to = grant.to.iter().map(|name| name.as_deref().unwrap_or("every service"));
+        let usual = vec![object.name.clone(), listed(from), listed(to)];
         view.row(&mut table, &object.namespace, usual, vec![object.source.clone()]);
     }
     Ok(table)
@@ -277,6 +301,15 @@ mod tests {
         let routes = [object("HTTPRoute", "canary", &json!({"parents": [cart()], "route": route}))];
         let table = objects(Kind::Routes, &routes, &[], PLAIN).unwrap().render();
         assert!(table.contains("cart.shop:80 (9),cart-next.shop:80 (1)"), "{table}");
+
+        let moved =
+            json!({"namespace": "shop", "name": "moved", "rules": [{"redirect": {"status": 301}, "backends": []}]});
+        let routes = [object("HTTPRoute", "moved", &json!({"parents": [cart()], "route": moved}))];
+        assert!(objects(Kind::Routes, &routes, &[], PLAIN).unwrap().render().contains("redirect 301"));
+
+        let grant = json!({"namespace": "shop", "from": [["http", "web"]], "to": [null, "cart"]});
+        let table = objects(Kind::Grants, &[object("ReferenceGrant", "web", &grant)], &[], PLAIN).unwrap().render();
+        assert!(table.contains("HTTPRoute web") && table.contains("every service,cart"), "{table}");
 
         let policy = json!({"targets": [cart()], "policy": TrafficPolicy::default()});
         let table = objects(Kind::Policies, &[object("TrafficPolicy", "sticky", &policy)], &[], WIDE).unwrap().render();

@@ -11,6 +11,7 @@ use crate::translate::{Kind, translate};
 use serde::Serialize;
 use std::sync::Arc;
 use weft_model::Cidr;
+use weft_model::route::RouteKind;
 use weft_proto::v1;
 
 /// How often a call plans again when somebody else wrote the same keys meanwhile.
@@ -142,14 +143,16 @@ impl Documents {
 }
 
 fn parse_kind(word: &str) -> Result<Kind, ApplyError> {
-    let kinds = "services, endpoints, routes and policies";
+    let kinds = "services, endpoints, routes, grpcroutes, referencegrants and policies";
     Kind::from_word(word).ok_or_else(|| ApplyError::Asked(format!("kind: {word:?} is not known; there are {kinds}")))
 }
 
 fn object(key: &Key, content: &Content) -> Option<v1::Object> {
     let (kind, namespace, name) = match key {
         Key::Service(service) => (Kind::Service, service.namespace.clone(), service.name.clone()),
-        Key::Route { namespace, name } => (Kind::HttpRoute, namespace.clone(), name.clone()),
+        Key::Route { kind: RouteKind::Http, namespace, name } => (Kind::HttpRoute, namespace.clone(), name.clone()),
+        Key::Route { kind: RouteKind::Grpc, namespace, name } => (Kind::GrpcRoute, namespace.clone(), name.clone()),
+        Key::Grant { namespace, name } => (Kind::ReferenceGrant, namespace.clone(), name.clone()),
         Key::Policy { namespace, name } => (Kind::TrafficPolicy, namespace.clone(), name.clone()),
         Key::Endpoint { service, id } => (Kind::Endpoint, service.namespace.clone(), id.clone()),
         Key::Withdrawal(_) => return None,
@@ -157,6 +160,7 @@ fn object(key: &Key, content: &Content) -> Option<v1::Object> {
     let (source, document, model_json) = match content {
         Content::Service(record) => (record.source, &record.document, json(&record.model)),
         Content::Route(record) => (record.source, &record.document, json(&record.model)),
+        Content::Grant(record) => (record.source, &record.document, json(&record.model)),
         Content::Policy(record) => (record.source, &record.document, json(&record.model)),
         Content::Endpoint(record) => (record.source, &record.document, json(&record.model)),
         Content::Withdrawal(_) => return None,

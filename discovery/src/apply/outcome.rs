@@ -71,6 +71,7 @@ pub(super) fn owned(title: &str, content: &Content) -> Result<(), ApplyError> {
     let source = match content {
         Content::Service(record) => record.source,
         Content::Route(record) => record.source,
+        Content::Grant(record) => record.source,
         Content::Policy(record) => record.source,
         Content::Endpoint(record) => record.source,
         Content::Withdrawal(_) => return Ok(()),

@@ -10,6 +10,7 @@ use crate::store::{Compare, Entry, Op, Revision, Store, StoreError};
 use crate::translate::{Kind, Object, Translated};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use weft_model::route::RouteKind;
 use weft_model::{Cidr, Service, ServiceName};
 
 pub(super) struct Plan {
@@ -107,6 +108,7 @@ impl Draft<'_> {
             Object::Route { parents, route } => {
                 Content::Route(of(AttachedRoute { parents: parents.clone(), route: route.clone() }, written))
             }
+            Object::Grant(grant) => Content::Grant(of(grant.clone(), written)),
             Object::Policy { targets, policy } => {
                 Content::Policy(of(AttachedPolicy { targets: targets.clone(), policy: policy.clone() }, written))
             }
@@ -175,7 +177,9 @@ pub(super) fn key_of(kind: Kind, namespace: &str, name: &str) -> Option<Key> {
     let (ns, document) = (namespace.to_owned(), name.to_owned());
     let key = match kind {
         Kind::Service => Key::Service(ServiceName::new(namespace, name).ok()?),
-        Kind::HttpRoute => Key::Route { namespace: ns, name: document },
+        Kind::HttpRoute => Key::Route { kind: RouteKind::Http, namespace: ns, name: document },
+        Kind::GrpcRoute => Key::Route { kind: RouteKind::Grpc, namespace: ns, name: document },
+        Kind::ReferenceGrant => Key::Grant { namespace: ns, name: document },
         Kind::TrafficPolicy => Key::Policy { namespace: ns, name: document },
         Kind::Endpoint => return None,
     };
@@ -188,6 +192,8 @@ pub(super) fn prefix(kind: Kind) -> &'static str {
         Kind::Service => Key::SERVICES,
         Kind::Endpoint => Key::ENDPOINTS,
         Kind::HttpRoute => Key::ROUTES,
+        Kind::GrpcRoute => Key::GRPC_ROUTES,
+        Kind::ReferenceGrant => Key::GRANTS,
         Kind::TrafficPolicy => Key::POLICIES,
     }
 }
@@ -200,6 +206,7 @@ fn encode(content: &Content) -> bytes::Bytes {
     match content {
         Content::Service(record) => record.encode(),
         Content::Route(record) => record.encode(),
+        Content::Grant(record) => record.encode(),
         Content::Policy(record) => record.encode(),
         Content::Endpoint(record) => record.encode(),
         // Plans are made of documents, and no document is a withdrawal.

@@ -6,6 +6,7 @@
 mod follow;
 mod state;
 mod brake;
+mod references;
 mod world;
 mod changes;
 mod published;

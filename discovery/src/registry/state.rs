@@ -5,6 +5,7 @@
 
 use super::brake::{Brake, BrakeSettings};
 use super::changes::Target;
+use super::references;
 use super::world::{Versioned, World};
 use crate::record::{AttachedPolicy, AttachedRoute, Content, Key, RecordError, Withdrawal};
 use crate::store::{Batch, Entry, Event, Range, Revision};
@@ -12,13 +13,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
+use weft_model::route::{Grant, RouteKind};
 use weft_model::{Binding, Endpoint, Service, ServiceName, ServiceView};
 
-/// Namespace and name of a route or policy.
+/// Namespace and name of a policy or grant.
 type DocumentName = (String, String);
 
+/// Namespace, name and kind of a route.
+type RouteName = (String, String, RouteKind);
+
 /// What is attached to a service, oldest first: by the revision that made it, then by name.
-type Attached = HashMap<ServiceName, BTreeSet<(Revision, DocumentName)>>;
+type Attached<N> = HashMap<ServiceName, BTreeSet<(Revision, N)>>;
 
 /// Who says that an address is theirs; the first of them wins.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,10 +34,11 @@ enum Claim {
 
 pub(super) struct State {
     services: HashMap<ServiceName, Service>,
-    routes: HashMap<DocumentName, (Revision, AttachedRoute)>,
-    routes_of: Attached,
+    routes: HashMap<RouteName, (Revision, AttachedRoute)>,
+    routes_of: Attached<RouteName>,
+    grants: HashMap<DocumentName, Grant>,
     policies: HashMap<DocumentName, (Revision, AttachedPolicy)>,
-    policies_of: Attached,
+    policies_of: Attached<DocumentName>,
     endpoints: HashMap<ServiceName, BTreeMap<String, Endpoint>>,
     claims: HashMap<IpAddr, BTreeSet<Claim>>,
     /// Keys whose value cannot be read, and the revision that put it.
@@ -57,6 +63,7 @@ impl State {
             services: HashMap::new(),
             routes: HashMap::new(),
             routes_of: HashMap::new(),
+            grants: HashMap::new(),
             policies: HashMap::new(),
             policies_of: HashMap::new(),
             endpoints: HashMap::new(),
@@ -158,12 +165,18 @@ impl State {
                 self.services.insert(name.clone(), record.model);
                 self.touched.insert(name);
             }
-            (Key::Route { namespace, name }, Content::Route(record)) => {
-                let document = (namespace, name);
-                let old = self.routes.insert(document.clone(), (created, record.model.clone()));
-                let old = old.as_ref().map(|(created, route)| (*created, &route.parents[..]));
-                let new = Some((created, &record.model.parents[..]));
+            (Key::Route { kind, namespace, name }, Content::Route(record)) => {
+                let document = (namespace, name, kind);
+                let services = record.model.services();
+                let old = self.routes.insert(document.clone(), (created, record.model));
+                let old = old.map(|(created, route)| (created, route.services()));
+                let old = old.as_ref().map(|(created, services)| (*created, &services[..]));
+                let new = Some((created, &services[..]));
                 self.touched.extend(reattach(&mut self.routes_of, &document, old, new));
+            }
+            (Key::Grant { namespace, name }, Content::Grant(record)) => {
+                self.touch_references_to(&namespace);
+                self.grants.insert((namespace, name), record.model);
             }
             (Key::Policy { namespace, name }, Content::Policy(record)) => {
                 let document = (namespace, name);
@@ -200,11 +213,15 @@ impl State {
                 self.services.remove(&name);
                 self.touched.insert(name);
             }
-            Some(Ok(Key::Route { namespace, name })) => {
-                let document = (namespace, name);
-                let old = self.routes.remove(&document);
-                let old = old.as_ref().map(|(created, route)| (*created, &route.parents[..]));
+            Some(Ok(Key::Route { kind, namespace, name })) => {
+                let document = (namespace, name, kind);
+                let old = self.routes.remove(&document).map(|(created, route)| (created, route.services()));
+                let old = old.as_ref().map(|(created, services)| (*created, &services[..]));
                 self.touched.extend(reattach(&mut self.routes_of, &document, old, None));
+            }
+            Some(Ok(Key::Grant { namespace, name })) => {
+                self.touch_references_to(&namespace);
+                self.grants.remove(&(namespace, name));
             }
             Some(Ok(Key::Policy { namespace, name })) => {
                 let document = (namespace, name);
@@ -240,12 +257,24 @@ impl State {
     /// The keys of all records that are kept.
     fn keys(&self) -> impl Iterator<Item = String> {
         let services = self.services.keys().cloned().map(Key::Service);
-        let route = |(namespace, name): &DocumentName| Key::Route { namespace: namespace.clone(), name: name.clone() };
+        let route = |(namespace, name, kind): &RouteName| Key::Route {
+            kind: *kind,
+            namespace: namespace.clone(),
+            name: name.clone(),
+        };
+        let grant = |(namespace, name): &DocumentName| Key::Grant { namespace: namespace.clone(), name: name.clone() };
         let policy =
             |(namespace, name): &DocumentName| Key::Policy { namespace: namespace.clone(), name: name.clone() };
         let endpoints = self.endpoints.values().flat_map(BTreeMap::values).map(Key::endpoint);
         let documents = self.routes.keys().map(route).chain(self.policies.keys().map(policy));
+        let documents = documents.chain(self.grants.keys().map(grant));
         services.chain(documents).chain(endpoints).map(|key| key.to_string())
+    }
+
+    /// Services whose routes refer from elsewhere to services of `namespace`: what they may refer to changes.
+    fn touch_references_to(&mut self, namespace: &str) {
+        let routes = self.routes.values().filter(|(_, attached)| references::any_to(&attached.route, namespace));
+        self.touched.extend(routes.flat_map(|(_, attached)| attached.services()));
     }
 
     /// Makes one service's view anew and notes what is different.
@@ -284,7 +313,8 @@ impl State {
     fn view(&self, name: &ServiceName) -> Option<ServiceView> {
         let service = self.services.get(name)?.clone();
         let routes = self.routes_of.get(name).into_iter().flatten();
-        let routes = routes.filter_map(|(_, document)| Some(self.routes.get(document)?.1.route.clone())).collect();
+        let routes = routes.filter_map(|(_, document)| Some(&self.routes.get(document)?.1));
+        let routes = routes.flat_map(|route| references::checked(route, name, self.grants.values())).collect();
         let policy = self.policies_of.get(name).and_then(BTreeSet::first);
         let policy = policy.and_then(|(_, document)| self.policies.get(document));
         let kept = self.brake.kept(name).map(|endpoint| (endpoint.id.clone(), endpoint.clone()));
@@ -317,9 +347,9 @@ impl State {
 }
 
 /// Moves a document from the services it was attached to, to those it is attached to; returns both.
-fn reattach(
-    attached: &mut Attached,
-    document: &DocumentName,
+fn reattach<N: Clone + Ord>(
+    attached: &mut Attached<N>,
+    document: &N,
     old: Option<(Revision, &[ServiceName])>,
     new: Option<(Revision, &[ServiceName])>,
 ) -> Vec<ServiceName> {

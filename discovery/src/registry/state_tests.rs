@@ -8,6 +8,7 @@ mod property;
 use super::*;
 use crate::record::{Record, Source, withdraw};
 use crate::store::Op;
+use weft_model::route::{Backend, Parent, Rule};
 use weft_model::{EndpointState, Route, ServicePort, TrafficPolicy};
 
 /// The store, as far as the registry sees it.
@@ -72,11 +73,24 @@ fn lose(service: &str, id: &str) -> Op {
     Op::delete(Key::Endpoint { service: name(service), id: id.to_owned() }.to_string())
 }
 
+fn whole(service: ServiceName) -> Parent {
+    Parent { service, port: None }
+}
+
 fn route(route: &str, parents: &[&str]) -> Op {
     let (namespace, name_) = ("shop".to_owned(), route.to_owned());
-    let key = Key::Route { namespace: namespace.clone(), name: name_.clone() };
-    let route = Route { namespace, name: name_, port: None, hostnames: vec![], rules: vec![] };
-    put(key, AttachedRoute { parents: parents.iter().map(|parent| name(parent)).collect(), route })
+    let key = Key::Route { kind: RouteKind::Http, namespace: namespace.clone(), name: name_.clone() };
+    let route = Route { namespace, name: name_, ..Route::default() };
+    put(key, AttachedRoute { parents: parents.iter().map(|parent| whole(name(parent))).collect(), route })
+}
+
+/// A route of the namespace `web` that is attached to `parent` and leads to `backend`, both of the namespace shop.
+fn consumer(parent: &str, backend: &str) -> Op {
+    let backends = vec![Backend::new(name(backend), 80.try_into().unwrap(), 1)];
+    let rules = vec![Rule { backends, ..Rule::default() }];
+    let route = Route { namespace: "web".to_owned(), name: "r".to_owned(), rules, ..Route::default() };
+    let key = Key::Route { kind: RouteKind::Http, namespace: "web".to_owned(), name: "r".to_owned() };
+    put(key, AttachedRoute { parents: vec![whole(name(parent))], route })
 }
 
 fn policy(document: &str, targets: &[&str], attempts: u32) -> Op {
@@ -187,6 +201,51 @@ fn the_oldest_policy_wins_and_routes_stand_oldest_first() {
     assert_eq!(routes(&books), ["a"]);
     books.commit(vec![Op::delete("policies/shop/a")]);
     assert_eq!(books.view("cart").unwrap().policy, TrafficPolicy::default());
+}
+
+#[test]
+fn a_route_is_in_a_view_once_for_each_port_it_names() {
+    let mut books = Books::new();
+    let key = Key::Route { kind: RouteKind::Http, namespace: "shop".to_owned(), name: "r".to_owned() };
+    let on = |service: &str, port: u16| Parent { service: name(service), port: Some(port.try_into().unwrap()) };
+    let parents = vec![on("cart", 80), on("cart", 81), on("search", 82)];
+    let route = Route { namespace: "shop".to_owned(), name: "r".to_owned(), ..Route::default() };
+    let put = put(key.clone(), AttachedRoute { parents, route });
+    books.commit(vec![service("cart", &[]), service("search", &[]), put]);
+    let ports = |books: &Books, service: &str| -> Vec<u16> {
+        books.view(service).unwrap().routes.iter().filter_map(|route| Some(route.port?.get())).collect()
+    };
+    assert_eq!((ports(&books, "cart"), ports(&books, "search")), (vec![80, 81], vec![82]));
+    books.commit(vec![Op::delete(key.to_string())]);
+    assert!(ports(&books, "cart").is_empty() && ports(&books, "search").is_empty());
+}
+
+#[test]
+fn a_reference_to_another_namespace_is_refused_until_it_is_granted() {
+    let mut books = Books::new();
+    let refused = |books: &Books, service: &str| books.view(service).unwrap().routes[0].rules[0].backends[0].refused;
+    books.commit(vec![service("cart", &[]), consumer("cart", "search")]);
+    assert!(!refused(&books, "cart"), "the namespace of the service itself");
+    let parents = vec![ServiceName::new("bank", "pay").unwrap()];
+    let Op::Put { key, value, .. } = consumer("cart", "search") else { unreachable!("it is a put") };
+    let mut record: Record<AttachedRoute> = serde_json::from_slice(&value).unwrap();
+    record.model.parents = vec![whole(parents[0].clone())];
+    let pay = Service { name: parents[0].clone(), virtual_addresses: vec![], ports: pay_ports() };
+    books.commit(vec![put(Key::Service(parents[0].clone()), pay), Op::put(key, record.encode())]);
+    let refused = |books: &Books| books.world.service(&parents[0]).unwrap().view.routes[0].rules[0].backends[0].refused;
+    assert!(refused(&books));
+    let key = Key::Grant { namespace: "shop".to_owned(), name: "web".to_owned() };
+    let from = vec![(RouteKind::Http, "web".to_owned())];
+    let grant = Grant { namespace: "shop".to_owned(), from, to: vec![Some("search".to_owned())] };
+    let changed = books.commit(vec![put(key.clone(), grant)]);
+    assert!(!refused(&books) && changed == BTreeSet::from([Target::Service(parents[0].clone())]));
+    books.resync_after(vec![Op::delete(key.to_string())]);
+    assert!(refused(&books));
+}
+
+fn pay_ports() -> Vec<ServicePort> {
+    let port = 80.try_into().unwrap();
+    vec![ServicePort { name: String::new(), port, target_port: port, protocol: Default::default() }]
 }
 
 #[test]

@@ -1,15 +1,16 @@
-//! One entry of an HTTPRoute's `matches`: path, method, headers and query parameters.
+//! One entry of a route's `matches`: path, method, headers and query parameters, or a gRPC service and method.
 //!
+//! A gRPC method is the path `/service/method` of a POST (gRPC over HTTP/2 protocol), and so it is matched as a path.
 //! Header names are lower-cased and a path prefix loses its closing slash here, so that the proxy compares without
 //! looking twice. Regular expressions are compiled to see that they can be; the proxy compiles them again.
 
 use super::fault::Faults;
 use super::field;
-use gateway_api::httproutes as api;
+use gateway_api::{grpcroutes, httproutes as api};
 use std::collections::HashSet;
 use weft_model::route::{Match, PathMatch, ValueMatch, ValuePattern};
 
-pub fn translate(spec: api::HttpRouteRulesMatches, at: &str, faults: &mut Faults) -> Match {
+pub fn http(spec: api::HttpRouteRulesMatches, at: &str, faults: &mut Faults) -> Match {
     use api::{HttpRouteRulesMatchesHeadersType as HeaderType, HttpRouteRulesMatchesQueryParamsType as QueryType};
     let path = spec.path.and_then(|path| path_match(path, &format!("{at}.path"), faults)).unwrap_or_default();
     let method = spec.method.and_then(|method| serde_json::to_value(method).ok()?.as_str().map(str::to_owned));
@@ -22,6 +23,57 @@ pub fn translate(spec: api::HttpRouteRulesMatches, at: &str, faults: &mut Faults
         method,
         headers: value_matches(headers, &format!("{at}.headers"), true, faults),
         query: value_matches(query, &format!("{at}.queryParams"), false, faults),
+    }
+}
+
+pub fn grpc(spec: grpcroutes::GrpcRouteRulesMatches, at: &str, faults: &mut Faults) -> Match {
+    use grpcroutes::GrpcRouteRulesMatchesHeadersType as HeaderType;
+    let headers = spec.headers.unwrap_or_default().into_iter();
+    let headers = headers.map(|h| (h.name, h.r#type == Some(HeaderType::RegularExpression), h.value)).collect();
+    let path = spec.method.and_then(|method| grpc_method(method, &format!("{at}.method"), faults));
+    Match {
+        path: path.unwrap_or_default(),
+        method: Some("POST".to_owned()),
+        headers: value_matches(headers, &format!("{at}.headers"), true, faults),
+        query: Vec::new(),
+    }
+}
+
+fn grpc_method(spec: grpcroutes::GrpcRouteRulesMatchesMethod, at: &str, faults: &mut Faults) -> Option<PathMatch> {
+    use grpcroutes::GrpcRouteRulesMatchesMethodType::{Exact, RegularExpression};
+    const ANY: &str = "[^/]+";
+    let (service, method) = (spec.service, spec.method);
+    if service.is_none() && method.is_none() {
+        faults.add(at, "names neither service nor method");
+        return None;
+    }
+    match spec.r#type.unwrap_or(Exact) {
+        RegularExpression => {
+            let mut pattern = |text: Option<String>, field: &str| match text {
+                None => Some(ANY.to_owned()),
+                Some(text) => field::regex(&text, format!("{at}.{field}"), faults),
+            };
+            let (service, method) = (pattern(service, "service"), pattern(method, "method"));
+            Some(PathMatch::Regex(format!("/(?:{})/(?:{})", service?, method?)))
+        }
+        Exact => {
+            let word = |part: &str| {
+                let mut bytes = part.bytes();
+                let first = bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+                first && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
+            };
+            if let Some(bad) = service.as_ref().filter(|name| !name.split('.').all(word)) {
+                faults.add(format!("{at}.service"), format_args!("{bad:?} is not the name of a gRPC service"));
+            }
+            if let Some(bad) = method.as_ref().filter(|name| !word(name)) {
+                faults.add(format!("{at}.method"), format_args!("{bad:?} is not the name of a gRPC method"));
+            }
+            Some(match (service, method) {
+                (Some(service), Some(method)) => PathMatch::Exact(format!("/{service}/{method}")),
+                (Some(service), None) => PathMatch::Prefix(format!("/{service}")),
+                (None, method) => PathMatch::Regex(format!("/{ANY}/{}", method.unwrap_or_default())),
+            })
+        }
     }
 }
 
@@ -40,7 +92,7 @@ fn path_match(spec: api::HttpRouteRulesMatchesPath, at: &str, faults: &mut Fault
 }
 
 /// The Gateway API's rules for paths: absolute, and in the one form that a normalised request path has.
-fn path(text: String, at: String, faults: &mut Faults) -> Option<String> {
+pub fn path(text: String, at: String, faults: &mut Faults) -> Option<String> {
     let lower = text.to_ascii_lowercase();
     let reason = if !text.starts_with('/') {
         "must begin with '/'"

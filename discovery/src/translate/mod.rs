@@ -10,15 +10,19 @@ mod service;
 mod endpoint;
 mod balancer;
 mod policy;
+mod spec;
 mod route;
+mod reference;
 mod matching;
 mod filter;
+mod redirect;
 
 pub use fault::{Fault, Faults};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Map, Value};
 use std::collections::HashSet;
+use weft_model::route::{Grant, Parent};
 use weft_model::{Endpoint, Route, Service, ServiceName, TrafficPolicy, names};
 
 /// The namespace of a document that names none.
@@ -30,26 +34,33 @@ pub enum Kind {
     Service,
     Endpoint,
     HttpRoute,
+    GrpcRoute,
+    ReferenceGrant,
     TrafficPolicy,
 }
 
 impl Kind {
-    const ALL: [Kind; 4] = [Kind::Service, Kind::Endpoint, Kind::HttpRoute, Kind::TrafficPolicy];
+    const ALL: [Kind; 6] =
+        [Kind::Service, Kind::Endpoint, Kind::HttpRoute, Kind::GrpcRoute, Kind::ReferenceGrant, Kind::TrafficPolicy];
 
     pub fn name(self) -> &'static str {
         match self {
             Kind::Service => "Service",
             Kind::Endpoint => "Endpoint",
             Kind::HttpRoute => "HTTPRoute",
+            Kind::GrpcRoute => "GRPCRoute",
+            Kind::ReferenceGrant => "ReferenceGrant",
             Kind::TrafficPolicy => "TrafficPolicy",
         }
     }
 
-    fn api_version(self) -> &'static str {
+    /// The usual one first.
+    fn api_versions(self) -> &'static [&'static str] {
         match self {
-            Kind::Service => "v1",
-            Kind::Endpoint | Kind::TrafficPolicy => "weft.dev/v1alpha1",
-            Kind::HttpRoute => "gateway.networking.k8s.io/v1",
+            Kind::Service => &["v1"],
+            Kind::Endpoint | Kind::TrafficPolicy => &["weft.dev/v1alpha1"],
+            Kind::HttpRoute | Kind::GrpcRoute => &["gateway.networking.k8s.io/v1"],
+            Kind::ReferenceGrant => &["gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1"],
         }
     }
 
@@ -59,6 +70,8 @@ impl Kind {
             "service" | "services" | "svc" => Some(Kind::Service),
             "endpoint" | "endpoints" | "ep" => Some(Kind::Endpoint),
             "httproute" | "httproutes" | "route" | "routes" => Some(Kind::HttpRoute),
+            "grpcroute" | "grpcroutes" => Some(Kind::GrpcRoute),
+            "referencegrant" | "referencegrants" | "grant" | "grants" => Some(Kind::ReferenceGrant),
             "trafficpolicy" | "trafficpolicies" | "policy" | "policies" => Some(Kind::TrafficPolicy),
             _ => None,
         }
@@ -75,9 +88,10 @@ pub enum Object {
     },
     Endpoint(Endpoint),
     Route {
-        parents: Vec<ServiceName>,
+        parents: Vec<Parent>,
         route: Route,
     },
+    Grant(Grant),
     Policy {
         targets: Vec<ServiceName>,
         policy: TrafficPolicy,
@@ -170,12 +184,11 @@ fn kind(document: &Map<String, Value>, faults: &mut Faults) -> Option<Kind> {
     };
     let known = Kind::ALL.into_iter().find(|kind| kind.name() == name);
     match known {
-        Some(kind) if kind.api_version() == version => return Some(kind),
+        Some(kind) if kind.api_versions().contains(&version) => return Some(kind),
         Some(kind) => {
-            faults.add(
-                "apiVersion",
-                format_args!("{version:?} is not supported for {name}, only {:?}", kind.api_version()),
-            );
+            let versions: Vec<_> = kind.api_versions().iter().map(|version| format!("{version:?}")).collect();
+            let versions = versions.join(" or ");
+            faults.add("apiVersion", format_args!("{version:?} is not supported for {name}, only {versions}"));
         }
         None => {
             let kinds = Kind::ALL.map(Kind::name).join(", ");
@@ -221,8 +234,17 @@ fn object(
         }
         Kind::HttpRoute => {
             let spec = document::read(spec, "spec", faults)?;
-            let (parents, route) = route::translate(namespace, name, spec, faults);
+            let (parents, route) = route::http(namespace, name, spec, faults);
             Some(Object::Route { parents, route })
+        }
+        Kind::GrpcRoute => {
+            let spec = document::read(spec, "spec", faults)?;
+            let (parents, route) = route::grpc(namespace, name, spec, faults);
+            Some(Object::Route { parents, route })
+        }
+        Kind::ReferenceGrant => {
+            let spec = document::read(spec, "spec", faults)?;
+            Some(Object::Grant(reference::grant(namespace, spec, faults)))
         }
         Kind::TrafficPolicy => {
             let spec = document::read(spec, "spec", faults)?;

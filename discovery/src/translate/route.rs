@@ -1,64 +1,67 @@
-//! Gateway API `HTTPRoute` with Services as parents (the mesh profile, "GAMMA") to the model's route.
+//! Gateway API `HTTPRoute` and `GRPCRoute` with Services as parents (the mesh profile, "GAMMA") to the model's route.
 //!
 //! The limits are those of the Gateway API's own schema, so that a document that is taken here is taken by a cluster too.
 //! What a route may say but the proxy does not do yet is refused by name, never ignored.
 
 use super::fault::Faults;
-use super::{field, filter, matching};
-use gateway_api::httproutes::{HttpRouteParentRefs, HttpRouteRules, HttpRouteRulesBackendRefs, HttpRouteSpec};
-use weft_model::route::{Backend, Route, Rule};
-use weft_model::{Port, ServiceName};
+use super::spec::{BackendRef, GrpcRouteSpec, HttpRouteSpec, RetrySpec, RouteSpec, RuleSpec, TimeoutsSpec};
+use super::{field, filter, matching, reference};
+use std::time::Duration;
+use weft_model::route::{Backend, Match, Parent, PathMatch, Route, RouteKind, RouteRetry, Rule};
 
-/// The services the route is attached to, and the route.
-pub fn translate(namespace: &str, name: &str, spec: HttpRouteSpec, faults: &mut Faults) -> (Vec<ServiceName>, Route) {
-    let (parents, port) = parents(namespace, &spec.parent_refs.unwrap_or_default(), faults);
-    let given = spec.hostnames.unwrap_or_default();
-    let hostnames =
-        (given.iter().enumerate()).filter_map(|(i, host)| hostname(host, format!("spec.hostnames[{i}]"), faults));
-    let hostnames = hostnames.collect();
-    let given = spec.rules.unwrap_or_default();
-    if given.is_empty() {
+/// What an HTTPRoute is attached to, and the route.
+pub fn http(namespace: &str, name: &str, spec: HttpRouteSpec, faults: &mut Faults) -> (Vec<Parent>, Route) {
+    translate(RouteKind::Http, namespace, name, spec, matching::http, faults)
+}
+
+/// What a GRPCRoute is attached to, and the route.
+pub fn grpc(namespace: &str, name: &str, spec: GrpcRouteSpec, faults: &mut Faults) -> (Vec<Parent>, Route) {
+    for (index, rule) in spec.rules.iter().enumerate() {
+        let at = format!("spec.rules[{index}]");
+        field::unsupported(
+            &rule.timeouts,
+            format!("{at}.timeouts"),
+            "a GRPCRoute has none; use a TrafficPolicy",
+            faults,
+        );
+        field::unsupported(&rule.retry, format!("{at}.retry"), "a GRPCRoute has none; use a TrafficPolicy", faults);
+    }
+    let (parents, route) = translate(RouteKind::Grpc, namespace, name, spec, matching::grpc, faults);
+    for (index, rule) in route.rules.iter().enumerate().filter(|(_, r)| r.redirect.is_some() || r.rewrite.is_some()) {
+        let filter = if rule.redirect.is_some() { "RequestRedirect" } else { "URLRewrite" };
+        faults.add(format!("spec.rules[{index}].filters"), format_args!("{filter} is not for a GRPCRoute"));
+    }
+    (parents, route)
+}
+
+type Matching<M> = fn(M, &str, &mut Faults) -> Match;
+
+fn translate<M>(
+    kind: RouteKind,
+    namespace: &str,
+    name: &str,
+    spec: RouteSpec<M>,
+    matching: Matching<M>,
+    faults: &mut Faults,
+) -> (Vec<Parent>, Route) {
+    let parents = reference::parents(namespace, &spec.parent_refs, faults);
+    field::at_most(16, spec.hostnames.len(), "spec.hostnames", faults);
+    let hostnames = spec.hostnames.iter().enumerate();
+    let hostnames = hostnames.filter_map(|(i, host)| hostname(host, format!("spec.hostnames[{i}]"), faults)).collect();
+    if spec.rules.is_empty() {
         faults.add("spec.rules", "a route needs at least one rule");
     }
-    field::at_most(16, given.len(), "spec.rules", faults);
-    let rules =
-        (given.into_iter().enumerate()).map(|(i, spec)| rule(namespace, spec, &format!("spec.rules[{i}]"), faults));
-    let rules = rules.collect();
-    (parents, Route { namespace: namespace.to_owned(), name: name.to_owned(), port, hostnames, rules })
-}
-
-/// The parents and the port that they all name, if they do.
-fn parents(namespace: &str, refs: &[HttpRouteParentRefs], faults: &mut Faults) -> (Vec<ServiceName>, Option<Port>) {
-    if refs.is_empty() {
-        faults.add("spec.parentRefs", "a route needs at least one parent");
-    }
-    field::at_most(32, refs.len(), "spec.parentRefs", faults);
-    let mut parents = Vec::new();
-    let common = refs.first().and_then(|parent| parent.port);
-    for (index, parent) in refs.iter().enumerate() {
-        let at = format!("spec.parentRefs[{index}]");
-        field::service_kind(parent.group.as_deref(), parent.kind.as_deref(), "Gateway", &at, faults);
-        same_namespace(namespace, parent.namespace.as_deref(), &at, faults);
-        let why = "name the port by its number in port";
-        field::unsupported(&parent.section_name, format!("{at}.sectionName"), why, faults);
-        if parent.port != common {
-            let why = "not supported: all parents of a route name the same port, or none does";
-            faults.add(format!("{at}.port"), why);
+    field::at_most(16, spec.rules.len(), "spec.rules", faults);
+    let rules = spec.rules.into_iter().enumerate();
+    let rules: Vec<_> =
+        rules.map(|(i, spec)| rule(namespace, spec, matching, &format!("spec.rules[{i}]"), faults)).collect();
+    for (index, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.name.is_some()) {
+        if rules[..index].iter().any(|other| other.name == rule.name) {
+            faults.add(format!("spec.rules[{index}].name"), "is the name of another rule too");
         }
-        let Some(service) = field::service(namespace, &parent.name, format!("{at}.name"), faults) else { continue };
-        if parents.contains(&service) {
-            faults.add(format!("{at}.name"), format_args!("{:?} stands there twice", parent.name));
-        }
-        parents.push(service);
     }
-    (parents, common.and_then(|number| field::port(number.into(), "spec.parentRefs[0].port", faults)))
-}
-
-fn same_namespace(namespace: &str, given: Option<&str>, at: &str, faults: &mut Faults) {
-    if let Some(other) = given.filter(|given| *given != namespace) {
-        let reason = format_args!("{other:?} is not supported, only the document's own namespace").to_string();
-        faults.add(format!("{at}.namespace"), reason);
-    }
+    let (namespace, name) = (namespace.to_owned(), name.to_owned());
+    (parents, Route { kind, namespace, name, port: None, hostnames, rules })
 }
 
 /// An exact host name or `*.` and a suffix, lower case, without a port.
@@ -80,27 +83,71 @@ fn hostname(text: &str, at: String, faults: &mut Faults) -> Option<String> {
     Some(text.to_owned())
 }
 
-fn rule(namespace: &str, spec: HttpRouteRules, at: &str, faults: &mut Faults) -> Rule {
+fn rule<M>(namespace: &str, spec: RuleSpec<M>, matching: Matching<M>, at: &str, faults: &mut Faults) -> Rule {
     let name = spec.name.and_then(|name| field::subdomain(&name, format!("{at}.name"), faults));
-    let given = spec.matches.unwrap_or_default();
-    field::at_most(64, given.len(), &format!("{at}.matches"), faults);
-    let matches = given.into_iter().enumerate();
-    let matches = matches.map(|(i, spec)| matching::translate(spec, &format!("{at}.matches[{i}]"), faults)).collect();
-    let (request_headers, response_headers) = filter::translate(spec.filters.unwrap_or_default(), at, faults);
-    let backends = backends(namespace, spec.backend_refs.unwrap_or_default(), &format!("{at}.backendRefs"), faults);
-    let timeouts = spec.timeouts.unwrap_or_default();
-    let request_timeout = field::limit(timeouts.request.as_deref(), format!("{at}.timeouts.request"), faults);
+    field::at_most(64, spec.matches.len(), &format!("{at}.matches"), faults);
+    let matches = spec.matches.into_iter().enumerate();
+    let matches: Vec<_> = matches.map(|(i, spec)| matching(spec, &format!("{at}.matches[{i}]"), faults)).collect();
+    let prefix = matches!(&matches[..], [Match { path: PathMatch::Prefix(_), .. }]);
+    let filters = filter::of_rule(namespace, spec.filters, prefix, at, faults);
+    let backends_at = format!("{at}.backendRefs");
+    let backends = match filters.redirect.is_some() {
+        false => backends(namespace, spec.backend_refs, &backends_at, faults),
+        true => {
+            if !spec.backend_refs.is_empty() {
+                faults.add(backends_at, "a rule that redirects has no backends");
+            }
+            Vec::new()
+        }
+    };
+    let (request_timeout, backend_timeout) = timeouts(spec.timeouts.unwrap_or_default(), at, faults);
+    Rule {
+        name,
+        matches,
+        request_headers: filters.request,
+        response_headers: filters.response,
+        redirect: filters.redirect,
+        rewrite: filters.rewrite,
+        mirrors: filters.mirrors,
+        backends,
+        retry: spec.retry.map(|spec| retry(spec, &format!("{at}.retry"), faults)),
+        request_timeout,
+        backend_timeout,
+    }
+}
+
+/// Limits for the whole request and for one try; `0s` switches one off that a policy would set.
+fn timeouts(spec: TimeoutsSpec, at: &str, faults: &mut Faults) -> (Option<Duration>, Option<Duration>) {
+    let mut limit = |text: Option<String>, at: &str| {
+        let given = field::duration(&text?, at, faults)?;
+        Some(if given.is_zero() { Rule::NO_LIMIT } else { given })
+    };
+    let request = limit(spec.request, &format!("{at}.timeouts.request"));
     let backend_at = format!("{at}.timeouts.backendRequest");
-    let backend_timeout = field::limit(timeouts.backend_request.as_deref(), &backend_at, faults);
-    if let (Some(request), Some(backend)) = (request_timeout, backend_timeout)
+    let backend = limit(spec.backend_request, &backend_at);
+    if let (Some(request), Some(backend)) = (request, backend)
         && backend > request
+        && backend != Rule::NO_LIMIT
     {
         faults.add(backend_at, "longer than timeouts.request, of which it is a part");
     }
-    Rule { name, matches, request_headers, response_headers, backends, request_timeout, backend_timeout }
+    (request, backend)
 }
 
-fn backends(namespace: &str, refs: Vec<HttpRouteRulesBackendRefs>, at: &str, faults: &mut Faults) -> Vec<Backend> {
+fn retry(spec: RetrySpec, at: &str, faults: &mut Faults) -> RouteRetry {
+    let attempts = spec.attempts;
+    let statuses = spec.codes.map(|codes| {
+        let codes = codes.into_iter().enumerate();
+        codes.filter_map(|(i, code)| field::number(code, 400, 599, format!("{at}.codes[{i}]"), faults)).collect()
+    });
+    RouteRetry {
+        attempts: attempts.and_then(|given| field::number(given, 0, 10, format!("{at}.attempts"), faults)),
+        statuses,
+        backoff: field::limit(spec.backoff.as_deref(), format!("{at}.backoff"), faults),
+    }
+}
+
+fn backends(namespace: &str, refs: Vec<BackendRef>, at: &str, faults: &mut Faults) -> Vec<Backend> {
     if refs.is_empty() {
         faults.add(at, "a rule needs at least one backend");
         return Vec::new();
@@ -113,20 +160,10 @@ fn backends(namespace: &str, refs: Vec<HttpRouteRulesBackendRefs>, at: &str, fau
     refs.filter_map(|(i, spec)| backend(namespace, spec, &format!("{at}[{i}]"), faults)).collect()
 }
 
-fn backend(namespace: &str, spec: HttpRouteRulesBackendRefs, at: &str, faults: &mut Faults) -> Option<Backend> {
-    field::service_kind(spec.group.as_deref(), spec.kind.as_deref(), "Service", at, faults);
-    same_namespace(namespace, spec.namespace.as_deref(), at, faults);
-    let filters = spec.filters.filter(|filters| !filters.is_empty());
-    field::unsupported(&filters, format!("{at}.filters"), "set the rule's filters instead", faults);
-    let service = field::service(namespace, &spec.name, format!("{at}.name"), faults);
-    let port_at = format!("{at}.port");
-    let port = match spec.port {
-        Some(number) => field::port(number.into(), port_at, faults),
-        None => {
-            faults.add(port_at, "missing: a Service as backend needs a port");
-            None
-        }
-    };
-    let weight = field::number(spec.weight.unwrap_or(1).into(), 0, 1_000_000, format!("{at}.weight"), faults);
-    Some(Backend { service: service?, port: port?, weight: weight? })
+fn backend(namespace: &str, spec: BackendRef, at: &str, faults: &mut Faults) -> Option<Backend> {
+    let target = reference::backend(namespace, &spec, at, faults);
+    let weight = field::number(spec.weight.unwrap_or(1), 0, 1_000_000, format!("{at}.weight"), faults);
+    let (request_headers, response_headers) = filter::of_backend(spec.filters.unwrap_or_default(), at, faults);
+    let (service, port) = target?;
+    Some(Backend { request_headers, response_headers, ..Backend::new(service, port, weight?) })
 }

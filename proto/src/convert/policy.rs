@@ -3,7 +3,7 @@
 //! A part that is missing stands for the model's default, so that an older discovery does not change what newer proxies
 //! do by default. Refuses statuses that no response can have and cookie names that no client would send back.
 
-use super::{ConvertError, Result, is_token, micros, some_duration, some_micros};
+use super::{ConvertError, Result, is_token, micros, some_duration, some_micros, statuses};
 use crate::v1;
 use std::time::Duration;
 use weft_model::policy::{Balancer, CookieAffinity, Retry, Spread, Timeouts, TrafficPolicy};
@@ -74,14 +74,10 @@ impl TryFrom<v1::Retry> for Retry {
     type Error = ConvertError;
 
     fn try_from(wire: v1::Retry) -> Result<Self> {
-        let status = |(n, status): (usize, &u32)| match u16::try_from(*status) {
-            Ok(status @ 100..=599) => Ok(status),
-            _ => Err(ConvertError::new(format!("statuses[{n}]"), format!("{status} is not an HTTP status"))),
-        };
         Ok(Self {
             attempts: wire.attempts,
             non_idempotent: wire.non_idempotent,
-            statuses: wire.statuses.iter().enumerate().map(status).collect::<Result<_>>()?,
+            statuses: statuses(&wire.statuses)?,
             per_try_timeout: some_duration(wire.per_try_timeout_us),
             replay_bytes: usize::try_from(wire.replay_bytes).map_err(|e| ConvertError::new("replay_bytes", e))?,
             budget_percent: wire.budget_percent,

@@ -7,11 +7,17 @@ use super::{ConvertError, Result, each, is_token, name, name_text, port, some_du
 use crate::v1;
 use regex::Regex;
 use weft_model::names::{label, subdomain};
-use weft_model::route::{Backend, HeaderEdit, Match, PathMatch, Route, Rule, ValueMatch, ValuePattern};
+use weft_model::route::{Backend, HeaderEdit, Match, Mirror, PathMatch, PathRewrite, Redirect, Rewrite};
+use weft_model::route::{Route, RouteKind, RouteRetry, Rule, ValueMatch, ValuePattern};
 
 impl From<&Route> for v1::Route {
     fn from(route: &Route) -> Self {
+        let kind = match route.kind {
+            RouteKind::Http => v1::RouteKind::Http,
+            RouteKind::Grpc => v1::RouteKind::Grpc,
+        };
         Self {
+            kind: kind.into(),
             namespace: route.namespace.clone(),
             name: route.name.clone(),
             port: route.port.map_or(0, |port| port.get().into()),
@@ -29,7 +35,12 @@ impl TryFrom<v1::Route> for Route {
             let plain = host.strip_prefix("*.").unwrap_or(host);
             subdomain(plain).map_err(|error| ConvertError::new(format!("hostnames[{n}]"), error))?;
         }
+        let kind = match v1::RouteKind::try_from(wire.kind).map_err(|error| ConvertError::new("kind", error))? {
+            v1::RouteKind::Http => RouteKind::Http,
+            v1::RouteKind::Grpc => RouteKind::Grpc,
+        };
         Ok(Self {
+            kind,
             namespace: label(&wire.namespace).map_err(|error| ConvertError::new("namespace", error))?,
             name: subdomain(&wire.name).map_err(|error| ConvertError::new("name", error))?,
             port: if wire.port == 0 { None } else { Some(port("port", wire.port)?) },
@@ -46,7 +57,11 @@ impl From<&Rule> for v1::Rule {
             matches: rule.matches.iter().map(Into::into).collect(),
             request_headers: edit(&rule.request_headers),
             response_headers: edit(&rule.response_headers),
+            redirect: rule.redirect.as_ref().map(Into::into),
+            rewrite: rule.rewrite.as_ref().map(Into::into),
+            mirrors: rule.mirrors.iter().map(Into::into).collect(),
             backends: rule.backends.iter().map(Into::into).collect(),
+            retry: rule.retry.as_ref().map(Into::into),
             request_timeout_us: some_micros(rule.request_timeout),
             backend_timeout_us: some_micros(rule.backend_timeout),
         }
@@ -61,23 +76,45 @@ impl TryFrom<v1::Rule> for Rule {
     type Error = ConvertError;
 
     fn try_from(wire: v1::Rule) -> Result<Self> {
-        let edit = |field: &str, edit: Option<v1::HeaderEdit>| {
-            edit.map_or(Ok(HeaderEdit::default()), |edit| edit.try_into().map_err(|e: ConvertError| e.within(field)))
-        };
         let backends: Vec<Backend> = each("backends", wire.backends)?;
         if !backends.is_empty() && backends.iter().all(|backend| backend.weight == 0) {
             return Err(ConvertError::new("backends", "the weights sum to zero"));
         }
-        Ok(Self {
+        let rule = Self {
             name: some_text(wire.name),
             matches: each("matches", wire.matches)?,
-            request_headers: edit("request_headers", wire.request_headers)?,
-            response_headers: edit("response_headers", wire.response_headers)?,
+            request_headers: from_edit("request_headers", wire.request_headers)?,
+            response_headers: from_edit("response_headers", wire.response_headers)?,
+            redirect: wire.redirect.map(Redirect::try_from).transpose().map_err(|error| error.within("redirect"))?,
+            rewrite: wire.rewrite.map(Rewrite::try_from).transpose().map_err(|error| error.within("rewrite"))?,
+            mirrors: each::<_, Mirror>("mirrors", wire.mirrors)?,
             backends,
+            retry: wire.retry.map(RouteRetry::try_from).transpose().map_err(|error| error.within("retry"))?,
             request_timeout: some_duration(wire.request_timeout_us),
             backend_timeout: some_duration(wire.backend_timeout_us),
-        })
+        };
+        prefix_is_clear(&rule)?;
+        Ok(rule)
     }
+}
+
+/// A prefix can be replaced only where one match says which.
+fn prefix_is_clear(rule: &Rule) -> Result<()> {
+    let paths = [
+        ("redirect.path", rule.redirect.as_ref().and_then(|redirect| redirect.path.as_ref())),
+        ("rewrite.path", rule.rewrite.as_ref().and_then(|rewrite| rewrite.path.as_ref())),
+    ];
+    let clear = matches!(&rule.matches[..], [Match { path: PathMatch::Prefix(_), .. }]);
+    match paths.into_iter().find(|(_, path)| matches!(path, Some(PathRewrite::Prefix(_)))) {
+        Some((field, _)) if !clear => {
+            Err(ConvertError::new(field, "replaces a prefix, but the matches do not name one"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn from_edit(field: &str, edit: Option<v1::HeaderEdit>) -> Result<HeaderEdit> {
+    edit.map_or(Ok(HeaderEdit::default()), |edit| edit.try_into().map_err(|e: ConvertError| e.within(field)))
 }
 
 impl From<&Match> for v1::Match {
@@ -217,7 +254,14 @@ fn header_name(field: &str, name: &str) -> Result<()> {
 
 impl From<&Backend> for v1::Backend {
     fn from(backend: &Backend) -> Self {
-        Self { service: name_text(&backend.service), port: backend.port.get().into(), weight: backend.weight }
+        Self {
+            service: name_text(&backend.service),
+            port: backend.port.get().into(),
+            weight: backend.weight,
+            refused: backend.refused,
+            request_headers: edit(&backend.request_headers),
+            response_headers: edit(&backend.response_headers),
+        }
     }
 }
 
@@ -225,6 +269,13 @@ impl TryFrom<v1::Backend> for Backend {
     type Error = ConvertError;
 
     fn try_from(wire: v1::Backend) -> Result<Self> {
-        Ok(Self { service: name("service", &wire.service)?, port: port("port", wire.port)?, weight: wire.weight })
+        Ok(Self {
+            service: name("service", &wire.service)?,
+            port: port("port", wire.port)?,
+            weight: wire.weight,
+            refused: wire.refused,
+            request_headers: from_edit("request_headers", wire.request_headers)?,
+            response_headers: from_edit("response_headers", wire.response_headers)?,
+        })
     }
 }

@@ -12,7 +12,8 @@ use std::net::IpAddr;
 use weft_model::policy::{
     Balancer, CookieAffinity, HashKey, RING_POINTS, Retry, Spread, Timeouts, TrafficPolicy, ZonePreference,
 };
-use weft_model::route::{Backend, HeaderEdit, Match, PathMatch, Route, Rule, ValueMatch, ValuePattern};
+use weft_model::route::{Backend, HeaderEdit, Match, Mirror, PathMatch, PathRewrite, Redirect, Rewrite};
+use weft_model::route::{Route, RouteKind, RouteRetry, Rule, Scheme, ValueMatch, ValuePattern};
 use weft_model::{Binding, Endpoint, EndpointState, Protocol, Service, ServicePort, ServiceView, SpiffeId};
 
 const LABEL: &str = "[a-z]([a-z0-9-]{0,8}[a-z0-9])?";
@@ -111,33 +112,80 @@ prop_compose! {
     ) -> HeaderEdit { HeaderEdit { set, add, remove } }
 }
 
+fn any_path_rewrite() -> impl Strategy<Value = PathRewrite> {
+    // A prefix needs a rule with one match to fit; the table of refusals has it.
+    "/[!-~]{0,9}".prop_map(PathRewrite::Full)
+}
+
+prop_compose! {
+    fn any_redirect()(
+        scheme in of(prop::sample::select(vec![Scheme::Http, Scheme::Https])),
+        hostname in of(LABEL),
+        port in of(any_port()),
+        path in of(any_path_rewrite()),
+        status in prop::sample::select(vec![301, 302, 303, 307, 308]),
+    ) -> Redirect { Redirect { scheme, hostname, port, path, status } }
+}
+
+prop_compose! {
+    fn any_mirror()(
+        service in any_name(), port in any_port(), refused: bool, numerator: u32, denominator in 1..=u32::MAX,
+    ) -> Mirror { Mirror { service, port, refused, numerator, denominator } }
+}
+
+prop_compose! {
+    fn any_route_retry()(
+        attempts in of(any::<u32>()),
+        statuses in of(vec(100u16..=599, 0..3)),
+        backoff in of(any_duration()),
+    ) -> RouteRetry { RouteRetry { attempts, statuses, backoff } }
+}
+
+prop_compose! {
+    fn any_backend()(
+        service in any_name(),
+        port in any_port(),
+        weight: u32,
+        refused: bool,
+        request_headers in any_edit(),
+        response_headers in any_edit(),
+    ) -> Backend { Backend { service, port, weight, refused, request_headers, response_headers } }
+}
+
 prop_compose! {
     fn any_rule()(
         name in of(LABEL),
         matches in vec(any_match(), 0..3),
-        request_headers in any_edit(),
-        response_headers in any_edit(),
-        backends in vec((any_name(), any_port(), any::<u32>()), 0..4),
-        request_timeout in of(any_duration()),
-        backend_timeout in of(any_duration()),
+        edits in (any_edit(), any_edit()),
+        redirect in of(any_redirect()),
+        rewrite in of((of(LABEL), of(any_path_rewrite()))),
+        mirrors in vec(any_mirror(), 0..2),
+        mut backends in vec(any_backend(), 0..3),
+        retry in of(any_route_retry()),
+        timeouts in (of(any_duration()), of(any_duration())),
     ) -> Rule {
-        let backend = |(service, port, weight)| Backend { service, port, weight };
-        let mut backends: Vec<_> = backends.into_iter().map(backend).collect();
         if let Some(last) = backends.last_mut() {
             last.weight = last.weight.max(1);
         }
-        Rule { name, matches, request_headers, response_headers, backends, request_timeout, backend_timeout }
+        let (request_headers, response_headers) = edits;
+        let (request_timeout, backend_timeout) = timeouts;
+        let rewrite = rewrite.map(|(hostname, path)| Rewrite { hostname, path });
+        Rule {
+            name, matches, request_headers, response_headers, redirect, rewrite, mirrors, backends, retry,
+            request_timeout, backend_timeout,
+        }
     }
 }
 
 prop_compose! {
     fn any_route()(
+        kind in prop::sample::select(vec![RouteKind::Http, RouteKind::Grpc]),
         namespace in LABEL,
         name in LABEL,
         port in of(any_port()),
         hostnames in vec("(\\*\\.)?[a-z]{1,5}(\\.[a-z]{1,5}){0,2}", 0..3),
         rules in vec(any_rule(), 0..3),
-    ) -> Route { Route { namespace, name, port, hostnames, rules } }
+    ) -> Route { Route { kind, namespace, name, port, hostnames, rules } }
 }
 
 prop_compose! {
@@ -290,7 +338,7 @@ fn endpoint() -> v1::Endpoint {
 }
 
 fn route() -> v1::Route {
-    let backend = v1::Backend { service: "shop/cart".to_owned(), port: 80, weight: 1 };
+    let backend = v1::Backend { service: "shop/cart".to_owned(), port: 80, weight: 1, ..Default::default() };
     let rule = v1::Rule { matches: vec![v1::Match::default()], backends: vec![backend], ..Default::default() };
     let (namespace, name) = ("shop".to_owned(), "cart".to_owned());
     v1::Route { namespace, name, rules: vec![rule], ..Default::default() }
@@ -403,6 +451,37 @@ fn broken_balancers_are_named() {
     ] {
         assert_eq!(Balancer::try_from(wire).unwrap_err().field, field);
     }
+}
+
+#[test]
+fn broken_actions_of_rules_are_named() {
+    fn path(path: &str) -> Option<v1::PathRewrite> {
+        Some((&PathRewrite::Prefix(path.to_owned())).into())
+    }
+    fn redirect(change: fn(&mut v1::Redirect)) -> impl Fn(&mut v1::Rule) {
+        move |rule| {
+            let mut redirect = v1::Redirect { status: 302, ..Default::default() };
+            change(&mut redirect);
+            rule.redirect = Some(redirect);
+        }
+    }
+    let action = |change: &dyn Fn(&mut v1::Rule)| {
+        let field = refused(|view| change(&mut view.routes[0].rules[0]));
+        field.strip_prefix("routes[0].rules[0].").unwrap().to_owned()
+    };
+    assert_eq!(action(&redirect(|r| r.status = 200)), "redirect.status");
+    assert_eq!(action(&redirect(|r| r.hostname = "a b".to_owned())), "redirect.hostname");
+    assert_eq!(action(&redirect(|r| r.port = 70_000)), "redirect.port");
+    assert_eq!(action(&redirect(|r| r.path = path("/a b"))), "redirect.path.prefix");
+    let rewrite = |rule: &mut v1::Rule| {
+        rule.matches.push(v1::Match::default());
+        rule.rewrite = Some(v1::Rewrite { path: path("/a"), ..Default::default() });
+    };
+    assert_eq!(action(&rewrite), "rewrite.path");
+    let mirror = |rule: &mut v1::Rule| {
+        rule.mirrors = vec![v1::Mirror { service: "shop/cart".to_owned(), port: 80, ..Default::default() }];
+    };
+    assert_eq!(action(&mirror), "mirrors[0].denominator");
 }
 
 #[test]

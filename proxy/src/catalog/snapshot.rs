@@ -41,14 +41,15 @@ pub struct Known {
 
 impl Known {
     pub fn new(view: ServiceView, revision: u64) -> Self {
-        Self { table: Arc::new(Table::compile(&view.routes)), view, revision, usage: Usage::default() }
+        let table = Arc::new(Table::compile(&view.service.name, &view.routes));
+        Self { table, view, revision, usage: Usage::default() }
     }
 
     /// The version that comes after this one.
     pub(super) fn followed_by(&self, view: ServiceView, revision: u64) -> Self {
         let table = match view.routes == self.view.routes {
             true => self.table.clone(),
-            false => Arc::new(Table::compile(&view.routes)),
+            false => Arc::new(Table::compile(&view.service.name, &view.routes)),
         };
         Self { table, view, revision, usage: self.usage.clone() }
     }

@@ -67,6 +67,8 @@ struct AddressEntry {
 /// All subscriptions and what came of them.
 #[derive(Debug, Default)]
 pub struct State {
+    /// The proxy's own: routes that are for others are dropped.
+    namespace: String,
     services: HashMap<ServiceName, ServiceEntry>,
     addresses: HashMap<IpAddr, AddressEntry>,
     revision: u64,
@@ -75,6 +77,11 @@ pub struct State {
 }
 
 impl State {
+    /// For a proxy of `namespace`.
+    pub fn of(namespace: &str) -> Self {
+        Self { namespace: namespace.to_owned(), ..Self::default() }
+    }
+
     /// Somebody asks for `target`. Returns what to say to discovery, which is nothing for what is subscribed to already.
     pub fn want(&mut self, target: Target, now: Instant) -> Vec<Wish> {
         let mut wishes = Vec::new();
@@ -152,9 +159,10 @@ impl State {
         Ok(self.put(view, revision, now))
     }
 
-    fn put(&mut self, view: ServiceView, revision: u64, now: Instant) -> Vec<Wish> {
+    fn put(&mut self, mut view: ServiceView, revision: u64, now: Instant) -> Vec<Wish> {
+        view.keep_routes_for(&self.namespace);
         let mut wishes = Vec::new();
-        for backend in backends(&view) {
+        for backend in view.led_to() {
             self.subscribe(Target::Service(backend.clone()), now, &mut wishes);
         }
         if let Some(entry) = self.services.get_mut(&view.service.name) {
@@ -290,7 +298,7 @@ impl State {
         let mut all = HashSet::new();
         while let Some(name) = names.pop() {
             if let Some(ServiceEntry { said: Said::Known(known), .. }) = self.services.get(&name) {
-                names.extend(backends(&known.view).filter(|backend| !all.contains(*backend)).cloned());
+                names.extend(known.view.led_to().filter(|backend| !all.contains(*backend)).cloned());
             }
             all.insert(name);
         }
@@ -336,11 +344,6 @@ type Applied = Result<Vec<Wish>, (ConvertError, Vec<Wish>)>;
 /// Asks for a snapshot of what is subscribed to already.
 fn renewed(name: ServiceName) -> Vec<Wish> {
     vec![Wish::Unsubscribe(Target::Service(name.clone())), Wish::Subscribe(Target::Service(name))]
-}
-
-fn backends(view: &ServiceView) -> impl Iterator<Item = &ServiceName> {
-    let rules = view.routes.iter().flat_map(|route| &route.rules);
-    rules.flat_map(|rule| &rule.backends).map(|backend| &backend.service).filter(|name| **name != view.service.name)
 }
 
 /// `view` with `delta` applied; nothing of it when any part is refused.

@@ -15,9 +15,9 @@ fn target(text: &str) -> Target {
 }
 
 fn routed_to(service: &str, backend: &str) -> ServiceView {
-    let backends = vec![Backend { service: name(backend), port: port(80), weight: 1 }];
+    let backends = vec![Backend::new(name(backend), port(80), 1)];
     let rules = vec![Rule { backends, ..Rule::default() }];
-    let route = Route { namespace: "shop".to_owned(), name: "split".to_owned(), port: None, hostnames: vec![], rules };
+    let route = Route { namespace: "shop".to_owned(), name: "split".to_owned(), rules, ..Route::default() };
     ServiceView { routes: vec![route], ..view(service, &[]) }
 }
 
@@ -57,6 +57,25 @@ fn subscribed(state: &mut State) -> Vec<Wish> {
 
 fn wish(text: &str) -> Wish {
     Wish::Subscribe(target(text))
+}
+
+#[test]
+fn a_route_of_another_namespaces_clients_is_dropped_with_what_it_leads_to() {
+    let consumed = |namespace: &str| {
+        let mut view = routed_to("shop/cart", "shop/next");
+        view.routes[0].namespace = namespace.to_owned();
+        view
+    };
+    for (namespace, kept) in [("shop", true), ("web", true), ("bank", false)] {
+        let (mut state, now) = (State::of("web"), Instant::now());
+        state.want(target("shop/cart"), now);
+        let wishes = state.apply(snapshot(1, &consumed(namespace)), now).unwrap();
+        assert_eq!((wishes == [wish("shop/next")], wishes.is_empty()), (kept, !kept), "{namespace}");
+        assert_eq!(present(&state, "shop/cart").unwrap().routes.is_empty(), !kept);
+        let changed = ServiceView { policy: Default::default(), ..consumed("bank") };
+        state.apply(delta(2, &consumed(namespace), &changed), now).unwrap();
+        assert!(present(&state, "shop/cart").unwrap().routes.is_empty() || namespace == "bank");
+    }
 }
 
 #[test]

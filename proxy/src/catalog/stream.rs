@@ -78,7 +78,7 @@ enum StreamError {
 impl Stream {
     /// Follows discovery for as long as the process lives, beginning with what is on disk.
     pub async fn run(self, feed: Feed, dir: StateDir) {
-        let mut follower = Follower { state: State::default(), feed, stream: self };
+        let mut follower = Follower { state: State::of(&self.hello.namespace), feed, stream: self };
         follower.restore(dir).await;
         let mut backoff = Backoff::default();
         let mut failures = 0;

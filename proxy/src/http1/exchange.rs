@@ -52,6 +52,14 @@ impl Upload {
         self.pump.finished()
     }
 
+    /// The body as it was sent, if all of it has been sent and kept.
+    pub fn copy(&self) -> Option<&[u8]> {
+        if !self.pump.finished() {
+            return None;
+        }
+        self.replay.as_ref().map_or(Some(&[]), Replay::whole)
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>, client: &mut Conn, upstream: &mut Conn) -> Result<(), Failure> {
         if self.refused || self.pump.finished() {
             return Ok(());
@@ -134,6 +142,12 @@ fn poll_head(cx: &mut Context<'_>, upstream: &mut Conn, head: &mut Head, expect:
             _ => return Poll::Ready(Err(Failure::ResetBeforeResponse)),
         }
     }
+}
+
+/// Waits for the next response head on `conn`, which is left in `head`.
+pub async fn read_response(conn: &mut Conn, head: &mut Head, to_head: bool, max_head: usize) -> Result<(), Failure> {
+    let expect = Expect { to_head, interim: false, reused: false, max_head };
+    poll_fn(|cx| poll_head(cx, conn, head, expect)).await
 }
 
 /// Moves the response body down, and what is left of the request up, until the response is complete.

@@ -38,6 +38,11 @@ impl Replay {
         !self.overflowed
     }
 
+    /// Everything sent so far, if all of it was kept.
+    pub fn whole(&self) -> Option<&[u8]> {
+        (!self.overflowed).then_some(&self.bytes[..])
+    }
+
     fn keep(&mut self, bytes: &[u8]) {
         if self.overflowed || self.bytes.len() + bytes.len() > self.limit {
             self.overflowed = true;

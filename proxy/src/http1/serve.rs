@@ -4,17 +4,20 @@
 //! Whatever goes wrong, the client gets either a whole answer that says why, or a reset: never half an answer that looks
 //! complete.
 
+use super::answer::{Next, Said, answer, last};
 use super::exchange::{self, Expect, Upload};
 use super::framing::Framing;
 use super::head::Head;
+use super::mirror;
 use super::pump::{Pump, Replay};
 use super::view::View;
 use crate::cluster::Upstream;
 use crate::conn::Conn;
 use crate::error::Failure;
-use crate::plan::{Attempts, Plan, Story};
+use crate::plan::{Attempts, Mirrored, Plan, Planned, Story};
 use crate::respond;
 use crate::retry::idempotent;
+use crate::route::Carried;
 use crate::tunnel;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -31,15 +34,6 @@ struct Scratch {
     out: Vec<u8>,
     /// Part of an answer may have reached the client.
     answering: bool,
-}
-
-/// What becomes of the client's connection after a request.
-enum Next {
-    Keep,
-    /// Ended in order.
-    Close,
-    /// Reset: the client has part of an answer, or is gone.
-    Abort,
 }
 
 /// Serves `client` until it leaves, fails, or draining ends it.
@@ -68,7 +62,7 @@ pub async fn serve(story: &impl Story, mut client: Conn) {
             Err(Failure::ClientGone) => Next::Abort,
             Err(failure) => {
                 story.refused("http1", &failure, Duration::ZERO);
-                refuse(&mut client, &failure, false).await
+                last(&mut client, Said::Failure(&failure), false).await
             }
         };
         match next {
@@ -79,29 +73,24 @@ pub async fn serve(story: &impl Story, mut client: Conn) {
     }
 }
 
-/// Says `failure` to the client and ends the connection, whose next message could not be told from this one's body.
-async fn refuse(client: &mut Conn, failure: &Failure, to_head: bool) -> Next {
-    let mut out = Vec::with_capacity(256);
-    respond::http1(failure, true, to_head, &mut out);
-    match client.send(&out).await {
-        Ok(()) => Next::Close,
-        Err(_) => Next::Abort,
-    }
-}
-
 async fn one(story: &impl Story, client: &mut Conn, scratch: &mut Scratch) -> Next {
     let started = Instant::now();
     for name in story.removed() {
         scratch.request.remove(name);
     }
-    let plan = match story.plan(&View::new(&scratch.request)).await {
-        Ok(plan) => plan,
+    let mut plan = match story.plan(&View::new(&scratch.request)).await {
+        Ok(Planned::Forward(plan)) => plan,
+        Ok(Planned::Redirect(redirected)) => {
+            redirected.count(started.elapsed());
+            return answer(story, client, &scratch.request, &mut scratch.wire, Said::Redirect(&redirected)).await;
+        }
         Err(failure) => {
             story.refused("http1", &failure, started.elapsed());
-            return answer(story, client, scratch, &failure).await;
+            return answer(story, client, &scratch.request, &mut scratch.wire, Said::Failure(&failure)).await;
         }
     };
-    let mut turn = Turn { story, plan: &plan, started, client, scratch };
+    let mirrors = std::mem::take(&mut plan.mirrors);
+    let mut turn = Turn { story, plan: &plan, mirrors, started, client, scratch };
     match plan.request_timeout {
         None => turn.run().await,
         Some(limit) => match timeout(limit, turn.run()).await {
@@ -111,25 +100,12 @@ async fn one(story: &impl Story, client: &mut Conn, scratch: &mut Scratch) -> Ne
     }
 }
 
-/// Answers a request whose body, if it has one, has not been read.
-async fn answer(story: &impl Story, client: &mut Conn, scratch: &mut Scratch, failure: &Failure) -> Next {
-    let request = &scratch.request;
-    let to_head = request.method() == b"HEAD";
-    if request.framing() != Framing::None || !request.persistent() || story.draining() {
-        return refuse(client, failure, to_head).await;
-    }
-    scratch.wire.clear();
-    respond::http1(failure, false, to_head, &mut scratch.wire);
-    match client.send(&scratch.wire).await {
-        Ok(()) => Next::Keep,
-        Err(_) => Next::Abort,
-    }
-}
-
 /// One request being carried out.
 struct Turn<'a, S> {
     story: &'a S,
     plan: &'a Plan,
+    /// Copies that have not been sent yet.
+    mirrors: Vec<Mirrored>,
     started: Instant,
     client: &'a mut Conn,
     scratch: &'a mut Scratch,
@@ -148,12 +124,27 @@ impl<S: Story> Turn<'_, S> {
         self.scratch.answering = false;
         let framing = self.scratch.request.framing();
         let retry = self.plan.retry();
-        let replay = (retry.attempts > 0 && framing != Framing::None).then(|| Replay::new(retry.replay_bytes));
+        let keeps = (retry.attempts > 0 || !self.mirrors.is_empty()) && framing != Framing::None;
+        let replay = keeps.then(|| Replay::new(retry.replay_bytes));
         let mut upload = Upload::new(framing, std::mem::take(&mut self.scratch.out), &self.scratch.wire, replay);
-        match self.attempts(&mut upload).await {
+        let tried = self.attempts(&mut upload).await;
+        self.mirror(&upload);
+        match tried {
             Ok(answered) if self.scratch.response.status == 101 => self.upgrade(answered, upload).await,
             Ok(answered) => self.relay(answered, upload).await,
             Err((failure, served)) => self.failed(failure, served, &upload).await,
+        }
+    }
+
+    /// Sends the copies that the request's rule asks for, as far as the whole of it is there.
+    fn mirror(&mut self, upload: &Upload) {
+        let request = &self.scratch.request;
+        let (tunnel, to_head) = (request.hop.upgrade || request.method() == b"CONNECT", request.method() == b"HEAD");
+        for copy in self.mirrors.drain(..) {
+            match upload.copy().filter(|_| !tunnel) {
+                Some(body) => mirror::send(copy, [&self.scratch.wire, body].concat(), to_head),
+                None => self.story.mirror_dropped(),
+            }
         }
     }
 
@@ -282,7 +273,8 @@ impl<S: Story> Turn<'_, S> {
         if upload.complete() {
             self.scratch.request.body_taken();
         }
-        answer(self.story, self.client, self.scratch, &failure).await
+        let Scratch { request, wire, .. } = &mut *self.scratch;
+        answer(self.story, self.client, request, wire, Said::Failure(&failure)).await
     }
 
     /// The whole request took too long. Dropping the attempt has closed its upstream connection.
@@ -292,7 +284,7 @@ impl<S: Story> Turn<'_, S> {
         if self.scratch.answering {
             return Next::Abort;
         }
-        refuse(self.client, &failure, self.scratch.request.method() == b"HEAD").await
+        last(self.client, Said::Failure(&failure), self.scratch.request.method() == b"HEAD").await
     }
 
     fn count(&self, upstream: &Upstream, failure: Option<&Failure>) {
@@ -308,11 +300,19 @@ impl<S: Story> Turn<'_, S> {
         let out = &mut self.scratch.wire;
         out.clear();
         let request = &mut self.scratch.request;
-        let edit = self.plan.rule.as_ref().map(|r| &r.request_headers).filter(|e| !e.is_empty());
+        let rule = self.plan.rule.as_ref();
+        let edit = rule.and_then(Carried::request_headers);
         if let Some(edit) = edit {
             edit.set.iter().map(|(name, _)| name).chain(&edit.remove).for_each(|name| request.remove(name));
         }
-        request.write_request(out, None);
+        let host = rule.and_then(Carried::host);
+        if host.is_some() {
+            request.remove("host");
+        }
+        request.write_request(out, rule.and_then(|rule| rule.target.as_deref()).map(str::as_bytes));
+        if let Some(host) = host {
+            line(out, "host", host);
+        }
         for (name, value) in self.story.added() {
             line(out, name, value);
         }
@@ -330,7 +330,7 @@ impl<S: Story> Turn<'_, S> {
         let out = &mut self.scratch.wire;
         out.clear();
         let response = &mut self.scratch.response;
-        let edit = self.plan.rule.as_ref().map(|r| &r.response_headers).filter(|e| !e.is_empty());
+        let edit = self.plan.rule.as_ref().and_then(Carried::response_headers);
         if let Some(edit) = edit {
             edit.set.iter().map(|(name, _)| name).chain(&edit.remove).for_each(|name| response.remove(name));
         }

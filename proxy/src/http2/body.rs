@@ -45,6 +45,11 @@ impl Upload {
         self.ended && self.kept.is_empty() && self.trailers.is_none() && !self.overflowed.get()
     }
 
+    /// All of the body and its trailers, if all of it has come and was kept.
+    pub fn whole(&self) -> Option<(Vec<Bytes>, Option<HeaderMap>)> {
+        (self.ended && !self.overflowed.get()).then(|| (self.kept.clone(), self.trailers.clone()))
+    }
+
     /// Tells, also while the upload is running, whether too much has been sent to send it again.
     pub fn overflow(&self) -> Rc<Cell<bool>> {
         Rc::clone(&self.overflowed)
@@ -140,7 +145,7 @@ pub fn grpc_status(fields: &HeaderMap) -> Option<u16> {
 }
 
 /// Sends `chunk` as the receiver's window allows.
-async fn send(to: &mut SendStream<Bytes>, mut chunk: Bytes, last: bool) -> Result<(), h2::Error> {
+pub(super) async fn send(to: &mut SendStream<Bytes>, mut chunk: Bytes, last: bool) -> Result<(), h2::Error> {
     if chunk.is_empty() {
         return if last { to.send_data(chunk, true) } else { Ok(()) };
     }

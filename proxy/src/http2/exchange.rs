@@ -4,15 +4,17 @@
 //! been said to the client; afterwards a failure resets the client's stream with the same code.
 
 use super::body::{self, BodyError, Upload};
+use super::mirror;
 use super::view::View;
 use crate::affinity;
 use crate::cluster::Upstream;
 use crate::connect::http2::failure;
 use crate::error::Failure;
-use crate::plan::{Attempts, Plan, Story};
+use crate::plan::{Attempts, Mirrored, Plan, Planned, Story};
 use crate::pool::Place;
 use crate::respond;
 use crate::retry::idempotent;
+use crate::route::Carried;
 use bytes::Bytes;
 use h2::client::ResponseFuture;
 use h2::server::SendResponse;
@@ -51,17 +53,25 @@ pub async fn serve(story: &impl Story, request: Request<RecvStream>, mut respond
         Err(failure) => Err(failure),
     };
     match planned {
-        Ok(plan) => {
+        Ok(Planned::Forward(mut plan)) => {
+            let mirrors = std::mem::take(&mut plan.mirrors);
             let mut exchange = Exchange { story, plan, head, started, grpc };
             exchange.edit_request();
             match exchange.plan.request_timeout {
-                None => exchange.run(body, &mut respond).await,
+                None => exchange.run(body, mirrors, &mut respond).await,
                 Some(limit) => {
-                    if timeout(limit, exchange.run(body, &mut respond)).await.is_err() {
+                    if timeout(limit, exchange.run(body, mirrors, &mut respond)).await.is_err() {
                         exchange.plan.unserved(&Failure::RequestTimeout, limit);
                         say(&mut respond, &Failure::RequestTimeout, grpc);
                     }
                 }
+            }
+        }
+        Ok(Planned::Redirect(to)) => {
+            to.count(started.elapsed());
+            let answer = respond::http2_redirect(to.status(), &to.location, &to.rule.response_headers);
+            if respond.send_response(answer, true).is_err() {
+                respond.send_reset(Reason::CANCEL);
             }
         }
         Err(failure) => {
@@ -93,9 +103,21 @@ fn complete_uri(head: &mut Parts) -> Result<(), Failure> {
 }
 
 impl<S: Story> Exchange<'_, S> {
-    async fn run(&self, body: RecvStream, respond: &mut SendResponse<Bytes>) {
+    async fn run(&self, body: RecvStream, mirrors: Vec<Mirrored>, respond: &mut SendResponse<Bytes>) {
         let retry = self.plan.retry();
-        let mut upload = Upload::new(body, if retry.attempts > 0 { retry.replay_bytes } else { 0 });
+        let keeps = retry.attempts > 0 || !mirrors.is_empty();
+        let mut upload = Upload::new(body, if keeps { retry.replay_bytes } else { 0 });
+        self.attempts(&mut upload, respond).await;
+        for copy in mirrors {
+            match upload.whole() {
+                Some((body, trailers)) => mirror::send(copy, self.request(), body, trailers),
+                None => self.story.mirror_dropped(),
+            }
+        }
+    }
+
+    /// Tries until the client has its answer.
+    async fn attempts(&self, upload: &mut Upload, respond: &mut SendResponse<Bytes>) {
         let mut attempts = Attempts::new(&self.plan);
         loop {
             let upstream = match attempts.pick(Instant::now()) {
@@ -105,7 +127,7 @@ impl<S: Story> Exchange<'_, S> {
                     return say(respond, &failure, self.grpc);
                 }
             };
-            match self.attempt(&upstream, &mut upload, respond, &mut attempts).await {
+            match self.attempt(&upstream, upload, respond, &mut attempts).await {
                 Ok(()) => return,
                 Err((failure, Some(pause))) => {
                     upstream.meter.retried(failure.reason());
@@ -183,15 +205,7 @@ impl<S: Story> Exchange<'_, S> {
     ) -> Result<(ResponseFuture, SendStream<Bytes>, Place), Failure> {
         let port = self.plan.port_of(upstream);
         let (mut sender, place) = upstream.http2(port, self.plan.connect_timeout()).await?;
-        let mut request = Request::new(());
-        *request.method_mut() = self.head.method.clone();
-        *request.uri_mut() = self.head.uri.clone();
-        *request.version_mut() = Version::HTTP_2;
-        *request.headers_mut() = self.head.headers.clone();
-        if let Some(protocol) = self.head.extensions.get::<h2::ext::Protocol>() {
-            request.extensions_mut().insert(protocol.clone());
-        }
-        match sender.send_request(request, empty) {
+        match sender.send_request(self.request(), empty) {
             Ok((response, stream)) => Ok((response, stream, place)),
             Err(error) => {
                 upstream.discard(port, &place).await;
@@ -200,6 +214,19 @@ impl<S: Story> Exchange<'_, S> {
                 Err(Failure::RefusedStream)
             }
         }
+    }
+
+    /// The request's head for an endpoint.
+    fn request(&self) -> Request<()> {
+        let mut request = Request::new(());
+        *request.method_mut() = self.head.method.clone();
+        *request.uri_mut() = self.head.uri.clone();
+        *request.version_mut() = Version::HTTP_2;
+        *request.headers_mut() = self.head.headers.clone();
+        if let Some(protocol) = self.head.extensions.get::<h2::ext::Protocol>() {
+            request.extensions_mut().insert(protocol.clone());
+        }
+        request
     }
 
     /// Passes the answer on while the rest of the request goes up.
@@ -215,8 +242,8 @@ impl<S: Story> Exchange<'_, S> {
         if self.plan.is_local() {
             parts.headers.remove(respond::REASON);
         }
-        if let Some(rule) = &self.plan.rule {
-            edit(&mut parts.headers, &rule.response_headers);
+        if let Some(rule) = self.plan.rule.as_ref().and_then(Carried::response_headers) {
+            edit(&mut parts.headers, rule);
         }
         if let Some(cookie) = self.plan.new_session(upstream)
             && let Ok(value) = HeaderValue::from_str(&affinity::set_cookie(cookie, &upstream.token))
@@ -259,7 +286,10 @@ impl<S: Story> Exchange<'_, S> {
     /// What the mesh changes in the request's head.
     fn edit_request(&mut self) {
         if let Some(rule) = &self.plan.rule {
-            edit(&mut self.head.headers, &rule.request_headers);
+            rewrite(&mut self.head, rule);
+            if let Some(headers) = rule.request_headers() {
+                edit(&mut self.head.headers, headers);
+            }
         }
         for (name, value) in self.story.added() {
             if let Ok(value) = HeaderValue::from_str(value) {
@@ -305,13 +335,28 @@ fn unwelcome(upstream: &Upstream, answer: &Answer) -> Option<Failure> {
 fn edit(headers: &mut HeaderMap, edit: &HeaderEdit) {
     let pair =
         |(name, value): &(String, String)| Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?));
-    for (name, value) in edit.set.iter().filter_map(pair) {
-        headers.insert(name, value);
+    for name in edit.remove.iter().chain(edit.set.iter().map(|(name, _)| name)) {
+        headers.remove(name);
     }
-    for (name, value) in edit.add.iter().filter_map(pair) {
+    for (name, value) in edit.set.iter().chain(&edit.add).filter_map(pair) {
         headers.append(name, value);
     }
-    for name in &edit.remove {
-        headers.remove(name);
+}
+
+/// Puts the rule's target and host in place of what came. Discovery has checked both; what still makes no URI is left out.
+fn rewrite(head: &mut Parts, rule: &Carried) {
+    let mut parts = head.uri.clone().into_parts();
+    if let Some(target) = rule.target.as_deref().and_then(|target| uri::PathAndQuery::try_from(target).ok()) {
+        parts.path_and_query = Some(target);
+    }
+    if let Some(host) = rule.host().and_then(|host| uri::Authority::try_from(host).ok()) {
+        if let (true, Ok(value)) = (head.headers.contains_key(http::header::HOST), HeaderValue::from_str(host.as_str()))
+        {
+            head.headers.insert(http::header::HOST, value);
+        }
+        parts.authority = Some(host);
+    }
+    if let Ok(uri) = uri::Uri::from_parts(parts) {
+        head.uri = uri;
     }
 }

@@ -3,5 +3,6 @@
 
 pub mod body;
 pub mod exchange;
+pub mod mirror;
 pub mod serve;
 pub mod view;

@@ -4,11 +4,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod routes;
+
 use std::time::Duration;
 use weft_discovery::translate::{Object, Translated, translate};
+use weft_model::Protocol;
 use weft_model::policy::Balancer;
-use weft_model::route::{PathMatch, ValuePattern};
-use weft_model::{Protocol, ServiceName};
 
 const DOMAIN: &str = "weft.local";
 
@@ -28,25 +29,6 @@ fn document(version: &str, kind: &str, spec: &str) -> String {
 
 fn service(spec: &str) -> String {
     document("v1", "Service", spec)
-}
-
-/// A route to cart with one rule, which begins with `rule`.
-fn rule(rule: &str) -> String {
-    route(&format!(
-        "{{parentRefs: [{{group: '', kind: Service, name: cart}}], rules: [{{{rule}, backendRefs: [{{name: cart, port: 80}}]}}]}}"
-    ))
-}
-
-fn backends(refs: &str) -> String {
-    route(&format!("{{parentRefs: [{{group: '', kind: Service, name: cart}}], rules: [{{backendRefs: {refs}}}]}}"))
-}
-
-fn parents(refs: &str) -> String {
-    route(&format!("{{parentRefs: {refs}, rules: [{{backendRefs: [{{name: cart, port: 80}}]}}]}}"))
-}
-
-fn route(spec: &str) -> String {
-    document("gateway.networking.k8s.io/v1", "HTTPRoute", spec)
 }
 
 fn policy(spec: &str) -> String {
@@ -97,7 +79,7 @@ fn documents_that_do_not_say_what_they_are() {
         ("{apiVersion: v1, kind: 7}".to_owned(), "document 1: kind: is not text"),
         (
             "{apiVersion: v1, kind: Pod}".to_owned(),
-            "document 1: kind: \"Pod\" (v1) is not supported, only Service, Endpoint, HTTPRoute, TrafficPolicy",
+            "document 1: kind: \"Pod\" (v1) is not supported, only Service, Endpoint, HTTPRoute, GRPCRoute, ReferenceGrant, TrafficPolicy",
         ),
         (
             "{apiVersion: v2, kind: Service}".to_owned(),
@@ -199,163 +181,6 @@ fn services_that_want_more_than_there_is() {
         (
             service("{sessionAffinity: ClientIP, ports: [{port: 80}]}"),
             "Service shop/x: spec.sessionAffinity: ClientIP is not supported: use a TrafficPolicy's sessionAffinity",
-        ),
-    ];
-    check(&table);
-}
-
-#[test]
-fn backends_of_routes() {
-    let table = [
-        (
-            backends("[{name: cart, port: 80, weight: 0}]"),
-            "HTTPRoute shop/x: spec.rules[0].backendRefs: weights sum to zero",
-        ),
-        (backends("[]"), "HTTPRoute shop/x: spec.rules[0].backendRefs: a rule needs at least one backend"),
-        (
-            backends("[{name: cart}]"),
-            "HTTPRoute shop/x: spec.rules[0].backendRefs[0].port: missing: a Service as backend needs a port",
-        ),
-        (
-            backends("[{name: cart, port: 0}]"),
-            "HTTPRoute shop/x: spec.rules[0].backendRefs[0].port: 0 is not a port (1 to 65535)",
-        ),
-        (backends("[{port: 80}]"), "HTTPRoute shop/x: spec.rules[0].backendRefs[0].name: missing"),
-        (
-            backends("[{name: cart, port: 80, weight: -1}]"),
-            "HTTPRoute shop/x: spec.rules[0].backendRefs[0].weight: -1 is out of range (0 to 1000000)",
-        ),
-        (
-            backends("[{name: cart, port: 80, namespace: other}]"),
-            "HTTPRoute shop/x: spec.rules[0].backendRefs[0].namespace: \"other\" is not supported, only the document's own namespace",
-        ),
-        (
-            backends("[{name: cart, port: 80, kind: Pod}]"),
-            "HTTPRoute shop/x: spec.rules[0].backendRefs[0].kind: Pod is not supported, only Service (with group \"\")",
-        ),
-    ];
-    check(&table);
-}
-
-#[test]
-fn parents_of_routes() {
-    let table = [
-        (parents("[]"), "HTTPRoute shop/x: spec.parentRefs: a route needs at least one parent"),
-        (
-            parents("[{name: gw}]"),
-            "HTTPRoute shop/x: spec.parentRefs[0].kind: Gateway is not supported, only Service (with group \"\")",
-        ),
-        (
-            parents("[{group: apps, kind: Service, name: cart}]"),
-            "HTTPRoute shop/x: spec.parentRefs[0].group: \"apps\" is not supported, only \"\", the group of Service",
-        ),
-        (
-            parents("[{group: '', kind: Service, name: cart}, {group: '', kind: Service, name: cart}]"),
-            "HTTPRoute shop/x: spec.parentRefs[1].name: \"cart\" stands there twice",
-        ),
-        (
-            parents("[{group: '', kind: Service, name: cart, port: 80}, {group: '', kind: Service, name: web}]"),
-            "HTTPRoute shop/x: spec.parentRefs[1].port: not supported: all parents of a route name the same port, or none does",
-        ),
-        (
-            parents("[{group: '', kind: Service, name: cart, sectionName: http}]"),
-            "HTTPRoute shop/x: spec.parentRefs[0].sectionName: not supported: name the port by its number in port",
-        ),
-    ];
-    check(&table);
-}
-
-#[test]
-fn matches_of_routes() {
-    let table = [
-        (rule("match: []"), "HTTPRoute shop/x: spec.rules[0].match: unknown field"),
-        (
-            rule("matches: [{path: {value: cart}}]"),
-            "HTTPRoute shop/x: spec.rules[0].matches[0].path.value: \"cart\" must begin with '/'",
-        ),
-        (
-            rule("matches: [{path: {type: Exact, value: /a/../b}}]"),
-            "HTTPRoute shop/x: spec.rules[0].matches[0].path.value: \"/a/../b\" must not contain empty, '.' or '..' segments",
-        ),
-        (
-            rule("matches: [{path: {type: RegularExpression, value: '/(a'}}]"),
-            "HTTPRoute shop/x: spec.rules[0].matches[0].path.value: \"/(a\" is not a usable regular expression: unclosed group",
-        ),
-        (
-            rule("matches: [{path: {type: Glob, value: /a}}]"),
-            "HTTPRoute shop/x: spec.rules[0].matches[0].path.type: unknown variant `Glob`, expected one of `Exact`, `PathPrefix`, `RegularExpression`",
-        ),
-        (
-            rule("matches: [{method: FETCH}]"),
-            "HTTPRoute shop/x: spec.rules[0].matches[0].method: unknown variant `FETCH`, expected one of `GET`, `HEAD`, `POST`, \
-             `PUT`, `DELETE`, `CONNECT`, `OPTIONS`, `TRACE`, `PATCH`",
-        ),
-        (
-            rule("matches: [{headers: [{name: 'a b', value: c}]}]"),
-            "HTTPRoute shop/x: spec.rules[0].matches[0].headers[0].name: \"a b\" is not a header name (RFC 9110)",
-        ),
-        (
-            rule("matches: [{headers: [{name: A, value: c}, {name: a, value: d}]}]"),
-            "HTTPRoute shop/x: spec.rules[0].matches[0].headers[1].name: \"a\" stands there twice",
-        ),
-        (
-            rule("matches: [{queryParams: [{name: '', value: c}]}]"),
-            "HTTPRoute shop/x: spec.rules[0].matches[0].queryParams[0].name: must not be empty",
-        ),
-    ];
-    check(&table);
-}
-
-#[test]
-fn filters_and_times_of_routes() {
-    let table = [
-        (
-            rule("filters: [{type: URLRewrite, urlRewrite: {hostname: x}}]"),
-            "HTTPRoute shop/x: spec.rules[0].filters[0].type: URLRewrite is not supported yet",
-        ),
-        (
-            rule("filters: [{type: RequestHeaderModifier}]"),
-            "HTTPRoute shop/x: spec.rules[0].filters[0].requestHeaderModifier: missing, although the type of the filter asks for it",
-        ),
-        (
-            rule("filters: [{type: RequestHeaderModifier, requestHeaderModifier: {remove: [Content-Length]}}]"),
-            "HTTPRoute shop/x: spec.rules[0].filters[0].requestHeaderModifier.remove[0]: content-length belongs to the connection \
-             or to the mesh and cannot be edited",
-        ),
-        (
-            rule(
-                "filters: [{type: ResponseHeaderModifier, responseHeaderModifier: {set: [{name: a, value: \"b\\r\\nc: d\"}]}}]",
-            ),
-            "HTTPRoute shop/x: spec.rules[0].filters[0].responseHeaderModifier.set[0].value: \"b\\r\\nc: d\" is not a header value: \
-             visible ASCII, spaces only inside (RFC 9110)",
-        ),
-        (
-            rule("timeouts: {request: 5}"),
-            "HTTPRoute shop/x: spec.rules[0].timeouts.request: invalid type: integer `5`, expected a string",
-        ),
-        (
-            rule("timeouts: {request: 5 s}"),
-            "HTTPRoute shop/x: spec.rules[0].timeouts.request: \"5 s\" is not a duration such as 10s, 500ms or 1h30m (GEP-2257)",
-        ),
-        (
-            rule("timeouts: {request: 1s, backendRequest: 2s}"),
-            "HTTPRoute shop/x: spec.rules[0].timeouts.backendRequest: longer than timeouts.request, of which it is a part",
-        ),
-        (
-            route("{parentRefs: [{group: '', kind: Service, name: cart}], rules: []}"),
-            "HTTPRoute shop/x: spec.rules: a route needs at least one rule",
-        ),
-        (
-            route(
-                "{hostnames: [Cart.example], parentRefs: [{group: '', kind: Service, name: cart}], rules: [{backendRefs: [{name: cart, port: 80}]}]}",
-            ),
-            "HTTPRoute shop/x: spec.hostnames[0]: \"Cart.example\" is not a host name: lower-case DNS labels joined by dots, or \"*.\" and such a name",
-        ),
-        (
-            route(
-                "{hostnames: [10.0.0.1], parentRefs: [{group: '', kind: Service, name: cart}], rules: [{backendRefs: [{name: cart, port: 80}]}]}",
-            ),
-            "HTTPRoute shop/x: spec.hostnames[0]: 10.0.0.1 is an IP address, not a host name",
         ),
     ];
     check(&table);
@@ -468,7 +293,7 @@ fn endpoints() {
 #[test]
 fn every_fault_of_every_document_is_told_at_once() {
     let bad = service("{ports: [{port: a, bogus: 1}, {port: 0, name: b}], type: NodePort, typo: 1}");
-    let yaml = format!("{bad}\n---\n{}\n---\n{}", service("{ports: [{port: 80}]}"), backends("[]"));
+    let yaml = format!("{bad}\n---\n{}\n---\n{}", service("{ports: [{port: 80}]}"), routes::backends("[]"));
     let expected = [
         "Service shop/x: spec.ports[0].port: invalid type: string \"a\", expected i32",
         "Service shop/x: spec.ports[0].bogus: unknown field",
@@ -492,26 +317,6 @@ fn a_service_with_defaults_filled_in() {
     assert!(addressed);
     let ports: Vec<_> = service.ports.iter().map(|p| (p.port.get(), p.target_port.get(), p.protocol)).collect();
     assert_eq!(ports, [(80, 8080, Protocol::Grpc), (81, 81, Protocol::Tcp)]);
-}
-
-#[test]
-fn a_route_in_the_form_the_model_promises() {
-    let yaml = rule(
-        "name: v2, matches: [{path: {value: /cart/}, method: GET, headers: [{name: X-Beta, type: RegularExpression, value: 'y.*'}]}], \
-         filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: X-Via, value: weft}], remove: [X-Debug]}}], \
-         timeouts: {request: 1m30s, backendRequest: 0s}",
-    );
-    let Object::Route { parents, route } = good(&yaml).object else { panic!("it is a route") };
-    assert_eq!(parents, [ServiceName::new("shop", "cart").unwrap()]);
-    let rule = &route.rules[0];
-    assert_eq!(rule.matches[0].path, PathMatch::Prefix("/cart".to_owned()));
-    assert_eq!(rule.matches[0].method.as_deref(), Some("GET"));
-    assert_eq!(rule.matches[0].headers[0].name, "x-beta");
-    assert_eq!(rule.matches[0].headers[0].value, ValuePattern::Regex("y.*".to_owned()));
-    assert_eq!(rule.request_headers.set, [("x-via".to_owned(), "weft".to_owned())]);
-    assert_eq!(rule.request_headers.remove, ["x-debug"]);
-    assert_eq!((rule.request_timeout, rule.backend_timeout), (Some(Duration::from_secs(90)), None));
-    assert_eq!(rule.backends[0].weight, 1);
 }
 
 #[test]

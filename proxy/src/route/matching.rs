@@ -1,0 +1,157 @@
+//! One match of a rule, ready for use: path, method, headers and query parameters of a request.
+//!
+//! Pure. A request is looked at through its view and nothing of it is kept. Repeated header fields are one list, as RFC 9110
+//! section 5.3 says; of repeated query parameters the first counts.
+
+use crate::request::RequestView;
+use regex::Regex;
+use std::borrow::Cow;
+use weft_model::route::{Match, PathMatch, ValueMatch, ValuePattern};
+
+/// All parts have to match.
+#[derive(Debug)]
+pub struct Matcher {
+    path: Path,
+    method: Option<String>,
+    headers: Vec<Value>,
+    query: Vec<Value>,
+}
+
+#[derive(Debug)]
+enum Path {
+    Exact(String),
+    Prefix(String),
+    Regex(Regex),
+}
+
+#[derive(Debug)]
+struct Value {
+    name: String,
+    pattern: Pattern,
+}
+
+#[derive(Debug)]
+enum Pattern {
+    Exact(String),
+    Regex(Regex),
+}
+
+impl Matcher {
+    /// `None`: an expression is not valid.
+    pub(super) fn compile(from: &Match) -> Option<Self> {
+        Some(Self {
+            path: match &from.path {
+                PathMatch::Exact(path) => Path::Exact(path.clone()),
+                PathMatch::Prefix(prefix) => Path::Prefix(prefix.trim_end_matches('/').to_owned()),
+                PathMatch::Regex(text) => Path::Regex(whole(text)?),
+            },
+            method: from.method.clone(),
+            headers: from.headers.iter().map(value).collect::<Option<_>>()?,
+            query: from.query.iter().map(value).collect::<Option<_>>()?,
+        })
+    }
+
+    /// What is compared first to last between matches: exact path, the longest prefix, then expressions; method; number of
+    /// headers; number of query parameters. The greater wins.
+    pub(super) fn rank(&self) -> (u8, usize, bool, usize, usize) {
+        let (kind, length) = match &self.path {
+            Path::Exact(path) => (2, path.len()),
+            Path::Prefix(prefix) => (1, prefix.len()),
+            Path::Regex(_) => (0, 0),
+        };
+        (kind, length, self.method.is_some(), self.headers.len(), self.query.len())
+    }
+
+    pub(super) fn matches(&self, request: &impl RequestView) -> bool {
+        self.method.as_ref().is_none_or(|m| m == request.method())
+            && self.path.matches(request.path())
+            && self.headers.iter().all(|h| h.in_headers(request))
+            && self.query.iter().all(|q| q.in_query(request.query()))
+    }
+}
+
+fn value(from: &ValueMatch) -> Option<Value> {
+    let pattern = match &from.value {
+        ValuePattern::Exact(text) => Pattern::Exact(text.clone()),
+        ValuePattern::Regex(text) => Pattern::Regex(whole(text)?),
+    };
+    Some(Value { name: from.name.clone(), pattern })
+}
+
+/// The expression has to match the whole text.
+fn whole(text: &str) -> Option<Regex> {
+    Regex::new(&format!("^(?:{text})$")).ok()
+}
+
+impl Path {
+    fn matches(&self, path: &str) -> bool {
+        match self {
+            Self::Exact(exact) => exact == path,
+            Self::Prefix(prefix) => {
+                path.strip_prefix(prefix.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            }
+            Self::Regex(regex) => regex.is_match(path),
+        }
+    }
+}
+
+impl Value {
+    fn is(&self, value: &str) -> bool {
+        match &self.pattern {
+            Pattern::Exact(exact) => exact == value,
+            Pattern::Regex(regex) => regex.is_match(value),
+        }
+    }
+
+    /// Repeated fields are one list (RFC 9110 section 5.3). Only such a list has to be put together.
+    fn in_headers(&self, request: &impl RequestView) -> bool {
+        let (mut count, mut first) = (0, false);
+        request.headers(&self.name, &mut |value| {
+            first = count == 0 && self.is(&String::from_utf8_lossy(value));
+            count += 1;
+            count > 1
+        });
+        if count < 2 {
+            return first;
+        }
+        let mut values: Vec<String> = Vec::new();
+        request.headers(&self.name, &mut |value| {
+            values.push(String::from_utf8_lossy(value).into_owned());
+            false
+        });
+        self.is(&values.join(", "))
+    }
+
+    /// The first parameter of that name counts.
+    fn in_query(&self, query: &str) -> bool {
+        let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        let mut named = pairs.filter(|(name, _)| decoded(name) == self.name);
+        named.next().is_some_and(|(_, value)| self.is(&decoded(value)))
+    }
+}
+
+/// Percent-decoding, with `+` for a space; what does not decode stays as it is.
+fn decoded(text: &str) -> Cow<'_, str> {
+    let bytes = text.as_bytes();
+    if !bytes.iter().any(|byte| matches!(byte, b'%' | b'+')) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let hex = || u8::from_str_radix(text.get(at + 1..at + 3)?, 16).ok();
+        match bytes[at] {
+            b'%' => match hex() {
+                Some(byte) => {
+                    out.push(byte);
+                    at += 2;
+                }
+                None => out.push(b'%'),
+            },
+            b'+' => out.push(b' '),
+            byte => out.push(byte),
+        }
+        at += 1;
+    }
+    Cow::Owned(String::from_utf8_lossy(&out).into_owned())
+}
