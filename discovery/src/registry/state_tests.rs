@@ -226,7 +226,7 @@ fn a_reference_to_another_namespace_is_refused_until_it_is_granted() {
     let refused = |books: &Books, service: &str| books.view(service).unwrap().routes[0].rules[0].backends[0].refused;
     books.commit(vec![service("cart", &[]), consumer("cart", "search")]);
     assert!(!refused(&books, "cart"), "the namespace of the service itself");
-    let parents = vec![ServiceName::new("bank", "pay").unwrap()];
+    let parents = [ServiceName::new("bank", "pay").unwrap()];
     let Op::Put { key, value, .. } = consumer("cart", "search") else { unreachable!("it is a put") };
     let mut record: Record<AttachedRoute> = serde_json::from_slice(&value).unwrap();
     record.model.parents = vec![whole(parents[0].clone())];
