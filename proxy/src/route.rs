@@ -2,7 +2,7 @@
 //!
 //! Pure. Tables are compiled when a view arrives, away from the data path; deciding allocates nothing. Of the groups of routes
 //! that are attached to a port one is in force: a consumer's before the producer's, GRPCRoutes before HTTPRoutes (GEP-1294).
-//! Within it, precedence is the specification's: the most specific host name; what [`Matcher`] ranks; the older route, the
+//! Within it, precedence is the specification's: the most specific host name; what `Matcher` ranks; the older route, the
 //! earlier rule.
 
 mod matching;
