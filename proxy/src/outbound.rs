@@ -285,7 +285,7 @@ impl Outbound {
     }
 
     /// Copies of a request, as far as their services are known and there is room for them.
-    fn mirrors(&self, present: &Arc<Known>, rule: &Arc<CompiledRule>) -> Vec<Mirrored> {
+    fn mirrors(&self, present: &Arc<Known>, rule: &Arc<CompiledRule>, request: &impl RequestView) -> Vec<Mirrored> {
         let mirrored = rule.mirrored(|below| fastrand::u32(..below.max(1)));
         let copy = |mirror: &Mirror| {
             let known = match mirror.service == self.service {
@@ -294,7 +294,8 @@ impl Outbound {
             };
             let port = known.view.service.ports.iter().position(|p| p.port == mirror.port)?;
             let permit = self.worker.mirror_permit()?;
-            let plan = Plan { request_timeout: None, ..self.towards(known, port, |_| None) };
+            let plan = self.towards(known, port, |_| None).keyed_by(request);
+            let plan = Plan { request_timeout: None, ..plan };
             Some(Mirrored { plan, label: Arc::clone(rule), permit })
         };
         mirrored
@@ -329,7 +330,7 @@ impl Story for Outbound {
             let cluster = self.worker.cluster(&known);
             return Ok(Planned::Redirect(Redirected { rule, location, cluster }));
         }
-        let mirrors = self.mirrors(&known, &rule);
+        let mirrors = self.mirrors(&known, &rule, request);
         let chosen = Chosen::by(rule, fastrand::u64(..)).ok_or(Failure::InvalidBackend)?;
         let (target, port) = self.backend(&known, chosen.backend()).await?;
         let rule = chosen.rule();
