@@ -1,7 +1,7 @@
 //! Copies of HTTP/1 requests for mirrors: sent beside the request, their answers read and thrown away.
 //!
 //! Started when the endpoint has answered the request itself, so that a copy never delays it. Whatever goes wrong with a copy
-//! is counted and nobody is told; it ends after [`MIRROR_LIMIT`].
+//! is counted and nobody is told; it ends after `plan`'s time limit.
 
 use super::body::BodyScanner;
 use super::exchange;
@@ -10,37 +10,16 @@ use super::head::Head;
 use crate::cluster::Upstream;
 use crate::conn::{Conn, READ_CHUNK};
 use crate::error::Failure;
-use crate::plan::{Attempts, MIRROR_LIMIT, Mirrored, Plan};
+use crate::plan::{Mirrored, Plan};
 use bytes::Buf;
 use std::rc::Rc;
-use std::time::Instant;
-use tokio::time::timeout;
 
 /// The largest head of an answer that is read.
 const MAX_HEAD: usize = 64 * 1024;
 
 /// Sends `request`, a whole message, to a mirror; `to_head`: its method is HEAD. Comes back at once.
 pub fn send(copy: Mirrored, request: Vec<u8>, to_head: bool) {
-    tokio::task::spawn_local(async move {
-        let Mirrored { plan, label, permit } = copy;
-        let started = Instant::now();
-        let mut attempts = Attempts::new(&plan);
-        match attempts.pick(started) {
-            Err(failure) => plan.unserved(&failure, started.elapsed()),
-            Ok(upstream) => {
-                let begun = upstream.load.begin(started);
-                let exchange = exchange(&plan, &upstream, &request, to_head);
-                let result = timeout(MIRROR_LIMIT, exchange).await.unwrap_or(Err(Failure::RequestTimeout));
-                attempts.ended(begun, result.as_ref().err());
-                let (status, reason) = match &result {
-                    Ok(status) => (*status, ""),
-                    Err(failure) => (failure.status(), failure.reason()),
-                };
-                upstream.meter.record(&label.label, status, reason, started.elapsed());
-            }
-        }
-        drop(permit);
-    });
+    copy.carry_out(async move |plan, upstream| exchange(plan, upstream, &request, to_head).await);
 }
 
 /// The whole exchange; gives the status of the answer.

@@ -1,18 +1,16 @@
 //! Copies of HTTP/2 requests for mirrors: sent after the request, their answers read and thrown away.
 //!
 //! Started when the client has its answer, so that a copy never delays it. Whatever goes wrong with a copy is counted and
-//! nobody is told; it ends after [`MIRROR_LIMIT`].
+//! nobody is told; it ends after `plan`'s time limit.
 
 use super::body;
 use crate::cluster::Upstream;
 use crate::connect::http2::failure;
 use crate::error::Failure;
-use crate::plan::{Attempts, MIRROR_LIMIT, Mirrored, Plan};
+use crate::plan::{Mirrored, Plan};
 use bytes::Bytes;
 use http::{HeaderMap, Request};
 use std::rc::Rc;
-use std::time::Instant;
-use tokio::time::timeout;
 
 /// A request with all that belongs to it.
 struct Whole {
@@ -23,26 +21,7 @@ struct Whole {
 
 /// Sends a copy of a request to a mirror. Comes back at once.
 pub fn send(copy: Mirrored, head: Request<()>, body: Vec<Bytes>, trailers: Option<HeaderMap>) {
-    tokio::task::spawn_local(async move {
-        let Mirrored { plan, label, permit } = copy;
-        let started = Instant::now();
-        let mut attempts = Attempts::new(&plan);
-        match attempts.pick(started) {
-            Err(failure) => plan.unserved(&failure, started.elapsed()),
-            Ok(upstream) => {
-                let begun = upstream.load.begin(started);
-                let exchange = exchange(&plan, &upstream, Whole { head, body, trailers });
-                let result = timeout(MIRROR_LIMIT, exchange).await.unwrap_or(Err(Failure::RequestTimeout));
-                attempts.ended(begun, result.as_ref().err());
-                let (status, reason) = match &result {
-                    Ok(status) => (*status, ""),
-                    Err(failure) => (failure.status(), failure.reason()),
-                };
-                upstream.meter.record(&label.label, status, reason, started.elapsed());
-            }
-        }
-        drop(permit);
-    });
+    copy.carry_out(async move |plan, upstream| exchange(plan, upstream, Whole { head, body, trailers }).await);
 }
 
 /// The whole exchange; gives the status of the answer.
