@@ -3,20 +3,22 @@
 //! Stands between the stories, which make plans from route and policy, and the forwarding engines, which carry them out.
 //! The same for HTTP/1 and HTTP/2. A plan is a snapshot: configuration that changes meanwhile does not touch it.
 
+mod attempts;
+mod copy;
+
+pub use attempts::Attempts;
+
 use crate::affinity;
 use crate::balance::hash;
-use crate::balance::load::Begun;
 use crate::catalog::Known;
 use crate::cluster::{Cluster, Upstream};
 use crate::error::Failure;
 use crate::request::RequestView;
-use crate::retry::{self, Request, Verdict};
 use crate::route::{Carried, CompiledRule};
 use crate::worker::MirrorPermit;
-use fastrand::Rng;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use weft_model::policy::{CookieAffinity, Retry};
 
 /// Where requests of one connection come from and what is decided about them. Implemented by `outbound` and `inbound`.
@@ -113,38 +115,6 @@ pub struct Mirrored {
     pub permit: MirrorPermit,
 }
 
-impl Mirrored {
-    /// Sends the copy by `exchange`, which gives the status of the answer, and counts what came of it. Comes back at once.
-    pub fn carry_out<F>(self, exchange: F)
-    where
-        F: AsyncFnOnce(&Plan, &Rc<Upstream>) -> Result<u16, Failure> + 'static,
-    {
-        tokio::task::spawn_local(async move {
-            let Self { plan, label, permit } = self;
-            let started = Instant::now();
-            let mut attempts = Attempts::new(&plan);
-            match attempts.pick(started) {
-                Err(failure) => plan.unserved(&failure, started.elapsed()),
-                Ok(upstream) => {
-                    let begun = upstream.load.begin(started);
-                    let result = tokio::time::timeout(MIRROR_LIMIT, exchange(&plan, &upstream)).await;
-                    let result = result.unwrap_or(Err(Failure::RequestTimeout));
-                    attempts.ended(begun, result.as_ref().err());
-                    let (status, reason) = match &result {
-                        Ok(status) => (*status, ""),
-                        Err(failure) => (failure.status(), failure.reason()),
-                    };
-                    upstream.meter.record(&label.label, status, reason, started.elapsed());
-                }
-            }
-            drop(permit);
-        });
-    }
-}
-
-/// How long a copy may take, from its connection to the end of its answer.
-const MIRROR_LIMIT: Duration = Duration::from_secs(10);
-
 /// Nothing is repeated towards the application next door: the client's proxy decides about that.
 static NO_RETRY: Retry = Retry {
     attempts: 0,
@@ -231,70 +201,5 @@ impl Plan {
     /// The label of the rule that matched.
     pub fn route(&self) -> &str {
         self.rule.as_ref().map_or("", Carried::label)
-    }
-}
-
-/// The tries of one request.
-pub struct Attempts<'a> {
-    plan: &'a Plan,
-    tried: Vec<Rc<Upstream>>,
-    made: u32,
-}
-
-impl<'a> Attempts<'a> {
-    pub fn new(plan: &'a Plan) -> Self {
-        if let Target::Service { cluster, .. } = &plan.target {
-            cluster.budget.request(Instant::now(), plan.retry());
-        }
-        Self { plan, tried: Vec::new(), made: 0 }
-    }
-
-    /// The endpoint for the next try: the session's on the first, otherwise the balancer's choice among those not yet
-    /// tried; when all have been, among all.
-    pub fn pick(&mut self, now: Instant) -> Result<Rc<Upstream>, Failure> {
-        self.made += 1;
-        let Target::Service { cluster, only, session, key, .. } = &self.plan.target else {
-            let Target::Local { upstream, .. } = &self.plan.target else { return Err(Failure::NoEndpoints) };
-            return Ok(Rc::clone(upstream));
-        };
-        if let Some(only) = only {
-            return Ok(Rc::clone(only));
-        }
-        if let Some(session) = session.as_ref().filter(|_| self.made == 1) {
-            return Ok(Rc::clone(session));
-        }
-        let tried = |upstream: &Rc<Upstream>| self.tried.iter().any(|tried| Rc::ptr_eq(tried, upstream));
-        cluster.choose(tried, *key, now, &mut Rng::new()).ok_or(Failure::NoEndpoints)
-    }
-
-    /// Notes how a try went.
-    pub fn ended(&self, begun: Begun, failure: Option<&Failure>) {
-        let now = Instant::now();
-        match failure {
-            Some(
-                Failure::ConnectRefused | Failure::ConnectTimeout | Failure::ConnectFailed(_) | Failure::Unreached,
-            ) => {
-                begun.unreached(now);
-            }
-            _ => begun.end(now, failure.is_none(), self.plan.decay()),
-        }
-    }
-
-    /// After a failed try: `Some(pause)` to try again.
-    pub fn again(
-        &mut self,
-        upstream: &Rc<Upstream>,
-        failure: &Failure,
-        idempotent: bool,
-        repeatable: bool,
-    ) -> Option<Duration> {
-        let Target::Service { cluster, .. } = &self.plan.target else { return None };
-        self.tried.push(Rc::clone(upstream));
-        let request = Request { idempotent, repeatable, made: self.made };
-        let jitter = fastrand::f64();
-        match retry::decide(failure, request, self.plan.retry(), &cluster.budget, Instant::now(), jitter) {
-            Verdict::Retry(pause) => Some(pause.max(self.plan.rule.as_ref().map_or(Duration::ZERO, Carried::backoff))),
-            Verdict::GiveUp(_) => None,
-        }
     }
 }

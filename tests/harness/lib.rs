@@ -6,6 +6,7 @@
 //! ```text
 //! suites/*.rs -> suite (runs cases in order) -> world (pods, direct or meshed) -> weft_examples::{mesh, pods}
 //!                                            -> client (HTTP/1.1, HTTP/2, gRPC, TCP from inside a pod)
+//!           -> pages (the examples in docs/)
 //! server/*.rs    the application in the pods: `weft-test-server`
 //! ```
 
@@ -15,6 +16,7 @@ pub mod programs;
 pub mod client;
 pub mod wire;
 pub mod ports;
+pub mod pages;
 
 pub use suite::Suite;
 pub use world::{Plan, World};

@@ -10,6 +10,7 @@ use super::framing::Framing;
 use super::head::Head;
 use super::mirror;
 use super::pump::{Pump, Replay};
+use super::rewrite;
 use super::view::View;
 use crate::cluster::Upstream;
 use crate::conn::Conn;
@@ -17,7 +18,6 @@ use crate::error::Failure;
 use crate::plan::{Attempts, Mirrored, Plan, Planned, Story};
 use crate::respond;
 use crate::retry::idempotent;
-use crate::route::Carried;
 use crate::tunnel;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -120,7 +120,7 @@ struct Answered {
 
 impl<S: Story> Turn<'_, S> {
     async fn run(&mut self) -> Next {
-        self.write_request();
+        rewrite::request(&mut self.scratch.request, self.plan, self.story.added(), &mut self.scratch.wire);
         self.scratch.answering = false;
         let framing = self.scratch.request.framing();
         let retry = self.plan.retry();
@@ -208,7 +208,12 @@ impl<S: Story> Turn<'_, S> {
         let tunnel = self.scratch.request.method() == b"CONNECT" && (200..300).contains(&self.scratch.response.status);
         let framing = if tunnel { Framing::None } else { self.scratch.response.framing() };
         let close = framing == Framing::UntilClose || !self.scratch.request.persistent() || self.story.draining();
-        self.write_response(&upstream, close && !tunnel);
+        let connection = match self.scratch.request.minor {
+            _ if close && !tunnel => Some("close"),
+            0 => Some("keep-alive"),
+            _ => None,
+        };
+        rewrite::response(&mut self.scratch.response, self.plan, &upstream, connection, &mut self.scratch.wire);
         self.scratch.answering = true;
         // The request's head is not needed any more once there is an answer to pass on.
         let mut download = Pump::new(framing, std::mem::take(&mut self.scratch.wire));
@@ -294,68 +299,4 @@ impl<S: Story> Turn<'_, S> {
         };
         upstream.meter.record(self.plan.route(), status, reason, self.started.elapsed());
     }
-
-    /// The request head for an endpoint.
-    fn write_request(&mut self) {
-        let out = &mut self.scratch.wire;
-        out.clear();
-        let request = &mut self.scratch.request;
-        let rule = self.plan.rule.as_ref();
-        let edit = rule.and_then(Carried::request_headers);
-        if let Some(edit) = edit {
-            edit.set.iter().map(|(name, _)| name).chain(&edit.remove).for_each(|name| request.remove(name));
-        }
-        let host = rule.and_then(Carried::host);
-        if host.is_some() {
-            request.remove("host");
-        }
-        request.write_request(out, rule.and_then(|rule| rule.target.as_deref()).map(str::as_bytes));
-        if let Some(host) = host {
-            line(out, "host", host);
-        }
-        for (name, value) in self.story.added() {
-            line(out, name, value);
-        }
-        for (name, value) in edit.iter().flat_map(|e| e.set.iter().chain(&e.add)) {
-            line(out, name, value);
-        }
-        if request.hop.upgrade {
-            line(out, "connection", "upgrade");
-        }
-        out.extend_from_slice(b"\r\n");
-    }
-
-    /// The response head for the client.
-    fn write_response(&mut self, upstream: &Rc<Upstream>, close: bool) {
-        let out = &mut self.scratch.wire;
-        out.clear();
-        let response = &mut self.scratch.response;
-        let edit = self.plan.rule.as_ref().and_then(Carried::response_headers);
-        if let Some(edit) = edit {
-            edit.set.iter().map(|(name, _)| name).chain(&edit.remove).for_each(|name| response.remove(name));
-        }
-        if self.plan.is_local() {
-            response.remove(respond::REASON);
-        }
-        response.write_response(out);
-        for (name, value) in edit.iter().flat_map(|e| e.set.iter().chain(&e.add)) {
-            line(out, name, value);
-        }
-        if let Some(cookie) = self.plan.new_session(upstream) {
-            line(out, "set-cookie", &crate::affinity::set_cookie(cookie, &upstream.token));
-        }
-        if close {
-            line(out, "connection", "close");
-        } else if self.scratch.request.minor == 0 {
-            line(out, "connection", "keep-alive");
-        }
-        out.extend_from_slice(b"\r\n");
-    }
-}
-
-fn line(out: &mut Vec<u8>, name: &str, value: &str) {
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value.as_bytes());
-    out.extend_from_slice(b"\r\n");
 }

@@ -5,6 +5,7 @@
 
 use super::body::{self, BodyError, Upload};
 use super::mirror;
+use super::rewrite;
 use super::view::View;
 use crate::affinity;
 use crate::cluster::Upstream;
@@ -20,13 +21,12 @@ use h2::client::ResponseFuture;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Version, uri};
+use http::{HeaderName, HeaderValue, Request, Response, Version, uri};
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
-use weft_model::route::HeaderEdit;
 
 /// A client's stream and what is known about its request.
 struct Exchange<'a, S> {
@@ -243,7 +243,7 @@ impl<S: Story> Exchange<'_, S> {
             parts.headers.remove(respond::REASON);
         }
         if let Some(rule) = self.plan.rule.as_ref().and_then(Carried::response_headers) {
-            edit(&mut parts.headers, rule);
+            rewrite::edit(&mut parts.headers, rule);
         }
         if let Some(cookie) = self.plan.new_session(upstream)
             && let Ok(value) = HeaderValue::from_str(&affinity::set_cookie(cookie, &upstream.token))
@@ -286,9 +286,9 @@ impl<S: Story> Exchange<'_, S> {
     /// What the mesh changes in the request's head.
     fn edit_request(&mut self) {
         if let Some(rule) = &self.plan.rule {
-            rewrite(&mut self.head, rule);
+            rewrite::target(&mut self.head, rule);
             if let Some(headers) = rule.request_headers() {
-                edit(&mut self.head.headers, headers);
+                rewrite::edit(&mut self.head.headers, headers);
             }
         }
         for (name, value) in self.story.added() {
@@ -330,33 +330,4 @@ fn unwelcome(upstream: &Upstream, answer: &Answer) -> Option<Failure> {
         _ => answer.status().as_u16(),
     };
     respond::unwelcome(status, reason)
-}
-
-fn edit(headers: &mut HeaderMap, edit: &HeaderEdit) {
-    let pair =
-        |(name, value): &(String, String)| Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?));
-    for name in edit.remove.iter().chain(edit.set.iter().map(|(name, _)| name)) {
-        headers.remove(name);
-    }
-    for (name, value) in edit.set.iter().chain(&edit.add).filter_map(pair) {
-        headers.append(name, value);
-    }
-}
-
-/// Puts the rule's target and host in place of what came. Discovery has checked both; what still makes no URI is left out.
-fn rewrite(head: &mut Parts, rule: &Carried) {
-    let mut parts = head.uri.clone().into_parts();
-    if let Some(target) = rule.target.as_deref().and_then(|target| uri::PathAndQuery::try_from(target).ok()) {
-        parts.path_and_query = Some(target);
-    }
-    if let Some(host) = rule.host().and_then(|host| uri::Authority::try_from(host).ok()) {
-        if let (true, Ok(value)) = (head.headers.contains_key(http::header::HOST), HeaderValue::from_str(host.as_str()))
-        {
-            head.headers.insert(http::header::HOST, value);
-        }
-        parts.authority = Some(host);
-    }
-    if let Ok(uri) = uri::Uri::from_parts(parts) {
-        head.uri = uri;
-    }
 }

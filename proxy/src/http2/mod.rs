@@ -4,5 +4,6 @@
 pub mod body;
 pub mod exchange;
 pub mod mirror;
+pub mod rewrite;
 pub mod serve;
 pub mod view;
