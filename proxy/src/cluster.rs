@@ -212,7 +212,7 @@ impl Upstream {
         if let Some(conn) = self.pool(port).take(Instant::now(), most_idle) {
             return Ok((conn, true));
         }
-        Ok((self.dial(port, Alpn::Http1, limit).await?, false))
+        Ok((Box::pin(self.dial(port, Alpn::Http1, limit)).await?, false))
     }
 
     /// Gives a connection back after a complete exchange.
@@ -222,7 +222,7 @@ impl Upstream {
 
     /// A place for one stream on a shared HTTP/2 connection.
     pub async fn http2(&self, port: u16, limit: Duration) -> Result<(SendRequest<Bytes>, Place), Failure> {
-        let open = || async { http2::open(self.dial(port, Alpn::H2, limit).await?).await };
+        let open = || async { http2::open(Box::pin(self.dial(port, Alpn::H2, limit)).await?).await };
         self.pool(port).share(Instant::now(), open).await
     }
 
@@ -233,9 +233,10 @@ impl Upstream {
 
     /// A connection of its own for bytes the proxy does not look into.
     pub async fn tcp(&self, port: u16, limit: Duration) -> Result<Conn, Failure> {
-        self.dial(port, Alpn::Tcp, limit).await
+        Box::pin(self.dial(port, Alpn::Tcp, limit)).await
     }
 
+    /// Callers box it: what a handshake needs would make the task of every connection larger for as long as it lives.
     async fn dial(&self, port: u16, alpn: Alpn, limit: Duration) -> Result<Conn, Failure> {
         let tls = match &self.endpoint.identity {
             Some(id) if !self.is_own() => Some(self.around.identity.client(id, alpn)),
