@@ -46,6 +46,8 @@ pub enum Failure {
     PeerIdentity(String),
     #[error("the request took longer than its time-out")]
     RequestTimeout,
+    #[error("the client's deadline has passed")]
+    DeadlineExceeded,
     #[error("the endpoint did not answer within the time for one try")]
     TryTimeout,
     #[error("the endpoint closed the connection before it answered")]
@@ -93,7 +95,11 @@ impl Failure {
             | Self::Unwelcome(_)
             | Self::Unreached
             | Self::MalformedResponse(_) => Side::Endpoint,
-            Self::MalformedRequest(_) | Self::HeadersTooLarge | Self::HeaderTimeout | Self::ClientGone => Side::Client,
+            Self::DeadlineExceeded
+            | Self::MalformedRequest(_)
+            | Self::HeadersTooLarge
+            | Self::HeaderTimeout
+            | Self::ClientGone => Side::Client,
         }
     }
 
@@ -117,6 +123,7 @@ impl Failure {
             | Self::NoSuchService
             | Self::InvalidBackend
             | Self::RequestTimeout
+            | Self::DeadlineExceeded
             | Self::ResetMidResponse
             | Self::MalformedRequest(_)
             | Self::HeadersTooLarge
@@ -148,7 +155,7 @@ impl Failure {
             | Self::GoAway
             | Self::Unreached => 503,
             Self::Unwelcome(status) => *status,
-            Self::ConnectTimeout | Self::RequestTimeout | Self::TryTimeout => 504,
+            Self::ConnectTimeout | Self::RequestTimeout | Self::DeadlineExceeded | Self::TryTimeout => 504,
         }
     }
 
@@ -176,6 +183,7 @@ impl Failure {
             Self::TlsFailed(_) => "tls-failed",
             Self::PeerIdentity(_) => "peer-identity",
             Self::RequestTimeout => "request-timeout",
+            Self::DeadlineExceeded => "deadline-exceeded",
             Self::TryTimeout => "try-timeout",
             Self::ResetBeforeResponse => "reset-before-response",
             Self::ResetMidResponse => "reset-mid-response",

@@ -12,6 +12,7 @@ pub mod detect;
 pub mod outbound;
 pub mod inbound;
 pub mod plan;
+pub mod deadline;
 pub mod route;
 pub mod retry;
 pub mod balance;

@@ -55,6 +55,8 @@ impl<'a> Attempts<'a> {
             ) => {
                 begun.unreached(now);
             }
+            // The client was short of time; that says little about the endpoint.
+            Some(Failure::DeadlineExceeded) => begun.abandon(now),
             _ => begun.end(now, failure.is_none(), self.plan.decay()),
         }
     }
@@ -70,10 +72,11 @@ impl<'a> Attempts<'a> {
         let Target::Service { cluster, .. } = &self.plan.target else { return None };
         self.tried.push(Rc::clone(upstream));
         let request = Request { idempotent, repeatable, made: self.made };
-        let jitter = fastrand::f64();
-        match retry::decide(failure, request, self.plan.retry(), &cluster.budget, Instant::now(), jitter) {
-            Verdict::Retry(pause) => Some(pause.max(self.plan.rule.as_ref().map_or(Duration::ZERO, Carried::backoff))),
-            Verdict::GiveUp(_) => None,
-        }
+        let (now, jitter) = (Instant::now(), fastrand::f64());
+        let pause = match retry::decide(failure, request, self.plan.retry(), &cluster.budget, now, jitter) {
+            Verdict::Retry(pause) => pause.max(self.plan.rule.as_ref().map_or(Duration::ZERO, Carried::backoff)),
+            Verdict::GiveUp(_) => return None,
+        };
+        self.plan.has_time_for(pause, now).then_some(pause)
     }
 }
