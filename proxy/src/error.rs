@@ -34,6 +34,8 @@ pub enum Failure {
     NoSuchService,
     #[error("the route's backend does not exist, or must not be referred to")]
     InvalidBackend,
+    #[error("the service refuses most requests; this one was not sent")]
+    Throttled,
     #[error("the endpoint refused the connection")]
     ConnectRefused,
     #[error("the endpoint did not accept the connection in time")]
@@ -79,7 +81,9 @@ pub enum Failure {
 impl Failure {
     pub fn side(&self) -> Side {
         match self {
-            Self::NoEndpoints | Self::NoRoute | Self::NoSuchService | Self::InvalidBackend => Side::Mesh,
+            Self::NoEndpoints | Self::NoRoute | Self::NoSuchService | Self::InvalidBackend | Self::Throttled => {
+                Side::Mesh
+            }
             Self::ConnectRefused
             | Self::ConnectTimeout
             | Self::ConnectFailed(_)
@@ -122,6 +126,7 @@ impl Failure {
             | Self::NoRoute
             | Self::NoSuchService
             | Self::InvalidBackend
+            | Self::Throttled
             | Self::RequestTimeout
             | Self::DeadlineExceeded
             | Self::ResetMidResponse
@@ -130,6 +135,11 @@ impl Failure {
             | Self::HeaderTimeout
             | Self::ClientGone => RetrySafety::Never,
         }
+    }
+
+    /// The service has said that it does not want the request now, whether it is too busy or has had too many.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Unwelcome(429 | 503))
     }
 
     /// The HTTP status the client gets.
@@ -147,6 +157,7 @@ impl Failure {
             }
             Self::NoEndpoints
             | Self::NoSuchService
+            | Self::Throttled
             | Self::ConnectRefused
             | Self::ConnectFailed(_)
             | Self::TlsFailed(_)
@@ -177,6 +188,7 @@ impl Failure {
             Self::NoRoute => "no-route",
             Self::NoSuchService => "no-such-service",
             Self::InvalidBackend => "invalid-backend",
+            Self::Throttled => "throttled",
             Self::ConnectRefused => "connect-refused",
             Self::ConnectTimeout => "connect-timeout",
             Self::ConnectFailed(_) => "connect-failed",

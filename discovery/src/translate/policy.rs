@@ -6,6 +6,7 @@
 use super::balancer::{self, LoadBalancerSpec};
 use super::fault::Faults;
 use super::field;
+use super::health::{self, HealthCheckSpec, ThrottleSpec};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use weft_model::policy::{CookieAffinity, Retry, Timeouts};
@@ -20,6 +21,10 @@ pub struct TrafficPolicySpec {
     session_affinity: Option<SessionAffinitySpec>,
     retry: Option<RetrySpec>,
     timeouts: Option<TimeoutsSpec>,
+    /// Active checks of the endpoints. Default: none.
+    health_check: Option<HealthCheckSpec>,
+    /// Holds requests back while the service refuses most of them. Default: none.
+    throttle: Option<ThrottleSpec>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -78,6 +83,8 @@ pub fn translate(namespace: &str, spec: TrafficPolicySpec, faults: &mut Faults) 
         affinity: spec.session_affinity.and_then(|spec| affinity(spec.cookie, faults)),
         retry: spec.retry.map(|spec| retry(spec, faults)).unwrap_or(default.retry),
         timeouts: spec.timeouts.map(|spec| timeouts(spec, faults)).unwrap_or(default.timeouts),
+        health_check: spec.health_check.and_then(|spec| health::translate(spec, faults)),
+        throttle: spec.throttle.and_then(|spec| health::throttle(spec, faults)),
     };
     (targets, policy)
 }

@@ -22,11 +22,20 @@ const RAMP_START: f64 = 0.1;
 /// What the choice needs of an endpoint at the moment of the pick.
 pub trait Candidate {
     fn load(&self) -> &Load;
+
+    /// Active checks have nothing against it; as if not ready otherwise.
+    fn is_healthy(&self) -> bool {
+        true
+    }
 }
 
 impl<C: Candidate> Candidate for Rc<C> {
     fn load(&self) -> &Load {
         (**self).load()
+    }
+
+    fn is_healthy(&self) -> bool {
+        (**self).is_healthy()
     }
 }
 
@@ -166,7 +175,7 @@ impl Chooser {
         let pick = Pick { candidates, now, key, coin, panic: self.panics(candidates, now) };
         let admitted = |at: usize| match pick.panic {
             true => self.members[at].present(),
-            false => self.members[at].ready(),
+            false => self.members[at].ready() && candidates[at].is_healthy(),
         };
         let up = |at: usize| admitted(at) && (pick.panic || !candidates[at].load().shunned(now));
         let fresh = |at: usize| up(at) && !tried(at);
@@ -224,7 +233,8 @@ impl Chooser {
         let mut counted = [0u64; 2];
         for (member, candidate) in self.members.iter().zip(candidates).filter(|(member, _)| member.present()) {
             counted[0] += 1;
-            counted[1] += u64::from(member.ready() && !candidate.load().shunned(now));
+            let usable = member.ready() && candidate.is_healthy() && !candidate.load().shunned(now);
+            counted[1] += u64::from(usable);
         }
         let [present, usable] = counted;
         usable * 100 < present * u64::from(self.spread.panic_percent)

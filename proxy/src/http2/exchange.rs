@@ -332,6 +332,8 @@ fn unwelcome(upstream: &Upstream, answer: &Answer) -> Option<Failure> {
     let status = match body::grpc_status(answer.headers()) {
         // UNAVAILABLE, the status that gRPC itself counts as worth a retry.
         Some(14) => 503,
+        // RESOURCE_EXHAUSTED: too many requests.
+        Some(8) => 429,
         _ => answer.status().as_u16(),
     };
     respond::unwelcome(status, reason)
