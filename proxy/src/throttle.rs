@@ -1,8 +1,8 @@
 //! What is not even sent to a service that refuses most of it: adaptive throttling (Google SRE book, chapter 21).
 //!
 //! Pure. Before the first try of a request. Over the last two minutes, a request is held back with probability
-//! max(0, (requests - K * accepts) / (requests + 1)), so that a service in trouble sees about K times what it accepts and
-//! enough to notice that it is well again. One worker's own.
+//! max(0, (requests - K * accepts) / (requests + 1)), so that a service in trouble sees about K times what it accepts; but
+//! never more than nine in ten. One worker's own.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 /// The window, and the parts in which it moves.
 const SLOT: Duration = Duration::from_secs(5);
 const SLOTS: usize = 24;
+/// The greatest probability. By the formula alone, a service that has refused 100 requests a second for two minutes would get
+/// one a minute, and need a quarter of an hour to be found well again.
+const MOST: f64 = 0.9;
 
 /// What became of the requests of one service. Takes no memory until it is asked.
 #[derive(Debug, Default)]
@@ -38,7 +41,7 @@ impl Throttle {
         let mut window = self.0.borrow_mut();
         let window = window.get_or_insert_with(|| Box::new(Window::new(now)));
         window.advance(now);
-        let held_back = chance < probability(window.sum, k);
+        let held_back = chance < probability(window.sum, k).min(MOST);
         window.add(Counts { requests: 1, lost: u64::from(held_back) });
         !held_back
     }

@@ -46,12 +46,12 @@ fn the_formula_is_the_books() {
 }
 
 #[test]
-fn a_service_that_refuses_everything_is_hardly_asked_and_soon_found_well_again() {
+fn a_service_that_refuses_everything_is_spared_nine_in_ten_and_found_well_again() {
     let seconds = play(2.0, 100, 600, |second| if second < 200 { 0 } else { u32::MAX });
-    assert!(mean(&seconds[60..200]) < 1.0, "{:?}", &seconds[60..200]);
+    assert!((8.0..12.0).contains(&mean(&seconds[60..200])), "{:?}", &seconds[60..200]);
     // The window is full of refusals at first.
-    let back = seconds[200..].iter().position(|second| second.sent >= 95).unwrap();
-    assert!(back <= 150, "{back} s until all was sent again");
+    let back = |share| seconds[200..].iter().position(|second| second.sent >= share).unwrap();
+    assert!(back(50) <= 200 && back(95) <= 260, "half after {} s, all after {} s", back(50), back(95));
     assert!(seconds[500..].iter().all(|second| second.sent == 100), "{:?}", &seconds[500..]);
 }
 
@@ -85,7 +85,8 @@ proptest! {
     fn an_overload_is_cut_to_k_times_what_is_accepted(k in 1.1f64..4.0, capacity in 5u32..30, offered in 50u32..200) {
         let seconds = play(k, offered, 360, |_| capacity);
         let sent = mean(&seconds[240..]);
-        let expected = (k * f64::from(capacity)).min(f64::from(offered));
+        let offered = f64::from(offered);
+        let expected = (k * f64::from(capacity)).clamp(0.1 * offered, offered);
         prop_assert!((0.8..1.2).contains(&(sent / expected)), "{} sent a second, {} expected", sent, expected);
     }
 }
