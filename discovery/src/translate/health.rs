@@ -12,6 +12,7 @@ use weft_model::throttle::{K, Throttle};
 
 /// How the proxies of a service's clients check its endpoints. Exactly one of `tcp`, `http` and `grpc`.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct HealthCheckSpec {
     /// An endpoint is healthy when a connection can be made: `tcp: {}`.
@@ -35,9 +36,11 @@ pub struct HealthCheckSpec {
 }
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct TcpSpec {}
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 struct HttpSpec {
     /// Path of the GET, with the query if there is one. Begins with `/`; up to 1024 bytes.
@@ -49,6 +52,7 @@ struct HttpSpec {
 }
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct GrpcSpec {
     /// The gRPC service that is asked about. Default empty: the server as a whole. Up to 256 bytes.
     service: Option<String>,
@@ -56,6 +60,7 @@ struct GrpcSpec {
 
 /// How the proxies of a service's clients hold requests back while it refuses most of them.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ThrottleSpec {
     /// So many requests are let through for each that the service accepts, over two minutes. Default 2; 1 to 100.
     k: Option<f64>,
