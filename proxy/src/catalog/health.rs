@@ -48,3 +48,40 @@ pub(super) fn flags(view: &ServiceView, before: Option<(&ServiceView, &Flags)>) 
     };
     view.endpoints.keys().map(|id| (id.clone(), kept(id).unwrap_or_else(Health::good))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::view;
+    use super::*;
+    use weft_model::health::{HealthCheck, Probe};
+
+    fn checked() -> ServiceView {
+        let mut view = view("shop/cart", &[("a", 1), ("b", 1)]);
+        view.policy.health_check = Some(HealthCheck::of(Probe::Tcp));
+        view
+    }
+
+    #[test]
+    fn only_services_that_are_checked_have_flags() {
+        assert_eq!(flags(&view("shop/cart", &[("a", 1)]), None), Flags::new());
+        assert!(flags(&checked(), None).values().all(Health::is_good));
+    }
+
+    #[test]
+    fn a_finding_is_kept_as_long_as_it_means_the_same() {
+        let (view, other) = (checked(), HealthCheck::of(Probe::Grpc { service: String::new() }));
+        let before = flags(&view, None);
+        before["a"].set(false);
+        let good = |next: &ServiceView| flags(next, Some((&view, &before)))["a"].is_good();
+        let mut next = view.clone();
+        next.endpoints.remove("b");
+        next.endpoints.get_mut("a").unwrap().weight = 7;
+        assert!(!good(&next));
+        assert_eq!(flags(&next, Some((&view, &before)))["a"], before["a"]);
+        next.endpoints.get_mut("a").unwrap().addresses = vec!["10.9.9.9".parse().unwrap()];
+        assert!(good(&next), "it is another endpoint");
+        let mut next = view.clone();
+        next.policy.health_check = Some(other);
+        assert!(good(&next), "it was another question");
+    }
+}
