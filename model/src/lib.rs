@@ -10,6 +10,8 @@ pub mod endpoint;
 pub mod service;
 pub mod route;
 pub mod policy;
+pub mod health;
+pub mod throttle;
 pub mod view;
 
 pub use address::{Cidr, Port};

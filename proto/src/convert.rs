@@ -13,6 +13,7 @@ mod route;
 mod action;
 mod balancer;
 mod policy;
+mod health;
 mod view;
 
 use std::fmt::Display;

@@ -184,6 +184,7 @@ impl Story for Inbound {
             target: Target::Local { upstream: Rc::clone(&self.upstream), port: self.address.port() },
             rule: None,
             request_timeout: None,
+            deadline: None,
             mirrors: Vec::new(),
             try_timeout: None,
         }))

@@ -10,6 +10,7 @@ mod service;
 mod endpoint;
 mod balancer;
 mod policy;
+mod health;
 mod spec;
 mod route;
 mod reference;

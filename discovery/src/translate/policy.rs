@@ -6,6 +6,7 @@
 use super::balancer::{self, LoadBalancerSpec};
 use super::fault::Faults;
 use super::field;
+use super::health::{self, HealthCheckSpec, ThrottleSpec};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use weft_model::policy::{CookieAffinity, Retry, Timeouts};
@@ -26,6 +27,10 @@ pub struct TrafficPolicySpec {
     retry: Option<RetrySpec>,
     /// Bounds on waiting.
     timeouts: Option<TimeoutsSpec>,
+    /// Active checks of the endpoints. Default: none.
+    health_check: Option<HealthCheckSpec>,
+    /// Holds requests back while the service refuses most of them. Default: none.
+    throttle: Option<ThrottleSpec>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -106,6 +111,8 @@ pub fn translate(namespace: &str, spec: TrafficPolicySpec, faults: &mut Faults) 
         affinity: spec.session_affinity.and_then(|spec| affinity(spec.cookie, faults)),
         retry: spec.retry.map(|spec| retry(spec, faults)).unwrap_or(default.retry),
         timeouts: spec.timeouts.map(|spec| timeouts(spec, faults)).unwrap_or(default.timeouts),
+        health_check: spec.health_check.and_then(|spec| health::translate(spec, faults)),
+        throttle: spec.throttle.and_then(|spec| health::throttle(spec, faults)),
     };
     (targets, policy)
 }

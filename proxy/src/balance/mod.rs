@@ -4,6 +4,9 @@
 //! service's policy asks for; the other files are one balancer, or one question, each.
 
 pub mod chooser;
+mod admission;
+mod part;
+mod member;
 pub mod p2c;
 pub mod robin;
 pub mod ring;
@@ -13,5 +16,6 @@ pub mod draw;
 pub mod hash;
 pub mod load;
 
-pub use chooser::{Candidate, Chooser, Member};
+pub use chooser::Chooser;
 pub use load::Load;
+pub use member::{Candidate, Member};

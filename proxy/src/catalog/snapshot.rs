@@ -3,6 +3,7 @@
 //! Made by [`state`](super::state), read by every worker until the next one is swapped in. A lookup marks what it finds as
 //! used, which is all that a reader ever writes; what nobody uses for a while is no longer subscribed to.
 
+use super::health::{Flags, Health, flags};
 use crate::route::Table;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -36,13 +37,20 @@ pub struct Known {
     pub table: Arc<Table>,
     /// Of the store, when this was so.
     pub revision: u64,
+    /// What active checks have found, where the policy asks for them.
+    health: Flags,
     pub(super) usage: Usage,
 }
 
 impl Known {
     pub fn new(view: ServiceView, revision: u64) -> Self {
         let table = Arc::new(Table::compile(&view.service.name, &view.routes));
-        Self { table, view, revision, usage: Usage::default() }
+        Self { health: flags(&view, None), table, view, revision, usage: Usage::default() }
+    }
+
+    /// The flag of the endpoint `id`, where the policy asks for active checks.
+    pub fn health_of(&self, id: &str) -> Option<&Health> {
+        self.health.get(id)
     }
 
     /// The version that comes after this one.
@@ -51,7 +59,8 @@ impl Known {
             true => self.table.clone(),
             false => Arc::new(Table::compile(&view.service.name, &view.routes)),
         };
-        Self { table, view, revision, usage: self.usage.clone() }
+        let health = flags(&view, Some((&self.view, &self.health)));
+        Self { table, view, revision, health, usage: self.usage.clone() }
     }
 
     /// The first version of what `usage` has been watching.

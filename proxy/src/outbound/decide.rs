@@ -35,7 +35,7 @@ impl Outbound {
         let only = self.endpoint.as_ref().and_then(|id| upstreams.iter().find(|u| u.endpoint.id == *id).cloned());
         let session = known.view.policy.affinity.as_ref().and_then(|affinity| {
             let token = cookie(&affinity.name)?;
-            upstreams.iter().find(|u| u.token == token && u.endpoint.takes_new_work()).cloned()
+            upstreams.iter().find(|u| u.token == token && u.takes_new_work()).cloned()
         });
         // What else a request is hashed by is known with the request.
         let key = match known.view.policy.balancer.hash_key() {
@@ -44,6 +44,7 @@ impl Outbound {
         };
         Plan {
             request_timeout: known.view.policy.timeouts.request,
+            deadline: None,
             try_timeout: known.view.policy.retry.per_try_timeout,
             rule: None,
             mirrors: Vec::new(),
