@@ -11,6 +11,7 @@ pub mod service;
 pub mod route;
 pub mod policy;
 pub mod view;
+pub mod explain;
 
 pub use address::{Cidr, Port};
 pub use endpoint::{Endpoint, EndpointState};

@@ -26,7 +26,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weft_identity::rotate::Identity;
 use weft_identity::tls::Alpn;
-use weft_model::{Endpoint, EndpointState, ServiceName};
+use weft_model::explain::Standing;
+use weft_model::{Endpoint, EndpointState, ServiceName, SpiffeId};
 
 /// What upstreams need from their worker.
 #[derive(Clone)]
@@ -118,6 +119,19 @@ impl Cluster {
         let upstreams = self.upstreams.borrow();
         let chosen = self.chooser.borrow().choose(&upstreams, |at| tried(&upstreams[at]), key, now, rng);
         chosen.map(|at| Rc::clone(&upstreams[at]))
+    }
+
+    /// Each endpoint, and where it stands in the first try of a request with this `key`.
+    pub fn standings(&self, key: Option<u64>, now: Instant) -> Vec<(Rc<Upstream>, Standing)> {
+        let upstreams = self.upstreams.borrow();
+        let standings = self.chooser.borrow().standings(&upstreams, key, now);
+        upstreams.iter().cloned().zip(standings).collect()
+    }
+
+    /// The endpoint that a balancer which hashes finds by `key`; such a choice leaves nothing behind.
+    pub fn keyed(&self, key: Option<u64>, now: Instant) -> Option<Rc<Upstream>> {
+        let hashes = self.known.borrow().view.policy.balancer.hash_key().is_some();
+        key.filter(|_| hashes).and_then(|key| self.choose(|_| false, Some(key), now, &mut Rng::new()))
     }
 
     /// The endpoints at this moment; a refresh meanwhile does not change what the caller holds.
@@ -237,14 +251,16 @@ impl Upstream {
     }
 
     async fn dial(&self, port: u16, alpn: Alpn, limit: Duration) -> Result<Conn, Failure> {
-        let tls = match &self.endpoint.identity {
-            Some(id) if !self.is_own() => Some(self.around.identity.client(id, alpn)),
-            _ => None,
-        };
+        let tls = self.expected().map(|id| self.around.identity.client(id, alpn));
         let mtls = tls.is_some();
         let conn = connect(&self.endpoint.addresses, port, tls, limit).await?;
         self.meter.connected(mtls);
         Ok(conn)
+    }
+
+    /// Whom its certificate has to name; `None`: connections there are not encrypted.
+    pub fn expected(&self) -> Option<&SpiffeId> {
+        self.endpoint.identity.as_ref().filter(|_| !self.is_own())
     }
 
     /// A call from the pod to itself never leaves the pod: no sidecar is in between and nothing to encrypt.
