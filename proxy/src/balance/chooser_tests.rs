@@ -214,8 +214,8 @@ proptest! {
         kinds in prop::collection::vec((0u32..3, prop::sample::select(vec![0usize, 0, 0, 1, 2]), any::<bool>(), 0u64..4), 0..9),
         which in 0usize..6,
         (subset, panic) in (0u32..4, prop::sample::select(vec![0u32, 50])),
-        (zoned, slow): (bool, bool),
-        key: Option<u64>,
+        (zoned, slow) in any::<(bool, bool)>(),
+        key in any::<Option<u64>>(),
         seed: u64,
     ) {
         use EndpointState::{NotReady, Ready, Terminating};
