@@ -16,6 +16,8 @@ mod reference;
 mod matching;
 mod filter;
 mod redirect;
+#[cfg(test)]
+mod reference_page;
 
 pub use fault::{Fault, Faults};
 
