@@ -264,7 +264,7 @@ fn replicas_may_be_repeated_or_listed_before_or_after_the_command() {
 
 #[tokio::test]
 async fn a_question_goes_to_the_replica_that_knows_the_proxy() {
-    let world = World::of(&pair());
+    let world = two();
     let said = world.error(&[0, 1], "explain --from ui-0 --to http://a.b/c?d -X PUT").await;
     assert!(said.starts_with("d-b is asked about explain: ") && said.contains(r#""path":"/c","query":"d""#), "{said}");
     let said = world.error(&[0, 1], "explain --from nobody --to http://a.b/").await;

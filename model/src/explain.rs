@@ -282,7 +282,10 @@ pub enum Unfit {
 pub enum Outcome {
     /// Sent one of the ways.
     Forwarded,
-    Redirected { status: u16, location: String },
+    Redirected {
+        status: u16,
+        location: String,
+    },
     Refused(Refusal),
 }
 

@@ -116,7 +116,13 @@ mod tests {
             Some((dialled.service.to_string(), dialled.endpoint.unwrap_or_default()))
         };
         let is = |service: &str, endpoint: &str| Some((service.to_owned(), endpoint.to_owned()));
-        for host in ["search", "search.shop", "Search.shop.svc", "search.shop.svc.cluster.local", "search.shop.svc.cluster.local."] {
+        for host in [
+            "search",
+            "search.shop",
+            "Search.shop.svc",
+            "search.shop.svc.cluster.local",
+            "search.shop.svc.cluster.local.",
+        ] {
             assert_eq!(of(host), is("search.shop", ""), "{host}");
         }
         assert_eq!(of("search.other"), is("search.other", ""));

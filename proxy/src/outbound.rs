@@ -127,7 +127,13 @@ async fn join(worker: &Worker, mut client: Conn, mut server: Conn) {
 }
 
 impl Outbound {
-    fn new(worker: Rc<Worker>, known: Arc<Known>, port: usize, endpoint: Option<String>, source: Option<IpAddr>) -> Self {
+    fn new(
+        worker: Rc<Worker>,
+        known: Arc<Known>,
+        port: usize,
+        endpoint: Option<String>,
+        source: Option<IpAddr>,
+    ) -> Self {
         let config = &worker.shared.config;
         let limits = Limits { header_timeout: config.header_timeout, max_head: config.max_header_bytes };
         let source = source.map_or(0, |source| hash::of(source.to_canonical().to_string().as_bytes()));

@@ -247,8 +247,12 @@ fn any_match() -> impl Strategy<Value = Match> {
         Just(PathMatch::Regex("/a+".into())),
     ];
     let values = || prop::collection::vec(any_value(), 0..2);
-    (path, prop::option::of("GET|PUT"), values(), values())
-        .prop_map(|(path, method, headers, query)| Match { path, method, headers, query })
+    (path, prop::option::of("GET|PUT"), values(), values()).prop_map(|(path, method, headers, query)| Match {
+        path,
+        method,
+        headers,
+        query,
+    })
 }
 
 fn any_route() -> impl Strategy<Value = Route> {
@@ -267,9 +271,15 @@ fn any_route() -> impl Strategy<Value = Route> {
 }
 
 fn any_request() -> impl Strategy<Value = Asked> {
-    let headers = prop::collection::vec((prop::sample::select(vec!["a", "b"]), prop::sample::select(vec!["x", "z"])), 0..3);
+    let headers =
+        prop::collection::vec((prop::sample::select(vec!["a", "b"]), prop::sample::select(vec!["x", "z"])), 0..3);
     let select = prop::sample::select::<&'static str>;
-    (select(vec!["GET", "PUT"]), select(vec!["cart.shop", "x.shop", "none"]), select(vec!["/", "/a", "/aa", "/b/a"]),
-        select(vec!["", "a=x", "b=z&a=y", "a=%78"]), headers)
+    (
+        select(vec!["GET", "PUT"]),
+        select(vec!["cart.shop", "x.shop", "none"]),
+        select(vec!["/", "/a", "/aa", "/b/a"]),
+        select(vec!["", "a=x", "b=z&a=y", "a=%78"]),
+        headers,
+    )
         .prop_map(|(method, host, path, query, headers)| Asked { method, host, path, query, headers })
 }

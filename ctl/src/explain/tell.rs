@@ -209,7 +209,8 @@ fn key(on: &HashKey) -> String {
 fn endpoints(lines: &mut Lines, all: &[Candidate]) {
     let mut table = Table::new(&["ENDPOINT", "ADDRESS", "ZONE", "WEIGHT", "OPEN", "LATENCY", "FIRST TRY"]);
     for endpoint in all {
-        let penalty = if endpoint.penalty.as_millis() == 0 { String::new() } else { format!("+{}", time(endpoint.penalty)) };
+        let penalty =
+            if endpoint.penalty.as_millis() == 0 { String::new() } else { format!("+{}", time(endpoint.penalty)) };
         table.row(vec![
             endpoint.id.clone(),
             endpoint.address.map(|address| address.to_string()).unwrap_or_default(),

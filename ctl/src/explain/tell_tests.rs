@@ -17,9 +17,7 @@ fn endpoint(id: &str, standing: serde_json::Value) -> serde_json::Value {
 
 fn explanation() -> Explanation {
     let service = json!({"namespace": "shop", "name": "search"});
-    let considered = |rule: &str, verdict: &str, missed: serde_json::Value| {
-        json!({"kind": "http", "rule": rule, "number": 0, "consumer": false, "verdict": verdict, "missed": missed})
-    };
+    let considered = |rule: &str, verdict: &str, missed: serde_json::Value| json!({"kind": "http", "rule": rule, "number": 0, "consumer": false, "verdict": verdict, "missed": missed});
     let limit = |origin: &str| json!({"value": {"secs": 2, "nanos": 0}, "origin": origin});
     let endpoints = [
         endpoint("search-0", json!("candidate")),

@@ -54,7 +54,9 @@ pub async fn ask(session: &Session, topic: String, json: String) -> Result<Strin
         let reason = format!("proxy {name} (version {version}) does not know questions about {topic:?}: upgrade it");
         return Err(Status::failed_precondition(reason));
     }
-    answer(session, Subject::Topic { topic, json }).await?.map_err(|why| Status::failed_precondition(format!("{name}: {why}")))
+    answer(session, Subject::Topic { topic, json })
+        .await?
+        .map_err(|why| Status::failed_precondition(format!("{name}: {why}")))
 }
 
 /// What the proxy says about `subject`.

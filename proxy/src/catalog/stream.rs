@@ -256,12 +256,7 @@ impl Follower {
     }
 
     /// Whether the message may have changed anything.
-    fn one(
-        &mut self,
-        message: v1::SubscribeResponse,
-        outbox: &mut Outbox,
-        answered: &mpsc::Sender<Said>,
-    ) -> bool {
+    fn one(&mut self, message: v1::SubscribeResponse, outbox: &mut Outbox, answered: &mpsc::Sender<Said>) -> bool {
         self.stream.metrics.messages.inc();
         match &message.body {
             Some(Body::Beat(_)) | None => return false,

@@ -111,9 +111,13 @@ async fn what_is_asked_for_is_subscribed_to_published_and_acknowledged() {
     assert!(matches!(session.heard().await, Said::Dump(dump) if dump.id == 5 && dump.json == "{\"all\":1}"));
 
     use v1::answer::Said as answered;
-    for (id, topic, expected) in [(6, "echo", answered::Json("?".to_owned())), (7, "no", answered::Refused("no".to_owned()))] {
+    for (id, topic, expected) in
+        [(6, "echo", answered::Json("?".to_owned())), (7, "no", answered::Refused("no".to_owned()))]
+    {
         session.say(8, Body::Ask(v1::Ask { id, topic: topic.to_owned(), json: "?".to_owned() })).await;
-        assert!(matches!(session.heard().await, Said::Answer(answer) if answer == v1::Answer { id, said: Some(expected) }));
+        assert!(
+            matches!(session.heard().await, Said::Answer(answer) if answer == v1::Answer { id, said: Some(expected) })
+        );
     }
 }
 

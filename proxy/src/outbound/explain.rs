@@ -17,9 +17,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
-use weft_model::explain::{
-    Addressed, Asked, Explanation, Imagined, Mirrored, Outcome, Refusal, Routing, Way,
-};
+use weft_model::explain::{Addressed, Asked, Explanation, Imagined, Mirrored, Outcome, Refusal, Routing, Way};
 use weft_model::names::Dialled;
 use weft_model::{Binding, Protocol, ServiceName};
 
@@ -103,7 +101,9 @@ async fn dial(worker: &Rc<Worker>, request: &Imagined) -> Result<Outbound, Strin
     let known = match catalog.lookup(&service).await {
         Answer::Known(known) => known,
         Answer::Absent => return Err(format!("{host} is no name of the mesh: there is no service {service}")),
-        Answer::Unanswered => return Err(format!("nobody can say whether there is a service {service}: discovery is away")),
+        Answer::Unanswered => {
+            return Err(format!("nobody can say whether there is a service {service}: discovery is away"));
+        }
     };
     if let Some(id) = endpoint.as_ref().filter(|id| !known.view.endpoints.contains_key(*id)) {
         return Err(format!("{host} is no name of the mesh: service {service} has no endpoint {id}"));

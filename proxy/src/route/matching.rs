@@ -149,7 +149,7 @@ impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exact(path) => write!(f, "exactly {path}"),
-            Self::Prefix(prefix) => write!(f, "prefix {}", if prefix.is_empty() { "/" } else { prefix }),
+            Self::Prefix(prefix) => write!(f, "with prefix {}", if prefix.is_empty() { "/" } else { prefix }),
             Self::Regex(regex) => write!(f, "matching {}", written(regex)),
         }
     }

@@ -110,10 +110,7 @@ fn bounds(plan: &Plan, retry: &Retry, timeouts: &Timeouts) -> Tries {
             value: plan.try_timeout,
             origin: origin(said(|rule| rule.backend_timeout), retry.per_try_timeout != usual.0.per_try_timeout),
         },
-        connect: InForce {
-            value: plan.connect_timeout(),
-            origin: origin(false, timeouts.connect != usual.1.connect),
-        },
+        connect: InForce { value: plan.connect_timeout(), origin: origin(false, timeouts.connect != usual.1.connect) },
     }
 }
 
