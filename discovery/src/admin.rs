@@ -4,6 +4,7 @@
 //! question to the part that knows; what a caller asks wrongly is answered naming the field.
 
 mod socket;
+mod ask;
 
 pub use socket::{Claimed, SocketError, claim};
 
@@ -11,7 +12,7 @@ use crate::apply::{ApplyError, Documents};
 use crate::authority::{Authority, Ledger, OWN_ACCOUNT, OWN_NAMESPACE, TokenError};
 use crate::registry::Registry;
 use crate::rpc::{seconds, store_status};
-use crate::serve::{Proxies, Session};
+use crate::serve::{Proxies, Session, Subject};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -20,8 +21,6 @@ use weft_identity::certificate::to_pem;
 use weft_model::SpiffeId;
 use weft_proto::v1;
 
-/// How long a proxy may take to answer with its dump.
-const DUMP_TIME: Duration = Duration::from_secs(5);
 /// How long a join token lives unless the caller says so.
 const DEFAULT_TOKEN_TTL: Duration = Duration::from_secs(24 * 3600);
 
@@ -127,13 +126,15 @@ impl v1::admin_server::Admin for Admin {
             let replica = &self.replica;
             Status::not_found(format!("no proxy {namespace}/{name} has a stream to this replica ({replica})"))
         })?;
-        let busy = || Status::unavailable(format!("proxy {namespace}/{name} does not take the request now: try again"));
-        let answer = session.dump().ok_or_else(busy)?;
-        match tokio::time::timeout(DUMP_TIME, answer).await {
-            Ok(Ok(json)) => Ok(Response::new(v1::DumpProxyResponse { json })),
-            Ok(Err(_)) => Err(Status::unavailable(format!("the stream of proxy {namespace}/{name} has ended"))),
-            Err(_) => Err(Status::deadline_exceeded(format!("proxy {namespace}/{name} does not answer"))),
-        }
+        let json = ask::answer(&session, Subject::Dump).await?.map_err(Status::failed_precondition)?;
+        Ok(Response::new(v1::DumpProxyResponse { json }))
+    }
+
+    async fn ask_proxy(&self, request: Request<v1::AskProxyRequest>) -> Result<Response<v1::AskProxyResponse>, Status> {
+        let v1::AskProxyRequest { proxy, topic, json } = request.into_inner();
+        let session = ask::find(&self.proxies, &self.registry.world(), &proxy, &self.replica)?;
+        let json = ask::ask(&session, topic, json).await?;
+        Ok(Response::new(v1::AskProxyResponse { json }))
     }
 
     async fn list_certificates(

@@ -13,6 +13,7 @@ pub mod policy;
 pub mod health;
 pub mod throttle;
 pub mod view;
+pub mod explain;
 
 pub use address::{Cidr, Port};
 pub use endpoint::{Endpoint, EndpointState};

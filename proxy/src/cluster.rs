@@ -27,7 +27,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weft_identity::rotate::Identity;
 use weft_identity::tls::Alpn;
-use weft_model::{Endpoint, EndpointState, ServiceName};
+use weft_model::explain::Standing;
+use weft_model::{Endpoint, EndpointState, ServiceName, SpiffeId};
 
 /// What upstreams need from their worker.
 #[derive(Clone)]
@@ -124,6 +125,19 @@ impl Cluster {
         let upstreams = self.upstreams.borrow();
         let chosen = self.chooser.borrow().choose(&upstreams, |at| tried(&upstreams[at]), key, now, rng);
         chosen.map(|at| Rc::clone(&upstreams[at]))
+    }
+
+    /// Each endpoint, and where it stands in the first try of a request with this `key`.
+    pub fn standings(&self, key: Option<u64>, now: Instant) -> Vec<(Rc<Upstream>, Standing)> {
+        let upstreams = self.upstreams.borrow();
+        let standings = self.chooser.borrow().standings(&upstreams, key, now);
+        upstreams.iter().cloned().zip(standings).collect()
+    }
+
+    /// The endpoint that a balancer which hashes finds by `key`; such a choice leaves nothing behind.
+    pub fn keyed(&self, key: Option<u64>, now: Instant) -> Option<Rc<Upstream>> {
+        let hashes = self.known.borrow().view.policy.balancer.hash_key().is_some();
+        key.filter(|_| hashes).and_then(|key| self.choose(|_| false, Some(key), now, &mut Rng::new()))
     }
 
     /// The endpoints at this moment; a refresh meanwhile does not change what the caller holds.
@@ -267,10 +281,18 @@ impl Upstream {
 
     /// Callers box it: what a handshake needs would make the task of every connection larger for as long as it lives.
     async fn dial(&self, port: u16, alpn: Alpn, limit: Duration) -> Result<Conn, Failure> {
-        let to = Destination { endpoint: &self.endpoint, port, own: &self.around.own };
-        let conn = connect::reach(to, &self.around.identity, alpn, limit).await?;
+        let conn = connect::reach(self.destination(port), &self.around.identity, alpn, limit).await?;
         self.meter.connected(conn.is_tls());
         Ok(conn)
+    }
+
+    fn destination(&self, port: u16) -> Destination<'_> {
+        Destination { endpoint: &self.endpoint, port, own: &self.around.own }
+    }
+
+    /// Whom its certificate has to name; `None`: connections there are not encrypted.
+    pub fn expected(&self) -> Option<&SpiffeId> {
+        self.destination(0).expected()
     }
 
     fn pool(&self, port: u16) -> Rc<Pool> {

@@ -158,7 +158,7 @@ impl Plan {
     }
 
     /// How long the balancer remembers a latency.
-    fn decay(&self) -> Duration {
+    pub fn decay(&self) -> Duration {
         match &self.target {
             Target::Local { .. } => LOCAL_CONNECT,
             Target::Service { known, .. } => known.view.policy.balancer.decay(),

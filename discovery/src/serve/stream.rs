@@ -4,11 +4,12 @@
 //! for it, from what was told last and what is so then. A slow proxy therefore costs a set of names, and delays nobody.
 
 use super::difference::{self, Told};
-use super::proxies::{DumpReply, Entered, Proxies};
+use super::proxies::{Entered, Proxies};
+use super::questions::{self, Question, Questions};
 use crate::metrics::{Metrics, Outcome, Push};
 use crate::registry::{Pending, Registry, Subscriber, Target, Versioned};
 use crate::rpc::Caller;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -24,8 +25,6 @@ use weft_proto::v1::subscribe_response::Body as Response;
 
 /// How long the last word of a stream may wait for a proxy that reads slowly.
 const LAST_WORD: Duration = Duration::from_secs(1);
-/// Requests for a dump that one proxy has not answered yet.
-const OPEN_DUMPS: usize = 16;
 
 /// How a stream is kept.
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +59,7 @@ pub struct Stream {
     supply: Supply,
     to: Sender<Result<v1::SubscribeResponse, Status>>,
     entered: Entered,
-    asked: Receiver<DumpReply>,
+    asked: Receiver<Question>,
     state: State,
 }
 
@@ -74,10 +73,7 @@ struct State {
     due: Vec<Target>,
     pending: Pending,
     beat_due: bool,
-    /// Dumps to ask for, and those asked for.
-    dumps: VecDeque<DumpReply>,
-    dumping: VecDeque<(u64, DumpReply)>,
-    dump_number: u64,
+    questions: Questions,
     heard: Instant,
 }
 
@@ -105,9 +101,7 @@ impl Stream {
             addresses: HashMap::new(),
             due: Vec::new(),
             beat_due: false,
-            dumps: VecDeque::new(),
-            dumping: VecDeque::new(),
-            dump_number: 0,
+            questions: Questions::default(),
             heard: Instant::now(),
         };
         Self { supply: supply.clone(), to, entered, asked, state }
@@ -139,7 +133,7 @@ impl Stream {
     async fn step(&mut self, from: &mut Streaming<v1::SubscribeRequest>, beats: &mut Interval) -> Result<(), End> {
         let to = self.to.clone();
         let state = &mut self.state;
-        let speak = !state.due.is_empty() || state.beat_due || !state.dumps.is_empty();
+        let speak = !state.due.is_empty() || state.beat_due || state.questions.is_due();
         tokio::select! {
             () = self.supply.shutdown.cancelled() => Err(("shutdown", shutting_down())),
             () = tokio::time::sleep_until(state.heard + self.supply.settings.silence) => {
@@ -155,8 +149,8 @@ impl Stream {
                 state.beat_due = true;
                 Ok(())
             }
-            Some(reply) = self.asked.recv() => {
-                state.dumps.push_back(reply);
+            Some(question) = self.asked.recv() => {
+                state.questions.push(question);
                 Ok(())
             }
             changed = state.subscriber.next(), if state.due.is_empty() => {
@@ -188,7 +182,8 @@ impl Stream {
             }
             Request::Ack(ack) => drop(self.entered.session.acked.fetch_max(ack.revision, Ordering::Relaxed)),
             Request::Beat(_) => {}
-            Request::Dump(dump) => self.state.answer_dump(dump),
+            Request::Dump(dump) => self.state.questions.answered(dump.id, Ok(dump.json)),
+            Request::Answer(answer) => self.state.questions.answered(answer.id, questions::said(answer.said)),
         }
         self.entered.session.subscriptions.store(self.state.subscriptions() as u64, Ordering::Relaxed);
         Ok(())
@@ -246,22 +241,13 @@ impl State {
         known
     }
 
-    fn answer_dump(&mut self, dump: v1::DumpResponse) {
-        if let Some(at) = self.dumping.iter().position(|(id, _)| *id == dump.id)
-            && let Some((_, reply)) = self.dumping.remove(at)
-        {
-            // Who asked may have given up meanwhile.
-            let _ = reply.send(dump.json);
-        }
-    }
-
     /// The next thing to say, if the change that was due is one for this proxy.
     fn next_message(&mut self, registry: &Registry) -> Option<v1::SubscribeResponse> {
         let world = registry.world();
         let body = if std::mem::take(&mut self.beat_due) {
             Some(Response::Beat(v1::Beat {}))
-        } else if let Some(reply) = self.dumps.pop_front() {
-            Some(self.ask_for_dump(reply))
+        } else if self.questions.is_due() {
+            self.questions.next()
         } else {
             match self.due.pop()? {
                 Target::Service(name) => self.service(&name, world.service(&name)),
@@ -285,15 +271,6 @@ impl State {
         *told = Some(now);
         message
     }
-
-    fn ask_for_dump(&mut self, reply: DumpReply) -> Response {
-        if self.dumping.len() == OPEN_DUMPS {
-            self.dumping.pop_front();
-        }
-        self.dump_number += 1;
-        self.dumping.push_back((self.dump_number, reply));
-        Response::Dump(v1::DumpRequest { id: self.dump_number })
-    }
 }
 
 fn send(
@@ -309,10 +286,11 @@ fn send(
         Some(Response::Gone(_)) => "gone",
         Some(Response::Binding(_)) => "binding",
         Some(Response::Dump(_)) => "dump",
+        Some(Response::Ask(_)) => "ask",
         Some(Response::Beat(_)) | None => "beat",
     };
     metrics.pushes.get_or_create(&Push { kind }).inc();
-    if kind != "beat" && kind != "dump" {
+    if !matches!(kind, "beat" | "dump" | "ask") {
         entered.session.sent.fetch_max(message.revision, Ordering::Relaxed);
     }
     room.send(Ok(message));

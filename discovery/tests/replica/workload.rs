@@ -207,6 +207,7 @@ pub fn told(message: &v1::SubscribeResponse) -> String {
             None => format!("{} is unknown", binding.address),
         },
         Told::Dump(dump) => format!("dump {}", dump.id),
+        Told::Ask(ask) => format!("ask {} {} {}", ask.id, ask.topic, ask.json),
         Told::Beat(_) => "beat".to_owned(),
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod chooser;
 mod admission;
+mod standing;
 mod part;
 mod member;
 pub mod p2c;

@@ -127,7 +127,7 @@ impl State {
             Some(Body::Gone(gone)) => self.forget(&gone.service),
             Some(Body::Binding(binding)) => self.bind(binding, now),
             // Beats and dumps are the stream's own affair.
-            Some(Body::Beat(_) | Body::Dump(_)) | None => return Ok(Vec::new()),
+            Some(Body::Beat(_) | Body::Dump(_) | Body::Ask(_)) | None => return Ok(Vec::new()),
         };
         if result.is_ok() {
             self.revision = if std::mem::take(&mut self.begun) { revision } else { self.revision.max(revision) };

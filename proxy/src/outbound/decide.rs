@@ -93,6 +93,29 @@ impl Outbound {
     }
 }
 
+impl Outbound {
+    /// To the backend that was `chosen`, as its rule wants it.
+    pub(super) async fn by_rule(
+        &self,
+        present: &Arc<Known>,
+        chosen: Chosen,
+        request: &impl RequestView,
+    ) -> Result<Plan, Failure> {
+        let (target, port) = self.backend(present, chosen.backend()).await?;
+        let rule = chosen.rule();
+        let (request_timeout, try_timeout) = (rule.request_timeout, rule.backend_timeout);
+        let limited = |limit: &Duration| *limit != Rule::NO_LIMIT;
+        let carried = chosen.carry(request, &target.view.policy.retry);
+        let plan = self.towards(target, port, |name| affinity::requested(request, name)).keyed_by(request);
+        Ok(Plan {
+            request_timeout: request_timeout.or(plan.request_timeout).filter(limited),
+            try_timeout: try_timeout.or(plan.try_timeout).filter(limited),
+            rule: Some(carried),
+            ..plan
+        })
+    }
+}
+
 impl Story for Outbound {
     async fn plan(&self, request: &impl RequestView) -> Result<Planned, Failure> {
         let known = self.present();
@@ -115,19 +138,7 @@ impl Story for Outbound {
         }
         let mirrors = self.mirrors(&known, &rule, request);
         let chosen = Chosen::by(rule, fastrand::u64(..)).ok_or(Failure::InvalidBackend)?;
-        let (target, port) = self.backend(&known, chosen.backend()).await?;
-        let rule = chosen.rule();
-        let (request_timeout, try_timeout) = (rule.request_timeout, rule.backend_timeout);
-        let limited = |limit: &Duration| *limit != Rule::NO_LIMIT;
-        let carried = chosen.carry(request, &target.view.policy.retry);
-        let plan = self.towards(target, port, cookie).keyed_by(request);
-        Ok(Planned::Forward(Plan {
-            request_timeout: request_timeout.or(plan.request_timeout).filter(limited),
-            try_timeout: try_timeout.or(plan.try_timeout).filter(limited),
-            rule: Some(carried),
-            mirrors,
-            ..plan
-        }))
+        Ok(Planned::Forward(Plan { mirrors, ..self.by_rule(&known, chosen, request).await? }))
     }
 
     fn added(&self) -> &[(&'static str, String)] {

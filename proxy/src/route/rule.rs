@@ -68,6 +68,17 @@ impl CompiledRule {
         })
     }
 
+    /// Each backend with its share of the rule's requests, as a fraction of 1.
+    pub fn shares(&self) -> impl Iterator<Item = (usize, f64)> {
+        let total = self.total.max(1) as f64;
+        self.backends.iter().enumerate().map(move |(at, backend)| (at, f64::from(backend.weight) / total))
+    }
+
+    /// All who may get copies.
+    pub fn mirrors(&self) -> &[Mirror] {
+        &self.mirrors
+    }
+
     /// Who is to get a copy of a request; `random` gives a number below its argument.
     pub fn mirrored(&self, random: impl Fn(u32) -> u32) -> impl Iterator<Item = &Mirror> {
         self.mirrors.iter().filter(move |m| !m.refused && random(m.denominator) < m.numerator)
@@ -153,6 +164,11 @@ impl Chosen {
         rule.pick(random).map(|backend| Self { rule, backend })
     }
 
+    /// The backend number `backend`, whoever it would fall to by chance; `None`: the rule has no such backend.
+    pub fn at(rule: Arc<CompiledRule>, backend: usize) -> Option<Self> {
+        (backend < rule.backends.len()).then_some(Self { rule, backend })
+    }
+
     pub fn rule(&self) -> &CompiledRule {
         &self.rule
     }
@@ -168,6 +184,10 @@ impl Chosen {
 }
 
 impl Carried {
+    pub fn rule(&self) -> &CompiledRule {
+        &self.chosen.rule
+    }
+
     pub fn label(&self) -> &str {
         &self.chosen.rule.label
     }
