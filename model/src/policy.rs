@@ -3,6 +3,7 @@
 //! Attached to a service's view; the proxy reads it for every request. Every value has a default, so that a service
 //! without a policy behaves well; the defaults stand here and nowhere else.
 
+use crate::session::Session;
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use std::time::Duration;
 pub struct TrafficPolicy {
     pub balancer: Balancer,
     pub spread: Spread,
-    pub affinity: Option<CookieAffinity>,
+    pub affinity: Option<Session>,
     pub retry: Retry,
     pub timeouts: Timeouts,
 }
@@ -128,14 +129,6 @@ pub struct Spread {
 pub struct ZonePreference {
     /// An endpoint that has so many requests in flight from one worker of a proxy, times its weight, has no headroom left.
     pub max_in_flight: NonZeroU32,
-}
-
-/// A cookie that names the endpoint that first served the client.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CookieAffinity {
-    pub name: String,
-    /// `None`: a session cookie.
-    pub ttl: Option<Duration>,
 }
 
 /// Which failures are tried again, and how often.

@@ -9,11 +9,14 @@
 
 mod service;
 mod endpoint;
+mod session;
 mod route;
 mod action;
 mod balancer;
 mod policy;
 mod view;
+
+pub use session::session_keys;
 
 use std::fmt::Display;
 use std::time::Duration;

@@ -4,7 +4,7 @@
 //! whenever the catalog has one; an endpoint that is still the same keeps its load history and its connections.
 //! Never fails: a service without endpoints is a cluster without upstreams.
 
-use crate::affinity;
+use crate::affinity::Home;
 use crate::balance::subset::Client;
 use crate::balance::{Candidate, Chooser, Load, Member};
 use crate::catalog::Known;
@@ -46,8 +46,8 @@ pub struct Upstream {
     pub load: Load,
     /// When it appeared or became ready; `None`: it was there when the service was first used.
     since: Option<Instant>,
-    /// What an affinity cookie calls it.
-    pub token: String,
+    /// What session tokens call it.
+    pub home: Home,
     pub meter: RequestMeter,
     pools: RefCell<Vec<(u16, Rc<Pool>)>>,
     around: Surroundings,
@@ -153,8 +153,8 @@ impl Upstream {
 
     fn of(endpoint: Endpoint, since: Option<Instant>, around: Surroundings) -> Self {
         let meter = around.metrics.request_meter(Direction::Outbound, &endpoint.service.to_string(), &endpoint.id);
-        let token = affinity::token(&endpoint.service, &endpoint.id);
-        Self { endpoint, load: Load::new(Instant::now()), since, token, meter, pools: RefCell::default(), around }
+        let home = Home::of(&endpoint.service, &endpoint.id);
+        Self { endpoint, load: Load::new(Instant::now()), since, home, meter, pools: RefCell::default(), around }
     }
 
     /// The application beside this proxy, at `address`; requests to it are counted under `service`.
@@ -176,7 +176,7 @@ impl Upstream {
             endpoint,
             load: Load::new(Instant::now()),
             since: None,
-            token: String::new(),
+            home: Home::default(),
             meter,
             pools: RefCell::default(),
             around,
@@ -197,7 +197,7 @@ impl Upstream {
             endpoint,
             since: if recovered { Some(now) } else { self.since },
             load: self.load.clone(),
-            token: self.token.clone(),
+            home: self.home,
             meter: self.meter.clone(),
             pools: RefCell::new(pools),
             around: self.around.clone(),

@@ -196,7 +196,7 @@ fn policies(objects: &[v1::Object], view: View) -> anyhow::Result<Table> {
             object.name.clone(),
             listed(targets),
             policy.balancer.name().to_owned(),
-            policy.affinity.map(|affinity| format!("cookie {}", affinity.name)).unwrap_or_default(),
+            policy.affinity.map(|session| format!("cookie {}", session.name)).unwrap_or_default(),
             retry.attempts.to_string(),
             policy.timeouts.request.map(precise).unwrap_or_default(),
         ];

@@ -155,7 +155,7 @@ fn object(key: &Key, content: &Content) -> Option<v1::Object> {
         Key::Grant { namespace, name } => (Kind::ReferenceGrant, namespace.clone(), name.clone()),
         Key::Policy { namespace, name } => (Kind::TrafficPolicy, namespace.clone(), name.clone()),
         Key::Endpoint { service, id } => (Kind::Endpoint, service.namespace.clone(), id.clone()),
-        Key::Withdrawal(_) => return None,
+        Key::Withdrawal(_) | Key::SessionKeys => return None,
     };
     let (source, document, model_json) = match content {
         Content::Service(record) => (record.source, &record.document, json(&record.model)),
@@ -163,7 +163,7 @@ fn object(key: &Key, content: &Content) -> Option<v1::Object> {
         Content::Grant(record) => (record.source, &record.document, json(&record.model)),
         Content::Policy(record) => (record.source, &record.document, json(&record.model)),
         Content::Endpoint(record) => (record.source, &record.document, json(&record.model)),
-        Content::Withdrawal(_) => return None,
+        Content::Withdrawal(_) | Content::SessionKeys(_) => return None,
     };
     let document_json = document.as_ref().map(json).unwrap_or_default();
     let (kind, source) = (kind.name().to_owned(), source.to_string());

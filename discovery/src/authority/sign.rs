@@ -4,7 +4,7 @@
 //! one is decided before, by `certify`.
 
 use super::fault::AuthorityError;
-use super::root;
+use super::{root, sessions};
 use super::token::{self, JoinToken, TokenError};
 use crate::rpc::seconds;
 
@@ -56,6 +56,7 @@ impl Authority {
     /// Reads the root from the store, or makes it and puts it there; the first replica to do so decides.
     pub async fn open(store: Arc<dyn Store>, trust_domain: &str, lifetime: Duration) -> Result<Self, AuthorityError> {
         let root = root::agree(&*store, trust_domain).await?;
+        sessions::agree(&*store, SystemTime::now()).await?;
         Ok(Self { store, root, trust_domain: trust_domain.to_owned(), lifetime })
     }
 

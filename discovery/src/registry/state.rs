@@ -14,6 +14,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 use weft_model::route::{Grant, RouteKind};
+use weft_model::session::SessionKey;
 use weft_model::{Binding, Endpoint, Service, ServiceName, ServiceView};
 
 /// Namespace and name of a policy or grant.
@@ -47,6 +48,7 @@ pub(super) struct State {
     world: World,
     /// Services whose view has to be made anew.
     touched: HashSet<ServiceName>,
+    new_session_keys: bool,
     pub(super) tally: Tally,
 }
 
@@ -72,6 +74,7 @@ impl State {
             brake: Brake::new(brake),
             world: World::default(),
             touched: HashSet::new(),
+            new_session_keys: false,
             tally: Tally::default(),
         }
     }
@@ -137,6 +140,9 @@ impl State {
         for name in std::mem::take(&mut self.touched) {
             self.renew(name, &mut changed);
         }
+        if std::mem::take(&mut self.new_session_keys) {
+            changed.insert(Target::SessionKeys);
+        }
         self.world.counts.services = self.services.len();
         self.world.counts.routes = self.routes.len();
         self.world.counts.policies = self.policies.len();
@@ -194,6 +200,11 @@ impl State {
                 withdrawal.ids.iter().for_each(|id| self.brake.settled(&service, id));
                 self.touched.insert(service);
             }
+            (Key::SessionKeys, Content::SessionKeys(sessions)) => {
+                let keys: Arc<[SessionKey]> = sessions.keys.into();
+                self.new_session_keys |= self.world.session_keys != keys;
+                self.world.session_keys = keys;
+            }
             // `Content::decode` gives a key and a content of one kind.
             _ => {}
         }
@@ -234,8 +245,8 @@ impl State {
                 self.remove_endpoint(&service, &id, on_purpose, now);
                 self.touched.insert(service);
             }
-            // Not ours, or never taken in.
-            Some(Ok(Key::Withdrawal(_)) | Err(_)) | None => {}
+            // Not ours, never taken in, or nothing that could be done without.
+            Some(Ok(Key::Withdrawal(_) | Key::SessionKeys) | Err(_)) | None => {}
         }
     }
 

@@ -6,9 +6,10 @@
 use super::balancer::{self, LoadBalancerSpec};
 use super::fault::Faults;
 use super::field;
+use super::session::{self, SessionAffinitySpec};
 use serde::Deserialize;
 use std::collections::BTreeSet;
-use weft_model::policy::{CookieAffinity, Retry, Timeouts};
+use weft_model::policy::{Retry, Timeouts};
 use weft_model::{ServiceName, TrafficPolicy};
 
 /// `spec` of `weft.dev/v1alpha1 TrafficPolicy`.
@@ -27,17 +28,6 @@ struct TargetRef {
     group: Option<String>,
     kind: Option<String>,
     name: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct SessionAffinitySpec {
-    cookie: CookieSpec,
-}
-
-#[derive(Debug, Deserialize)]
-struct CookieSpec {
-    name: String,
-    ttl: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -75,7 +65,7 @@ pub fn translate(namespace: &str, spec: TrafficPolicySpec, faults: &mut Faults) 
     let policy = TrafficPolicy {
         balancer,
         spread,
-        affinity: spec.session_affinity.and_then(|spec| affinity(spec.cookie, faults)),
+        affinity: spec.session_affinity.and_then(|spec| session::affinity(spec, faults)),
         retry: spec.retry.map(|spec| retry(spec, faults)).unwrap_or(default.retry),
         timeouts: spec.timeouts.map(|spec| timeouts(spec, faults)).unwrap_or(default.timeouts),
     };
@@ -96,12 +86,6 @@ fn targets(namespace: &str, refs: &[TargetRef], faults: &mut Faults) -> Vec<Serv
         }
     }
     seen.into_iter().collect()
-}
-
-fn affinity(spec: CookieSpec, faults: &mut Faults) -> Option<CookieAffinity> {
-    field::cookie_name(&spec.name, "spec.sessionAffinity.cookie.name", faults);
-    let ttl = spec.ttl.and_then(|ttl| field::positive(&ttl, "spec.sessionAffinity.cookie.ttl", faults));
-    Some(CookieAffinity { name: spec.name, ttl })
 }
 
 fn retry(spec: RetrySpec, faults: &mut Faults) -> Retry {

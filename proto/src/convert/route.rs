@@ -8,6 +8,7 @@ use crate::v1;
 use regex::Regex;
 use weft_model::names::{label, subdomain};
 use weft_model::route::{Backend, HeaderEdit, Match, Mirror, PathMatch, PathRewrite, Redirect, Rewrite};
+use weft_model::session::Session;
 use weft_model::route::{Route, RouteKind, RouteRetry, Rule, ValueMatch, ValuePattern};
 
 impl From<&Route> for v1::Route {
@@ -62,6 +63,7 @@ impl From<&Rule> for v1::Rule {
             mirrors: rule.mirrors.iter().map(Into::into).collect(),
             backends: rule.backends.iter().map(Into::into).collect(),
             retry: rule.retry.as_ref().map(Into::into),
+            session: rule.session.as_ref().map(Into::into),
             request_timeout_us: some_micros(rule.request_timeout),
             backend_timeout_us: some_micros(rule.backend_timeout),
         }
@@ -90,6 +92,7 @@ impl TryFrom<v1::Rule> for Rule {
             mirrors: each::<_, Mirror>("mirrors", wire.mirrors)?,
             backends,
             retry: wire.retry.map(RouteRetry::try_from).transpose().map_err(|error| error.within("retry"))?,
+            session: wire.session.map(Session::try_from).transpose().map_err(|error| error.within("session"))?,
             request_timeout: some_duration(wire.request_timeout_us),
             backend_timeout: some_duration(wire.backend_timeout_us),
         };

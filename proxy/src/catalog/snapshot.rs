@@ -3,11 +3,13 @@
 //! Made by [`state`](super::state), read by every worker until the next one is swapped in. A lookup marks what it finds as
 //! used, which is all that a reader ever writes; what nobody uses for a while is no longer subscribed to.
 
+use crate::affinity::{Keys, Home};
 use crate::route::Table;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use weft_model::session::Session;
 use weft_model::{Binding, ServiceName, ServiceView};
 
 /// Whether something was looked up since the last time somebody asked. Shared by all versions of the same thing.
@@ -34,6 +36,10 @@ pub struct Known {
     pub view: ServiceView,
     /// The view's routes, ready for use; shared by versions whose routes are the same.
     pub table: Arc<Table>,
+    /// The sessions that the policy asks for.
+    pub affinity: Option<Arc<Session>>,
+    /// What session tokens call the service.
+    pub home: [u8; 8],
     /// Of the store, when this was so.
     pub revision: u64,
     pub(super) usage: Usage,
@@ -42,7 +48,9 @@ pub struct Known {
 impl Known {
     pub fn new(view: ServiceView, revision: u64) -> Self {
         let table = Arc::new(Table::compile(&view.service.name, &view.routes));
-        Self { table, view, revision, usage: Usage::default() }
+        let affinity = view.policy.affinity.clone().map(Arc::new);
+        let home = Home::of(&view.service.name, "").service;
+        Self { table, affinity, home, view, revision, usage: Usage::default() }
     }
 
     /// The version that comes after this one.
@@ -51,7 +59,11 @@ impl Known {
             true => self.table.clone(),
             false => Arc::new(Table::compile(&view.service.name, &view.routes)),
         };
-        Self { table, view, revision, usage: self.usage.clone() }
+        let affinity = match view.policy.affinity == self.view.policy.affinity {
+            true => self.affinity.clone(),
+            false => view.policy.affinity.clone().map(Arc::new),
+        };
+        Self { table, affinity, home: self.home, view, revision, usage: self.usage.clone() }
     }
 
     /// The first version of what `usage` has been watching.
@@ -81,6 +93,7 @@ pub struct Snapshot {
     pub addresses: HashMap<IpAddr, Bound>,
     /// Services that discovery says do not exist.
     pub(super) absent: HashMap<ServiceName, Usage>,
+    pub session_keys: Arc<Keys>,
     /// The highest revision among the messages of the present stream.
     pub revision: u64,
 }

@@ -4,17 +4,18 @@
 //! follows its service's configuration. Fails with the reason that the client is told.
 
 use super::Outbound;
-use crate::affinity;
 use crate::catalog::{Answer, Known};
 use crate::drain::Direction;
 use crate::error::Failure;
-use crate::plan::{Limits, Mirrored, Plan, Planned, Redirected, Story, Target};
+use crate::plan::{Held, Limits, Mirrored, Plan, Planned, Redirected, Story, Target};
 use crate::request::RequestView;
 use crate::route::{Chosen, CompiledRule, Routed};
 use std::sync::Arc;
 use std::time::Duration;
+use weft_model::Endpoint;
 use weft_model::policy::HashKey;
 use weft_model::route::{Backend, Mirror, Rule};
+use weft_model::session::Session;
 
 impl Outbound {
     /// The newest view of the dialled service.
@@ -23,20 +24,23 @@ impl Outbound {
     }
 
     /// Straight to the dialled service, past all routes.
-    pub(super) fn straight(&self, known: Arc<Known>, cookie: impl Fn(&str) -> Option<String>) -> Plan {
+    pub(super) fn straight(&self, known: Arc<Known>, held: Option<Held>) -> Plan {
         let port = self.port.min(known.view.service.ports.len().saturating_sub(1));
-        self.towards(known, port, cookie)
+        self.towards(known, port, held)
     }
 
-    /// To `port` of the service in `known`; `cookie` gives the value of the request's cookie of that name.
-    fn towards(&self, known: Arc<Known>, port: usize, cookie: impl Fn(&str) -> Option<String>) -> Plan {
+    /// What `request` shows of its session, where sessions are kept.
+    fn held(&self, session: Option<&Arc<Session>>, request: &impl RequestView) -> Option<Held> {
+        let keys = || Arc::clone(&self.worker.shared.catalog.snapshot().session_keys);
+        session.map(|session| Held::asked(session, keys(), request))
+    }
+
+    /// To `port` of the service in `known`.
+    fn towards(&self, known: Arc<Known>, port: usize, held: Option<Held>) -> Plan {
         let cluster = self.worker.cluster(&known);
         let upstreams = cluster.upstreams();
         let only = self.endpoint.as_ref().and_then(|id| upstreams.iter().find(|u| u.endpoint.id == *id).cloned());
-        let session = known.view.policy.affinity.as_ref().and_then(|affinity| {
-            let token = cookie(&affinity.name)?;
-            upstreams.iter().find(|u| u.token == token && u.endpoint.takes_new_work()).cloned()
-        });
+        let session = held.map(|held| Box::new(held.among(&upstreams)));
         // What else a request is hashed by is known with the request.
         let key = match known.view.policy.balancer.hash_key() {
             Some(HashKey::SourceAddress) => Some(self.source),
@@ -66,6 +70,27 @@ impl Outbound {
         port.map(|port| (target, port)).ok_or(Failure::InvalidBackend)
     }
 
+    /// Who gets a request: the backend of its session, however the weights are now, or else whom they choose.
+    async fn choose(
+        &self,
+        present: &Arc<Known>,
+        rule: Arc<CompiledRule>,
+        held: Option<&Held>,
+    ) -> Result<(Chosen, Arc<Known>, usize), Failure> {
+        for (n, backend) in rule.backends().iter().enumerate().filter(|_| held.is_some_and(Held::is_shown)) {
+            let Ok((target, port)) = self.backend(present, backend).await else { continue };
+            let Some(held) = held.filter(|held| held.is_of(target.home)) else { continue };
+            // Its endpoint is gone: another of the same backend, if that may have more.
+            let stays = || backend.weight > 0 && target.view.endpoints.values().any(Endpoint::takes_new_work);
+            if held.find(&self.worker.cluster(&target).upstreams()).is_some() || stays() {
+                return Ok((Chosen::at(rule, n), target, port));
+            }
+        }
+        let chosen = Chosen::by(rule, fastrand::u64(..)).ok_or(Failure::InvalidBackend)?;
+        let (target, port) = self.backend(present, chosen.backend()).await?;
+        Ok((chosen, target, port))
+    }
+
     /// Copies of a request, as far as their services are known and there is room for them.
     fn mirrors(&self, present: &Arc<Known>, rule: &Arc<CompiledRule>, request: &impl RequestView) -> Vec<Mirrored> {
         let mirrored = rule.mirrored(|below| fastrand::u32(..below.max(1)));
@@ -76,7 +101,7 @@ impl Outbound {
             };
             let port = known.view.service.ports.iter().position(|p| p.port == mirror.port)?;
             let permit = self.worker.mirror_permit()?;
-            let plan = self.towards(known, port, |_| None).keyed_by(request);
+            let plan = self.towards(known, port, None).keyed_by(request);
             let plan = Plan { request_timeout: None, ..plan };
             Some(Mirrored { plan, label: Arc::clone(rule), permit })
         };
@@ -98,12 +123,12 @@ impl Story for Outbound {
         let Some(port) = known.view.service.ports.get(self.port) else { return Err(Failure::NoRoute) };
         if self.endpoint.is_some() {
             // Dialled by its own address: no route may lead elsewhere.
-            return Ok(Planned::Forward(self.straight(known, |_| None)));
+            return Ok(Planned::Forward(self.straight(known, None)));
         }
-        let cookie = |name: &str| affinity::requested(request, name);
         let rule = match known.table.decide(port.port.get(), request) {
             Routed::Unrouted => {
-                return Ok(Planned::Forward(self.straight(Arc::clone(&known), cookie).keyed_by(request)));
+                let held = self.held(known.affinity.as_ref(), request);
+                return Ok(Planned::Forward(self.straight(Arc::clone(&known), held).keyed_by(request)));
             }
             Routed::NoMatch => return Err(Failure::NoRoute),
             Routed::To(rule) => Arc::clone(rule),
@@ -113,13 +138,15 @@ impl Story for Outbound {
             return Ok(Planned::Redirect(Redirected { rule, location, cluster }));
         }
         let mirrors = self.mirrors(&known, &rule, request);
-        let chosen = Chosen::by(rule, fastrand::u64(..)).ok_or(Failure::InvalidBackend)?;
-        let (target, port) = self.backend(&known, chosen.backend()).await?;
+        // The rule's sessions, or else those of the service that was dialled, go over all backends.
+        let held = self.held(rule.session.as_ref().or(known.affinity.as_ref()), request);
+        let (chosen, target, port) = self.choose(&known, rule, held.as_ref()).await?;
+        let held = held.or_else(|| self.held(target.affinity.as_ref(), request));
         let rule = chosen.rule();
         let (request_timeout, try_timeout) = (rule.request_timeout, rule.backend_timeout);
         let limited = |limit: &Duration| *limit != Rule::NO_LIMIT;
         let carried = chosen.carry(request, &target.view.policy.retry);
-        let plan = self.towards(target, port, cookie).keyed_by(request);
+        let plan = self.towards(target, port, held).keyed_by(request);
         Ok(Planned::Forward(Plan {
             request_timeout: request_timeout.or(plan.request_timeout).filter(limited),
             try_timeout: try_timeout.or(plan.try_timeout).filter(limited),
