@@ -39,7 +39,7 @@ fn main() -> ExitCode {
 }
 
 fn world() -> anyhow::Result<World> {
-    let services = ["front", "stable", "canary", "herd"].map(service_document);
+    let services = ["front", "stable", "canary", "herd"].map(|name| service_document("test", name));
     let documents = [example("affinity", POLICY)?, HERD.to_owned()].into_iter().chain(services);
     let plan = documents.fold(Plan::new().echo("echo", 3).client("client"), Plan::documents);
     let world = plan.start()?;

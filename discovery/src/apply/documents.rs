@@ -131,19 +131,27 @@ impl Documents {
         namespace: &str,
         name: &str,
     ) -> Result<(Vec<v1::Object>, Revision), ApplyError> {
-        let kind = parse_kind(kind)?;
-        let range = self.store.range(plan::prefix(kind)).await?;
-        let objects = range.entries.iter().filter_map(|entry| Content::decode(entry)?.ok());
+        let kinds = match kind.to_ascii_lowercase().as_str() {
+            "routes" | "route" => vec![Kind::HttpRoute, Kind::GrpcRoute],
+            _ => vec![parse_kind(kind)?],
+        };
+        let (mut entries, mut revision) = (Vec::new(), 0);
+        for kind in kinds {
+            let range = self.store.range(plan::prefix(kind)).await?;
+            entries.extend(range.entries);
+            revision = range.revision;
+        }
+        let objects = entries.iter().filter_map(|entry| Content::decode(entry)?.ok());
         let objects = objects.filter_map(|(key, content)| object(&key, &content));
         let wanted = |object: &v1::Object| {
             (namespace.is_empty() || object.namespace == namespace) && (name.is_empty() || object.name == name)
         };
-        Ok((objects.filter(wanted).collect(), range.revision))
+        Ok((objects.filter(wanted).collect(), revision))
     }
 }
 
 fn parse_kind(word: &str) -> Result<Kind, ApplyError> {
-    let kinds = "services, endpoints, routes, grpcroutes, referencegrants and policies";
+    let kinds = "services, endpoints, routes, httproutes, grpcroutes, referencegrants and policies";
     Kind::from_word(word).ok_or_else(|| ApplyError::Asked(format!("kind: {word:?} is not known; there are {kinds}")))
 }
 
@@ -167,7 +175,7 @@ fn object(key: &Key, content: &Content) -> Option<v1::Object> {
     };
     let document_json = document.as_ref().map(json).unwrap_or_default();
     let (kind, source) = (kind.name().to_owned(), source.to_string());
-    Some(v1::Object { kind, namespace, name, source, document_json, model_json })
+    Some(v1::Object { kind, namespace, name, source, document_json, model_json, status_json: String::new() })
 }
 
 fn json<T: Serialize>(value: &T) -> String {

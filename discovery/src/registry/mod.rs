@@ -7,6 +7,7 @@ mod follow;
 mod state;
 mod brake;
 mod references;
+pub mod conditions;
 mod world;
 mod changes;
 mod published;

@@ -49,6 +49,7 @@ pub(super) struct State {
     /// Services whose view has to be made anew.
     touched: HashSet<ServiceName>,
     new_session_keys: bool,
+    new_grants: bool,
     pub(super) tally: Tally,
 }
 
@@ -75,6 +76,7 @@ impl State {
             world: World::default(),
             touched: HashSet::new(),
             new_session_keys: false,
+            new_grants: false,
             tally: Tally::default(),
         }
     }
@@ -143,6 +145,11 @@ impl State {
         if std::mem::take(&mut self.new_session_keys) {
             changed.insert(Target::SessionKeys);
         }
+        if std::mem::take(&mut self.new_grants) {
+            // In order, so that equal books make equal worlds.
+            let grants: BTreeMap<_, _> = self.grants.iter().collect();
+            self.world.grants = grants.into_values().cloned().collect();
+        }
         self.world.counts.services = self.services.len();
         self.world.counts.routes = self.routes.len();
         self.world.counts.policies = self.policies.len();
@@ -183,6 +190,7 @@ impl State {
             (Key::Grant { namespace, name }, Content::Grant(record)) => {
                 self.touch_references_to(&namespace);
                 self.grants.insert((namespace, name), record.model);
+                self.new_grants = true;
             }
             (Key::Policy { namespace, name }, Content::Policy(record)) => {
                 let document = (namespace, name);
@@ -233,6 +241,7 @@ impl State {
             Some(Ok(Key::Grant { namespace, name })) => {
                 self.touch_references_to(&namespace);
                 self.grants.remove(&(namespace, name));
+                self.new_grants = true;
             }
             Some(Ok(Key::Policy { namespace, name })) => {
                 let document = (namespace, name);

@@ -7,6 +7,7 @@ use crate::store::Revision;
 use rpds::HashTrieMapSync;
 use std::net::IpAddr;
 use std::sync::Arc;
+use weft_model::route::Grant;
 use weft_model::session::SessionKey;
 use weft_model::{Binding, ServiceName, ServiceView};
 
@@ -34,6 +35,7 @@ pub struct World {
     pub(super) services: HashTrieMapSync<ServiceName, Arc<Versioned>>,
     pub(super) addresses: HashTrieMapSync<IpAddr, Binding>,
     pub(super) session_keys: Arc<[SessionKey]>,
+    pub(super) grants: Arc<[Grant]>,
     pub(super) counts: Counts,
 }
 
@@ -59,6 +61,10 @@ impl World {
     /// What session tokens are sealed with.
     pub fn session_keys(&self) -> &[SessionKey] {
         &self.session_keys
+    }
+
+    pub fn grants(&self) -> &[Grant] {
+        &self.grants
     }
 
     pub fn counts(&self) -> Counts {
