@@ -1,7 +1,8 @@
 //! Routes: which requests to a service go to which backends (Gateway API `HTTPRoute` and `GRPCRoute` with a Service as parent).
 //!
 //! Data only: the proxy's `route` module takes the decision. Regular expressions are kept as text, already checked for
-//! validity when the document was translated; weights of one rule never sum to zero.
+//! validity when the document was translated; weights
+//! of one rule may sum to zero, which leaves nobody to send to.
 
 use crate::session::Session;
 use crate::{Port, ServiceName};

@@ -119,3 +119,7 @@ pub fn status(attached: &AttachedRoute, generation: Option<i64>, world: &World) 
     };
     json!({ "parents": attached.parents.iter().map(parent).collect::<Vec<_>>() })
 }
+
+#[cfg(test)]
+#[path = "conditions_tests.rs"]
+mod tests;

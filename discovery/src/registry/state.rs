@@ -3,6 +3,7 @@
 //! Decides what a batch of store events changes, without input or output; `follow` feeds it. A value that cannot be read is
 //! skipped and leaves the last good one in force. Invariant: the world is what it would be if it were built anew.
 
+use super::attached::{Attached, reattach};
 use super::brake::{Brake, BrakeSettings};
 use super::changes::Target;
 use super::references;
@@ -22,9 +23,6 @@ type DocumentName = (String, String);
 
 /// Namespace, name and kind of a route.
 type RouteName = (String, String, RouteKind);
-
-/// What is attached to a service, oldest first: by the revision that made it, then by name.
-type Attached<N> = HashMap<ServiceName, BTreeSet<(Revision, N)>>;
 
 /// Who says that an address is theirs; the first of them wins.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -364,31 +362,6 @@ impl State {
         }
         differs
     }
-}
-
-/// Moves a document from the services it was attached to, to those it is attached to; returns both.
-fn reattach<N: Clone + Ord>(
-    attached: &mut Attached<N>,
-    document: &N,
-    old: Option<(Revision, &[ServiceName])>,
-    new: Option<(Revision, &[ServiceName])>,
-) -> Vec<ServiceName> {
-    if let Some((created, services)) = old {
-        for service in services {
-            if let Some(documents) = attached.get_mut(service) {
-                documents.remove(&(created, document.clone()));
-                if documents.is_empty() {
-                    attached.remove(service);
-                }
-            }
-        }
-    }
-    if let Some((created, services)) = new {
-        for service in services {
-            attached.entry(service.clone()).or_default().insert((created, document.clone()));
-        }
-    }
-    old.into_iter().chain(new).flat_map(|(_, services)| services.iter().cloned()).collect()
 }
 
 /// The addresses that a view says are its own.

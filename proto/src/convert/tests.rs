@@ -161,14 +161,11 @@ prop_compose! {
         redirect in of(any_redirect()),
         rewrite in of((of(LABEL), of(any_path_rewrite()))),
         mirrors in vec(any_mirror(), 0..2),
-        mut backends in vec(any_backend(), 0..3),
+        backends in vec(any_backend(), 0..3),
         retry in of(any_route_retry()),
         timeouts in (of(any_duration()), of(any_duration())),
         session in of(session::tests::any_session()),
     ) -> Rule {
-        if let Some(last) = backends.last_mut() {
-            last.weight = last.weight.max(1);
-        }
         let (request_headers, response_headers) = edits;
         let (request_timeout, backend_timeout) = timeouts;
         let rewrite = rewrite.map(|(hostname, path)| Rewrite { hostname, path });
@@ -403,7 +400,6 @@ fn broken_routes_and_policies_are_named() {
         field.strip_prefix("routes[0].rules[0].").unwrap().to_owned()
     };
     assert_eq!(rule(|r| r.backends[0].port = 0), "backends[0].port");
-    assert_eq!(rule(|r| r.backends[0].weight = 0), "backends");
     assert_eq!(rule(|r| r.backends[0].service = "a/b/c".to_owned()), "backends[0].service");
     assert_eq!(rule(|r| r.matches[0].method = "GET /".to_owned()), "matches[0].method");
     assert_eq!(rule(|r| r.matches[0].path = Some(v1::PathMatch::default())), "matches[0].path.kind");

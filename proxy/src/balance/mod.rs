@@ -13,5 +13,8 @@ pub mod draw;
 pub mod hash;
 pub mod load;
 
+#[cfg(test)]
+mod growth_tests;
+
 pub use chooser::{Candidate, Chooser, Member};
 pub use load::Load;
