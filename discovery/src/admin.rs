@@ -10,9 +10,11 @@ pub use socket::{Claimed, SocketError, claim};
 
 use crate::apply::{ApplyError, Documents};
 use crate::authority::{Authority, Ledger, OWN_ACCOUNT, OWN_NAMESPACE, TokenError};
-use crate::registry::Registry;
+use crate::record::AttachedRoute;
+use crate::registry::{Registry, World, conditions};
 use crate::rpc::{seconds, store_status};
 use crate::serve::{Proxies, Session, Subject};
+use crate::translate::Kind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -105,7 +107,9 @@ impl v1::admin_server::Admin for Admin {
 
     async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::GetResponse>, Status> {
         let v1::GetRequest { kind, namespace, name } = request.into_inner();
-        let (objects, revision) = self.documents.get(&kind, &namespace, &name).await.map_err(apply_status)?;
+        let (mut objects, revision) = self.documents.get(&kind, &namespace, &name).await.map_err(apply_status)?;
+        let world = self.registry.world();
+        objects.iter_mut().for_each(|object| object.status_json = route_status(object, &world).unwrap_or_default());
         Ok(Response::new(v1::GetResponse { objects, revision }))
     }
 
@@ -181,6 +185,17 @@ impl v1::admin_server::Admin for Admin {
     async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<v1::StatusResponse>, Status> {
         Ok(Response::new(Admin::status(self)))
     }
+}
+
+/// `status` of a route; `None` for what is no route.
+fn route_status(object: &v1::Object, world: &World) -> Option<String> {
+    if object.kind != Kind::HttpRoute.name() && object.kind != Kind::GrpcRoute.name() {
+        return None;
+    }
+    let attached: AttachedRoute = serde_json::from_str(&object.model_json).ok()?;
+    let document: Option<serde_json::Value> = serde_json::from_str(&object.document_json).ok();
+    let generation = document.and_then(|document| document.pointer("/metadata/generation")?.as_i64());
+    Some(conditions::status(&attached, generation, world).to_string())
 }
 
 fn apply_status(error: ApplyError) -> Status {

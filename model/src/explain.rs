@@ -190,11 +190,14 @@ pub struct Hashed {
     pub endpoint: Option<String>,
 }
 
-/// Affinity by cookie.
+/// The session that the request would belong to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
-    pub cookie: String,
-    /// The endpoint that the request's cookie names; `None`: a new session, whose endpoint is named in the answer.
+    /// Of the cookie, or of the header.
+    pub name: String,
+    #[serde(default)]
+    pub header: bool,
+    /// The endpoint that the request's token names; `None`: a new session, whose endpoint is named in the answer.
     #[serde(default)]
     pub endpoint: Option<String>,
 }

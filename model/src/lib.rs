@@ -8,6 +8,7 @@ pub mod address;
 pub mod spiffe;
 pub mod endpoint;
 pub mod service;
+pub mod session;
 pub mod route;
 pub mod policy;
 pub mod health;

@@ -4,7 +4,7 @@
 //! whenever the catalog has one; an endpoint that is still the same keeps its load history and its connections.
 //! Never fails: a service without endpoints is a cluster without upstreams.
 
-use crate::affinity;
+use crate::affinity::Home;
 use crate::balance::subset::Client;
 use crate::balance::{Candidate, Chooser, Load, Member};
 use crate::catalog::{Health, Known};
@@ -50,8 +50,8 @@ pub struct Upstream {
     health: Option<Health>,
     /// When it appeared or became ready; `None`: it was there when the service was first used.
     since: Option<Instant>,
-    /// What an affinity cookie calls it.
-    pub token: String,
+    /// What session tokens call it.
+    pub home: Home,
     pub meter: RequestMeter,
     pools: RefCell<Vec<(u16, Rc<Pool>)>>,
     around: Surroundings,
@@ -175,9 +175,9 @@ impl Upstream {
         self.endpoint.identity.is_some()
     }
 
-    /// Whether a session may lead here.
-    pub fn takes_new_work(&self) -> bool {
-        self.endpoint.takes_new_work() && self.is_healthy()
+    /// Whether the sessions it has may go on.
+    pub fn keeps_sessions(&self) -> bool {
+        self.endpoint.keeps_sessions() && self.is_healthy()
     }
 
     fn of(known: &Known, endpoint: &Endpoint, since: Option<Instant>, around: Surroundings) -> Self {
@@ -185,7 +185,7 @@ impl Upstream {
             load: Load::new(Instant::now()),
             health: known.health_of(&endpoint.id).cloned(),
             since,
-            token: affinity::token(&endpoint.service, &endpoint.id),
+            home: Home::of(&endpoint.service, &endpoint.id),
             meter: around.metrics.request_meter(Direction::Outbound, &endpoint.service.to_string(), &endpoint.id),
             pools: RefCell::default(),
             endpoint: endpoint.clone(),
@@ -218,7 +218,7 @@ impl Upstream {
             load: Load::new(Instant::now()),
             health: None,
             since: None,
-            token: String::new(),
+            home: Home::default(),
             meter,
             pools: RefCell::default(),
             around,
@@ -240,7 +240,7 @@ impl Upstream {
             endpoint,
             since: if recovered { Some(now) } else { self.since },
             load: self.load.clone(),
-            token: self.token.clone(),
+            home: self.home,
             meter: self.meter.clone(),
             pools: RefCell::new(pools),
             around: self.around.clone(),

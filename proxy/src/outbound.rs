@@ -229,7 +229,7 @@ impl Outbound {
 
     /// A connection of its own to one endpoint; others are tried when it cannot be made, for nothing has been sent yet.
     async fn dial(&self) -> Result<(Rc<Upstream>, Conn), Failure> {
-        let plan = self.straight(self.present(), |_| None);
+        let plan = self.straight(self.present(), None);
         let mut attempts = Attempts::new(&plan);
         loop {
             let upstream = attempts.pick(Instant::now())?;

@@ -178,7 +178,8 @@ fn tell_tries(lines: &mut Lines, tries: &Tries, workers: usize) {
     if let Some(session) = &tries.session {
         let endpoint = session.endpoint.as_ref();
         let to = endpoint.map_or("none yet: the answer brings one".to_owned(), |id| format!("it names {id}"));
-        lines.say("session", &format!("by cookie {}; {to}", session.cookie));
+        let carrier = if session.header { "header" } else { "cookie" };
+        lines.say("session", &format!("by {carrier} {}; {to}", session.name));
     }
     endpoints(lines, &tries.endpoints);
     if tries.unlisted > 0 {

@@ -34,7 +34,7 @@ fn explanation() -> Explanation {
         "ways": [{"service": service, "port": 80, "share": 66.6667, "target": "/q?q=x",
             "request_headers": {"set": [["x-a", "1"]], "remove": ["x-b"]},
             "tries": {"balancer": "ring-hash", "hash": {"on": {"header": "user"}, "endpoint": "search-0"},
-                "session": {"cookie": "weft"}, "endpoints": endpoints, "idempotent": true,
+                "session": {"name": "weft"}, "endpoints": endpoints, "idempotent": true,
                 "retry": {"value": {"attempts": 2}, "origin": "policy"}, "request": limit("rule"),
                 "each_try": {"value": null, "origin": "default"}, "connect": limit("default")}}],
         "outcome": {"refused": {"status": 503, "reason": "no-endpoints", "text": "nobody is there"}},

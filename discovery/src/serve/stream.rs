@@ -18,6 +18,7 @@ use tokio::sync::mpsc::{Permit, Receiver, Sender};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
+use weft_model::session::SessionKey;
 use weft_model::{Binding, ServiceName};
 use weft_proto::v1;
 use weft_proto::v1::subscribe_request::Body as Request;
@@ -93,7 +94,9 @@ impl Stream {
         to: Sender<Result<v1::SubscribeResponse, Status>>,
     ) -> Self {
         let (entered, asked) = supply.proxies.enter(hello, caller);
-        let subscriber = supply.registry.changes();
+        let mut subscriber = supply.registry.changes();
+        // Every proxy is told, unasked.
+        subscriber.watch(Target::SessionKeys);
         let state = State {
             pending: subscriber.pending(),
             subscriber,
@@ -215,6 +218,7 @@ impl State {
         let known = match &target {
             Target::Service(name) => self.services.contains_key(name),
             Target::Address(address) => self.addresses.contains_key(address),
+            Target::SessionKeys => true,
         };
         if full && !known {
             let reason = format!("a stream may have {limit} subscriptions: unsubscribe from what is not dialled");
@@ -223,6 +227,7 @@ impl State {
         match &target {
             Target::Service(name) => drop(self.services.insert(name.clone(), Told::Nothing)),
             Target::Address(address) => drop(self.addresses.insert(*address, None)),
+            Target::SessionKeys => {}
         }
         if !self.subscriber.watch(target.clone()) && !self.due.contains(&target) {
             self.due.push(target);
@@ -235,6 +240,7 @@ impl State {
         let known = match &target {
             Target::Service(name) => self.services.remove(name).is_some(),
             Target::Address(address) => self.addresses.remove(address).is_some(),
+            Target::SessionKeys => return false,
         };
         self.subscriber.unwatch(&target);
         self.due.retain(|due| *due != target);
@@ -252,6 +258,7 @@ impl State {
             match self.due.pop()? {
                 Target::Service(name) => self.service(&name, world.service(&name)),
                 Target::Address(address) => self.address(address, world.binding(address)),
+                Target::SessionKeys => session_keys(world.session_keys()),
             }
         };
         body.map(|body| v1::SubscribeResponse { revision: world.revision(), body: Some(body) })
@@ -273,6 +280,12 @@ impl State {
     }
 }
 
+/// None while there are none: every store has them once an authority has been opened on it.
+fn session_keys(keys: &[SessionKey]) -> Option<Response> {
+    let keys: Vec<_> = keys.iter().map(Into::into).collect();
+    (!keys.is_empty()).then_some(Response::SessionKeys(v1::SessionKeys { keys }))
+}
+
 fn send(
     room: Permit<'_, Result<v1::SubscribeResponse, Status>>,
     message: Option<v1::SubscribeResponse>,
@@ -287,6 +300,7 @@ fn send(
         Some(Response::Binding(_)) => "binding",
         Some(Response::Dump(_)) => "dump",
         Some(Response::Ask(_)) => "ask",
+        Some(Response::SessionKeys(_)) => "session-keys",
         Some(Response::Beat(_)) | None => "beat",
     };
     metrics.pushes.get_or_create(&Push { kind }).inc();

@@ -17,6 +17,9 @@ pub mod draw;
 pub mod hash;
 pub mod load;
 
+#[cfg(test)]
+mod growth_tests;
+
 pub use chooser::Chooser;
 pub use load::Load;
 pub use member::{Candidate, Member};

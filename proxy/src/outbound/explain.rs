@@ -9,7 +9,7 @@ mod way;
 use super::{Outbound, dialled};
 use crate::catalog::Answer;
 use crate::error::Failure;
-use crate::plan::Plan;
+use crate::plan::{Held, Plan};
 use crate::request::RequestView;
 use crate::route::{Chosen, CompiledRule, Routed};
 use crate::worker::Worker;
@@ -132,7 +132,7 @@ impl Outbound {
     }
 
     fn past_routes(&self, why: &str, request: &Imagined) -> Told {
-        let ways = Vec::from_iter(self.way(&self.straight(self.present(), |_| None), 100.0, request));
+        let ways = Vec::from_iter(self.way(&self.straight(self.present(), None), 100.0, request));
         let outcome = outcome(&ways);
         (Routing { skipped: Some(why.to_owned()), ..Routing::default() }, ways, outcome)
     }
@@ -144,8 +144,8 @@ impl Outbound {
         let routing = Routing { considered, ..Routing::default() };
         let rule = match known.table.decide(port, request) {
             Routed::Unrouted => {
-                let cookie = |name: &str| crate::affinity::requested(request, name);
-                let plan = self.straight(Arc::clone(&known), cookie).keyed_by(request);
+                let held = self.held(known.affinity.as_ref(), request);
+                let plan = self.straight(Arc::clone(&known), held).keyed_by(request);
                 let ways = Vec::from_iter(self.way(&plan, 100.0, request));
                 let outcome = outcome(&ways);
                 return (routing, ways, outcome);
@@ -166,18 +166,31 @@ impl Outbound {
             return (routing, Vec::new(), Outcome::Redirected { status, location });
         }
         let mut ways = Vec::new();
-        for (at, share) in rule.shares().filter(|(_, share)| *share > 0.0) {
-            ways.extend(self.backend_way(&rule, at, share * 100.0, request).await);
+        let held = || self.held(rule.session.as_ref().or(known.affinity.as_ref()), request);
+        match self.kept(&known, &rule, held().as_ref()).await {
+            Some(at) => ways.extend(self.backend_way(&rule, at, 100.0, held(), request).await),
+            None => {
+                for (at, share) in rule.shares().filter(|(_, share)| *share > 0.0) {
+                    ways.extend(self.backend_way(&rule, at, share * 100.0, held(), request).await);
+                }
+            }
         }
         let outcome = outcome(&ways);
         (routing, ways, outcome)
     }
 
     /// What becomes of requests that fall to the backend number `at`.
-    async fn backend_way(&self, rule: &Arc<CompiledRule>, at: usize, share: f64, request: &Imagined) -> Option<Way> {
+    async fn backend_way(
+        &self,
+        rule: &Arc<CompiledRule>,
+        at: usize,
+        share: f64,
+        held: Option<Held>,
+        request: &Imagined,
+    ) -> Option<Way> {
         let chosen = Chosen::at(Arc::clone(rule), at)?;
         let (service, port) = (chosen.backend().service.clone(), chosen.backend().port);
-        match self.by_rule(&self.present(), chosen, request).await {
+        match self.by_rule(&self.present(), chosen, held, request).await {
             Ok(plan) => self.way(&plan, share, request),
             Err(failure) => Some(way::refused(service, port, share, &failure)),
         }

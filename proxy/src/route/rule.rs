@@ -9,6 +9,7 @@ use std::time::Duration;
 use weft_model::policy::Retry;
 use weft_model::route::{Backend, HeaderEdit, Match, Mirror, PathMatch, PathRewrite, Redirect, Rewrite};
 use weft_model::route::{Route, RouteRetry, Rule, Scheme};
+use weft_model::session::Session;
 
 /// A rule ready for use.
 #[derive(Debug)]
@@ -20,6 +21,7 @@ pub struct CompiledRule {
     pub redirect: Option<Redirect>,
     pub request_timeout: Option<Duration>,
     pub backend_timeout: Option<Duration>,
+    pub session: Option<Arc<Session>>,
     /// With the rule's own edits in their edits.
     backends: Vec<Backend>,
     total: u64,
@@ -48,6 +50,7 @@ impl CompiledRule {
             redirect: rule.redirect.clone(),
             request_timeout: rule.request_timeout,
             backend_timeout: rule.backend_timeout,
+            session: rule.session.clone().map(Arc::new),
             total: rule.backends.iter().map(|b| u64::from(b.weight)).sum(),
             backends: rule.backends.iter().map(edited).collect(),
             mirrors: rule.mirrors.clone(),
@@ -55,6 +58,10 @@ impl CompiledRule {
             prefix: prefix.to_owned(),
             retry: rule.retry.clone(),
         }
+    }
+
+    pub fn backends(&self) -> &[Backend] {
+        &self.backends
     }
 
     /// The backend that `random` (any number) falls to, by weight. `None`: the rule has none.

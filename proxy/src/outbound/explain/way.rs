@@ -16,6 +16,7 @@ use weft_model::explain::{
     Behind, Candidate, Hashed, Imagined, InForce, MAX_LISTED, Origin, Session, Standing, Tries, Way,
 };
 use weft_model::policy::{Retry, Timeouts};
+use weft_model::session::Carrier;
 use weft_model::{Port, ServiceName};
 
 /// A way whose requests are refused before an endpoint is looked for.
@@ -47,7 +48,7 @@ pub fn of(plan: &Plan, share: f64, request: &Imagined, now: Instant) -> Option<W
 fn tries(plan: &Plan, request: &Imagined, now: Instant) -> Option<Tries> {
     let Target::Service { cluster, known, only, session, key, .. } = &plan.target else { return None };
     let policy = &known.view.policy;
-    let named = only.as_ref().or(session.as_ref());
+    let named = only.as_ref().or(session.as_ref().and_then(|held| held.home()));
     let mut standings = cluster.standings(*key, now);
     let balanced = cluster.keyed(*key, now).map(|upstream| upstream.endpoint.id.clone());
     if let Some(named) = named {
@@ -70,9 +71,10 @@ fn tries(plan: &Plan, request: &Imagined, now: Instant) -> Option<Tries> {
     Some(Tries {
         balancer: policy.balancer.name().to_owned(),
         hash: policy.balancer.hash_key().map(|on| Hashed { on: on.clone(), endpoint: balanced }),
-        session: policy.affinity.as_ref().filter(|_| only.is_none()).map(|affinity| Session {
-            cookie: affinity.name.clone(),
-            endpoint: session.as_ref().map(|upstream| upstream.endpoint.id.clone()),
+        session: session.as_ref().filter(|_| only.is_none()).map(|held| Session {
+            name: held.session().name.clone(),
+            header: held.session().carrier == Carrier::Header,
+            endpoint: held.home().map(|upstream| upstream.endpoint.id.clone()),
         }),
         endpoints: endpoints.collect(),
         unlisted,
