@@ -98,7 +98,8 @@ impl Config {
         let domain = names::subdomain(&flags.trust_domain).map_err(|e| format!("--trust-domain: {e}"));
         let trust_domain = keep(domain, &mut faults);
         let virtual_range = keep(range(&flags.virtual_range), &mut faults);
-        let certificate_lifetime = keep(lifetime("--certificate-lifetime", &flags.certificate_lifetime, LONGEST_LIFETIME), &mut faults);
+        let certificate_lifetime =
+            keep(lifetime("--certificate-lifetime", &flags.certificate_lifetime, LONGEST_LIFETIME), &mut faults);
         let keys = lifetime("--session-key-lifetime", &flags.session_key_lifetime, LONGEST_KEY_LIFETIME);
         let session_key_lifetime = keep(keys, &mut faults);
         let replica = flags.replica.map_or_else(hostname, Ok);

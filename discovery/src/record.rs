@@ -141,7 +141,9 @@ impl Key {
     /// `None`: a key of somebody else's (addresses, certificates, ...). An error: ours, but not of our shape.
     pub fn parse(text: &str) -> Option<Result<Self, RecordError>> {
         let (kind, rest) = text.split_once('/')?;
-        if !["services", "routes", "grpcroutes", "grants", "policies", "endpoints", "withdrawals", "sessions"].contains(&kind) {
+        if !["services", "routes", "grpcroutes", "grants", "policies", "endpoints", "withdrawals", "sessions"]
+            .contains(&kind)
+        {
             return None;
         }
         let refuse = |reason: String| RecordError { key: text.to_owned(), reason };

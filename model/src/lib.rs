@@ -11,6 +11,8 @@ pub mod service;
 pub mod session;
 pub mod route;
 pub mod policy;
+pub mod health;
+pub mod throttle;
 pub mod view;
 
 pub use address::{Cidr, Port};

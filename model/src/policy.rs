@@ -3,7 +3,9 @@
 //! Attached to a service's view; the proxy reads it for every request. Every value has a default, so that a service
 //! without a policy behaves well; the defaults stand here and nowhere else.
 
+use crate::health::HealthCheck;
 use crate::session::Session;
+use crate::throttle::Throttle;
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -17,6 +19,8 @@ pub struct TrafficPolicy {
     pub affinity: Option<Session>,
     pub retry: Retry,
     pub timeouts: Timeouts,
+    pub health_check: Option<HealthCheck>,
+    pub throttle: Option<Throttle>,
 }
 
 /// How an endpoint is chosen. All of them heed the endpoints' weights.

@@ -14,6 +14,7 @@ mod route;
 mod action;
 mod balancer;
 mod policy;
+mod health;
 mod view;
 
 pub use session::session_keys;

@@ -5,6 +5,7 @@
 //! stays as it is, for as long as it takes, and on disk (`disk`) for a restart.
 
 mod snapshot;
+mod health;
 mod state;
 mod disk;
 mod meter;
@@ -14,6 +15,7 @@ mod stream;
 mod tests;
 
 pub use disk::keep as keep_on_disk;
+pub use health::Health;
 pub use meter::CatalogMetrics;
 pub use snapshot::{Bound, Known, Snapshot};
 pub use stream::{Describe, Stream};

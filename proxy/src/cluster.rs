@@ -7,14 +7,15 @@
 use crate::affinity::Home;
 use crate::balance::subset::Client;
 use crate::balance::{Candidate, Chooser, Load, Member};
-use crate::catalog::Known;
+use crate::catalog::{Health, Known};
 use crate::conn::Conn;
-use crate::connect::{connect, http2};
+use crate::connect::{self, Destination, http2};
 use crate::drain::Direction;
 use crate::error::Failure;
 use crate::metrics::{Metrics, RequestMeter};
 use crate::pool::{Place, Pool};
 use crate::retry::Budget;
+use crate::throttle::Throttle;
 use bytes::Bytes;
 use fastrand::Rng;
 use h2::client::SendRequest;
@@ -44,6 +45,8 @@ pub struct Surroundings {
 pub struct Upstream {
     pub endpoint: Endpoint,
     pub load: Load,
+    /// What active checks say, where there are any.
+    health: Option<Health>,
     /// When it appeared or became ready; `None`: it was there when the service was first used.
     since: Option<Instant>,
     /// What session tokens call it.
@@ -57,6 +60,7 @@ pub struct Upstream {
 pub struct Cluster {
     pub name: ServiceName,
     pub budget: Budget,
+    pub throttle: Throttle,
     /// Counts requests that reached no endpoint.
     pub unserved: RequestMeter,
     known: RefCell<Arc<Known>>,
@@ -71,11 +75,13 @@ const IDLE_FOR_UNSAFE: Duration = Duration::from_secs(1);
 
 impl Cluster {
     pub fn new(known: Arc<Known>, around: Surroundings) -> Self {
-        let fresh = known.view.endpoints.values().map(|e| Rc::new(Upstream::of(e.clone(), None, around.clone())));
+        let upstream = |endpoint: &Endpoint| Rc::new(Upstream::of(&known, endpoint, None, around.clone()));
+        let fresh = known.view.endpoints.values().map(upstream);
         let upstreams: Rc<[Rc<Upstream>]> = fresh.collect();
         Self {
             name: known.view.service.name.clone(),
             budget: Budget::default(),
+            throttle: Throttle::default(),
             unserved: around.metrics.request_meter(Direction::Outbound, &known.view.service.name.to_string(), ""),
             chooser: RefCell::new(Rc::new(chooser(&known, &upstreams, &around, None))),
             upstreams: RefCell::new(upstreams),
@@ -97,9 +103,9 @@ impl Cluster {
             self.upstreams.borrow().iter().map(|u| (u.endpoint.id.clone(), Rc::clone(u))).collect();
         let now = Instant::now();
         let next = known.view.endpoints.values().map(|endpoint| match present.get(&endpoint.id) {
-            Some(same) if same.endpoint == *endpoint => Rc::clone(same),
-            Some(changed) => Rc::new(changed.moved_to(endpoint.clone(), now)),
-            None => Rc::new(Upstream::of(endpoint.clone(), Some(now), self.around.clone())),
+            Some(same) if same.is_still(endpoint, known) => Rc::clone(same),
+            Some(changed) => Rc::new(changed.moved_to(endpoint.clone(), known, now)),
+            None => Rc::new(Upstream::of(known, endpoint, Some(now), self.around.clone())),
         });
         let next: Rc<[Rc<Upstream>]> = next.collect();
         let chooser = chooser(known, &next, &self.around, Some(&self.chooser.borrow()));
@@ -143,6 +149,10 @@ impl Candidate for Upstream {
     fn load(&self) -> &Load {
         &self.load
     }
+
+    fn is_healthy(&self) -> bool {
+        self.health.as_ref().is_none_or(Health::is_good)
+    }
 }
 
 impl Upstream {
@@ -151,10 +161,27 @@ impl Upstream {
         self.endpoint.identity.is_some()
     }
 
-    fn of(endpoint: Endpoint, since: Option<Instant>, around: Surroundings) -> Self {
-        let meter = around.metrics.request_meter(Direction::Outbound, &endpoint.service.to_string(), &endpoint.id);
-        let home = Home::of(&endpoint.service, &endpoint.id);
-        Self { endpoint, load: Load::new(Instant::now()), since, home, meter, pools: RefCell::default(), around }
+    /// Whether a session may lead here: also while it drains, but not when checks say that it is ill.
+    pub fn keeps_sessions(&self) -> bool {
+        self.endpoint.keeps_sessions() && self.is_healthy()
+    }
+
+    fn of(known: &Known, endpoint: &Endpoint, since: Option<Instant>, around: Surroundings) -> Self {
+        Self {
+            load: Load::new(Instant::now()),
+            health: known.health_of(&endpoint.id).cloned(),
+            since,
+            home: Home::of(&endpoint.service, &endpoint.id),
+            meter: around.metrics.request_meter(Direction::Outbound, &endpoint.service.to_string(), &endpoint.id),
+            pools: RefCell::default(),
+            endpoint: endpoint.clone(),
+            around,
+        }
+    }
+
+    /// Nothing about it is other than it was.
+    fn is_still(&self, endpoint: &Endpoint, known: &Known) -> bool {
+        self.endpoint == *endpoint && self.health.as_ref() == known.health_of(&endpoint.id)
     }
 
     /// The application beside this proxy, at `address`; requests to it are counted under `service`.
@@ -175,6 +202,7 @@ impl Upstream {
         Self {
             endpoint,
             load: Load::new(Instant::now()),
+            health: None,
             since: None,
             home: Home::default(),
             meter,
@@ -189,11 +217,12 @@ impl Upstream {
     }
 
     /// The same endpoint with other properties: its load history stays; its connections only if they still lead to it.
-    fn moved_to(&self, endpoint: Endpoint, now: Instant) -> Self {
+    fn moved_to(&self, endpoint: Endpoint, known: &Known, now: Instant) -> Self {
         let same_place = endpoint.addresses == self.endpoint.addresses && endpoint.identity == self.endpoint.identity;
         let pools = if same_place { self.pools.borrow().clone() } else { Vec::new() };
         let recovered = endpoint.takes_new_work() && !self.endpoint.takes_new_work();
         Self {
+            health: known.health_of(&endpoint.id).cloned(),
             endpoint,
             since: if recovered { Some(now) } else { self.since },
             load: self.load.clone(),
@@ -212,7 +241,7 @@ impl Upstream {
         if let Some(conn) = self.pool(port).take(Instant::now(), most_idle) {
             return Ok((conn, true));
         }
-        Ok((self.dial(port, Alpn::Http1, limit).await?, false))
+        Ok((Box::pin(self.dial(port, Alpn::Http1, limit)).await?, false))
     }
 
     /// Gives a connection back after a complete exchange.
@@ -222,7 +251,7 @@ impl Upstream {
 
     /// A place for one stream on a shared HTTP/2 connection.
     pub async fn http2(&self, port: u16, limit: Duration) -> Result<(SendRequest<Bytes>, Place), Failure> {
-        let open = || async { http2::open(self.dial(port, Alpn::H2, limit).await?).await };
+        let open = || async { http2::open(Box::pin(self.dial(port, Alpn::H2, limit)).await?).await };
         self.pool(port).share(Instant::now(), open).await
     }
 
@@ -233,23 +262,15 @@ impl Upstream {
 
     /// A connection of its own for bytes the proxy does not look into.
     pub async fn tcp(&self, port: u16, limit: Duration) -> Result<Conn, Failure> {
-        self.dial(port, Alpn::Tcp, limit).await
+        Box::pin(self.dial(port, Alpn::Tcp, limit)).await
     }
 
+    /// Callers box it: what a handshake needs would make the task of every connection larger for as long as it lives.
     async fn dial(&self, port: u16, alpn: Alpn, limit: Duration) -> Result<Conn, Failure> {
-        let tls = match &self.endpoint.identity {
-            Some(id) if !self.is_own() => Some(self.around.identity.client(id, alpn)),
-            _ => None,
-        };
-        let mtls = tls.is_some();
-        let conn = connect(&self.endpoint.addresses, port, tls, limit).await?;
-        self.meter.connected(mtls);
+        let to = Destination { endpoint: &self.endpoint, port, own: &self.around.own };
+        let conn = connect::reach(to, &self.around.identity, alpn, limit).await?;
+        self.meter.connected(conn.is_tls());
         Ok(conn)
-    }
-
-    /// A call from the pod to itself never leaves the pod: no sidecar is in between and nothing to encrypt.
-    fn is_own(&self) -> bool {
-        self.endpoint.addresses.iter().any(|a| self.around.own.contains(a))
     }
 
     fn pool(&self, port: u16) -> Rc<Pool> {

@@ -20,6 +20,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, TlsStream};
+use weft_identity::rotate::Identity;
+use weft_identity::tls::Alpn;
+use weft_model::Endpoint;
 
 /// How long the first address is tried alone (RFC 8305 section 5).
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -42,6 +45,24 @@ pub async fn connect(
         }
     };
     tokio::time::timeout(limit, whole).await.unwrap_or(Err(Failure::ConnectTimeout))
+}
+
+/// An endpoint's port, as this pod sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Destination<'a> {
+    pub endpoint: &'a Endpoint,
+    pub port: u16,
+    /// This pod's own addresses.
+    pub own: &'a [IpAddr],
+}
+
+/// Connects to an endpoint in the way that it wants: by mTLS when it has an identity.
+pub async fn reach(to: Destination<'_>, identity: &Identity, alpn: Alpn, limit: Duration) -> Result<Conn, Failure> {
+    let addresses = &to.endpoint.addresses;
+    // A call from the pod to itself never leaves the pod: no sidecar is in between and nothing to encrypt.
+    let is_own = addresses.iter().any(|address| to.own.contains(address));
+    let expected = to.endpoint.identity.as_ref().filter(|_| !is_own);
+    connect(addresses, to.port, expected.map(|id| identity.client(id, alpn)), limit).await
 }
 
 /// Keeps half-dead peers from holding a connection for ever: probes after a minute of silence, gives up after three.

@@ -34,6 +34,8 @@ pub enum Failure {
     NoSuchService,
     #[error("the route's backend does not exist, or must not be referred to")]
     InvalidBackend,
+    #[error("the service refuses most requests; this one was not sent")]
+    Throttled,
     #[error("the endpoint refused the connection")]
     ConnectRefused,
     #[error("the endpoint did not accept the connection in time")]
@@ -46,6 +48,8 @@ pub enum Failure {
     PeerIdentity(String),
     #[error("the request took longer than its time-out")]
     RequestTimeout,
+    #[error("the client's deadline has passed")]
+    DeadlineExceeded,
     #[error("the endpoint did not answer within the time for one try")]
     TryTimeout,
     #[error("the endpoint closed the connection before it answered")]
@@ -77,7 +81,9 @@ pub enum Failure {
 impl Failure {
     pub fn side(&self) -> Side {
         match self {
-            Self::NoEndpoints | Self::NoRoute | Self::NoSuchService | Self::InvalidBackend => Side::Mesh,
+            Self::NoEndpoints | Self::NoRoute | Self::NoSuchService | Self::InvalidBackend | Self::Throttled => {
+                Side::Mesh
+            }
             Self::ConnectRefused
             | Self::ConnectTimeout
             | Self::ConnectFailed(_)
@@ -93,7 +99,11 @@ impl Failure {
             | Self::Unwelcome(_)
             | Self::Unreached
             | Self::MalformedResponse(_) => Side::Endpoint,
-            Self::MalformedRequest(_) | Self::HeadersTooLarge | Self::HeaderTimeout | Self::ClientGone => Side::Client,
+            Self::DeadlineExceeded
+            | Self::MalformedRequest(_)
+            | Self::HeadersTooLarge
+            | Self::HeaderTimeout
+            | Self::ClientGone => Side::Client,
         }
     }
 
@@ -116,13 +126,20 @@ impl Failure {
             | Self::NoRoute
             | Self::NoSuchService
             | Self::InvalidBackend
+            | Self::Throttled
             | Self::RequestTimeout
+            | Self::DeadlineExceeded
             | Self::ResetMidResponse
             | Self::MalformedRequest(_)
             | Self::HeadersTooLarge
             | Self::HeaderTimeout
             | Self::ClientGone => RetrySafety::Never,
         }
+    }
+
+    /// The service has said that it does not want the request now, whether it is too busy or has had too many.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Unwelcome(429 | 503))
     }
 
     /// The HTTP status the client gets.
@@ -140,6 +157,7 @@ impl Failure {
             }
             Self::NoEndpoints
             | Self::NoSuchService
+            | Self::Throttled
             | Self::ConnectRefused
             | Self::ConnectFailed(_)
             | Self::TlsFailed(_)
@@ -148,7 +166,7 @@ impl Failure {
             | Self::GoAway
             | Self::Unreached => 503,
             Self::Unwelcome(status) => *status,
-            Self::ConnectTimeout | Self::RequestTimeout | Self::TryTimeout => 504,
+            Self::ConnectTimeout | Self::RequestTimeout | Self::DeadlineExceeded | Self::TryTimeout => 504,
         }
     }
 
@@ -170,12 +188,14 @@ impl Failure {
             Self::NoRoute => "no-route",
             Self::NoSuchService => "no-such-service",
             Self::InvalidBackend => "invalid-backend",
+            Self::Throttled => "throttled",
             Self::ConnectRefused => "connect-refused",
             Self::ConnectTimeout => "connect-timeout",
             Self::ConnectFailed(_) => "connect-failed",
             Self::TlsFailed(_) => "tls-failed",
             Self::PeerIdentity(_) => "peer-identity",
             Self::RequestTimeout => "request-timeout",
+            Self::DeadlineExceeded => "deadline-exceeded",
             Self::TryTimeout => "try-timeout",
             Self::ResetBeforeResponse => "reset-before-response",
             Self::ResetMidResponse => "reset-mid-response",

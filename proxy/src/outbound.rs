@@ -103,7 +103,7 @@ async fn to_service(
 async fn pass_through(worker: &Worker, stream: TcpStream, destination: SocketAddr) {
     let mut client = Conn::plain(stream, BytesMut::new());
     let _open = worker.shared.metrics.connection(Direction::Outbound, "pass-through", false);
-    match connect(&[destination.ip()], destination.port(), None, PASS_THROUGH_CONNECT).await {
+    match Box::pin(connect(&[destination.ip()], destination.port(), None, PASS_THROUGH_CONNECT)).await {
         Ok(server) => join(worker, client, server).await,
         Err(failure) => {
             tracing::debug!(%destination, %failure, "pass-through failed");
@@ -142,7 +142,8 @@ impl Outbound {
         };
         match first {
             First::Gone => {}
-            First::Silent => self.server_first(stream, destination).await,
+            // Boxed, as what dials below: rare or short, it must not make the task of every connection larger.
+            First::Silent => Box::pin(self.server_first(stream, destination)).await,
             other => self.speak(other, Conn::plain(stream, buf)).await,
         }
     }

@@ -5,15 +5,18 @@
 
 mod attempts;
 mod copy;
+mod ending;
 mod held;
 
 pub use attempts::Attempts;
+pub use ending::decide;
 pub use held::Held;
 
 use crate::affinity;
 use crate::balance::hash;
 use crate::catalog::Known;
 use crate::cluster::{Cluster, Upstream};
+use crate::deadline::Deadline;
 use crate::error::Failure;
 use crate::request::RequestView;
 use crate::route::{Carried, CompiledRule};
@@ -104,6 +107,8 @@ pub struct Plan {
     pub mirrors: Vec<Mirrored>,
     /// The whole request.
     pub request_timeout: Option<Duration>,
+    /// What the client says of the same.
+    pub deadline: Option<Deadline>,
     /// One attempt, to the response head.
     pub try_timeout: Option<Duration>,
 }
@@ -190,9 +195,11 @@ impl Plan {
 
     /// Counts a request that ended without any endpoint.
     pub fn unserved(&self, failure: &Failure, took: Duration) {
-        if let Target::Service { cluster, .. } = &self.target {
-            cluster.unserved.record(self.route(), failure.status(), failure.reason(), took);
-        }
+        let meter = match &self.target {
+            Target::Local { upstream, .. } => &upstream.meter,
+            Target::Service { cluster, .. } => &cluster.unserved,
+        };
+        meter.record(self.route(), failure.status(), failure.reason(), took);
     }
 
     /// The label of the rule that matched.

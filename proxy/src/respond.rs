@@ -66,12 +66,13 @@ pub fn http2(failure: &Failure, grpc: bool) -> Response<()> {
     response
 }
 
-/// What is wrong with an endpoint's answer, if anything is: a server error, or its sidecar saying that it could not reach
-/// the application (`reason`, which the sidecar alone can set between proxies).
+/// What is wrong with an endpoint's answer, if anything is: a server error, a refusal, or its sidecar saying that it could not reach
+/// the application, or not in time (`reason`, which the sidecar alone can set between proxies).
 pub fn unwelcome(status: u16, reason: Option<&[u8]>) -> Option<Failure> {
     match reason {
         Some(b"connect-refused" | b"connect-failed" | b"connect-timeout") => Some(Failure::Unreached),
-        _ => (500..600).contains(&status).then_some(Failure::Unwelcome(status)),
+        Some(b"deadline-exceeded") => Some(Failure::DeadlineExceeded),
+        _ => (status == 429 || (500..600).contains(&status)).then_some(Failure::Unwelcome(status)),
     }
 }
 

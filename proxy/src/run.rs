@@ -4,17 +4,20 @@
 //! workers have threads of their own. Start-up fails only on what waiting cannot mend; the end is bounded by the drain
 //! time-out.
 
+use crate::balance::subset::Client;
 use crate::catalog::{self, Catalog, CatalogMetrics, Describe, Stream, keep_on_disk};
 use crate::certify::Certifier;
 use crate::config::Config;
 use crate::discovery::Discovery;
 use crate::drain::{Direction, Drain};
+use crate::health::{Checker, HealthMetrics};
 use crate::metrics::Metrics;
 use crate::register::{Registrar, Registrations};
 use crate::state_dir::StateDir;
 use crate::worker::Shared;
 use crate::{admin, describe, dns, serve};
 use anyhow::Context;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -77,6 +80,7 @@ async fn start(config: &Arc<Config>, ended: CancellationToken) -> anyhow::Result
     let readiness = Readiness::default();
     let metrics = Metrics::register(&mut registry);
     let catalog_metrics = CatalogMetrics::register(&mut registry);
+    let health_metrics = HealthMetrics::register(&mut registry);
     let directory = StateDir::open(&config.state_dir)?;
     let discovery = Discovery::new(config);
     let certifier = Certifier::new(config, discovery.clone(), directory.clone(), &readiness, &mut registry)?;
@@ -99,6 +103,10 @@ async fn start(config: &Arc<Config>, ended: CancellationToken) -> anyhow::Result
     if let Some(dns) = dns {
         tokio::spawn(dns.run());
     }
+    let own: Arc<[IpAddr]> = config.address.clone().into();
+    let client = Client::named(&config.name);
+    let checker = Checker::new(catalog.clone(), identity.clone(), Arc::clone(&own), client, health_metrics);
+    tokio::spawn(checker.run());
     let drain = Drain::default();
     let shared = Arc::new(Shared {
         config: Arc::clone(config),
@@ -106,7 +114,7 @@ async fn start(config: &Arc<Config>, ended: CancellationToken) -> anyhow::Result
         identity: identity.clone(),
         metrics,
         drain: drain.clone(),
-        own: config.address.clone().into(),
+        own,
     });
     let workers = (0..config.workers).map(|n| serve::start(Arc::clone(&shared), n)).collect::<Result<_, _>>()?;
     listening.met();

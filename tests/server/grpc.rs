@@ -1,4 +1,4 @@
-//! gRPC: all four kinds of call.
+//! gRPC: all four kinds of call, and the health checking protocol.
 //!
 //! Says which replica answered, and ends calls with the status that the request asks for.
 
@@ -9,13 +9,15 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, Request, Response, Status, Streaming};
+use tonic_health::pb::health_server::{Health, HealthServer};
 use weft_tests::grpc::Message;
 use weft_tests::grpc::echo_server::{Echo, EchoServer};
 
 struct Service(Arc<State>);
 
-pub async fn serve(listener: TcpListener, state: Arc<State>) -> anyhow::Result<()> {
-    let server = tonic::transport::Server::builder().tcp_nodelay(true).add_service(EchoServer::new(Service(state)));
+pub async fn serve(listener: TcpListener, state: Arc<State>, health: HealthServer<impl Health>) -> anyhow::Result<()> {
+    let mut server = tonic::transport::Server::builder().tcp_nodelay(true);
+    let server = server.add_service(EchoServer::new(Service(state))).add_service(health);
     Ok(server.serve_with_incoming(TcpListenerStream::new(listener)).await?)
 }
 

@@ -67,6 +67,11 @@ async fn answer(wire: &mut Wire<TcpStream>, head: &Head, body: &Body, state: &St
             respond(wire, "200", &[], state.name.as_bytes()).await?;
         }
         "name" => respond(wire, "200", &[], state.name.as_bytes()).await?,
+        "healthz" => respond(wire, &state.health().await.to_string(), &[], b"health").await?,
+        "become" => {
+            state.set_health(argument.parse().unwrap_or(0)).await;
+            respond(wire, "200", &[], argument.as_bytes()).await?;
+        }
         "big" => respond(wire, "200", &[], &pattern(number())).await?,
         "sum" => {
             let sum: u64 = body.bytes.iter().map(|b| u64::from(*b)).sum();

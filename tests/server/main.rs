@@ -39,7 +39,9 @@ struct Flags {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let flags = Flags::parse();
-    let state = Arc::new(State::new(flags.name, flags.delay, flags.refuse));
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
+    let state = Arc::new(State::new(flags.name, flags.delay, flags.refuse, reporter));
     let http = state.clone();
     serve(ports::HTTP, move |stream| web(stream, http.clone())).await?;
     serve(ports::ECHO, tcp::echo).await?;
@@ -51,7 +53,7 @@ async fn main() -> anyhow::Result<()> {
     serve(ports::TLS, move |stream| tls::echo(stream, tls.clone())).await?;
     let grpc = bind(ports::GRPC).await?;
     println!("{} is ready", state.name);
-    grpc::serve(grpc, state).await
+    grpc::serve(grpc, state, health).await
 }
 
 async fn bind(port: u16) -> anyhow::Result<TcpListener> {

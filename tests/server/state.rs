@@ -3,19 +3,41 @@
 //! Counters are per key, chosen by the test, so that tests which share a server do not disturb each other.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
 
 pub struct State {
     pub name: String,
     pub delay: Duration,
     pub refuse: Option<u16>,
+    /// What health checks over HTTP are answered with; 0: nothing.
+    health: AtomicU16,
+    /// The same for gRPC.
+    reporter: HealthReporter,
     counts: Mutex<HashMap<String, u32>>,
 }
 
 impl State {
-    pub fn new(name: String, delay: Duration, refuse: Option<u16>) -> Self {
-        Self { name, delay, refuse, counts: Mutex::default() }
+    pub fn new(name: String, delay: Duration, refuse: Option<u16>, reporter: HealthReporter) -> Self {
+        Self { name, delay, refuse, health: AtomicU16::new(200), reporter, counts: Mutex::default() }
+    }
+
+    /// Health checks are answered with this status from now on; 0: not at all.
+    pub async fn set_health(&self, status: u16) {
+        self.health.store(status, Ordering::Relaxed);
+        let serving = if status == 200 { ServingStatus::Serving } else { ServingStatus::NotServing };
+        self.reporter.set_service_status("", serving).await;
+    }
+
+    /// The status for a health check, once there is one.
+    pub async fn health(&self) -> u16 {
+        match self.health.load(Ordering::Relaxed) {
+            0 => std::future::pending().await,
+            status => status,
+        }
     }
 
     /// Counts one more of `key` and says how many that makes.

@@ -161,7 +161,8 @@ async fn judged(world: &World) -> Outcome {
     says("rpc", &["GRPCRoute", "False: NoMatchingParent", "False: RefNotPermitted"])?;
     let of_one_kind = done(world, &["get", "httproutes", "-n", "test"], "")?;
     ensure!(of_one_kind.contains("led") && !of_one_kind.contains("rpc"), "{of_one_kind}");
-    let json: Value = serde_json::from_str(&done(world, &["get", "httproute", "led", "-n", "test", "-o", "json"], "")?)?;
+    let json: Value =
+        serde_json::from_str(&done(world, &["get", "httproute", "led", "-n", "test", "-o", "json"], "")?)?;
     let parent = &json["status"]["parents"][0];
     ensure!(parent["controllerName"] == "weft.dev/mesh" && parent["parentRef"]["name"] == "echo", "{parent}");
     let yaml = done(world, &["get", "httproute", "led", "-n", "test", "-o", "yaml"], "")?;

@@ -4,8 +4,8 @@
 //! one is decided before, by `certify`.
 
 use super::fault::AuthorityError;
-use super::{root, sessions};
 use super::token::{self, JoinToken, TokenError};
+use super::{root, sessions};
 use crate::rpc::seconds;
 
 use crate::store::{Op, Store, StoreError};

@@ -52,7 +52,9 @@ fn accepted(route: &Route, parent: &Parent, world: &World) -> Condition {
             && other.namespace == route.namespace
             && (other.port.is_none() || other.port == parent.port)
     };
-    if route.kind == RouteKind::Http && let Some(other) = known.view.routes.iter().find(overruled) {
+    if route.kind == RouteKind::Http
+        && let Some(other) = known.view.routes.iter().find(overruled)
+    {
         let message = format!("GRPCRoute {}/{} is in force there", other.namespace, other.name);
         return Condition::no(KIND, "Conflicted", message);
     }
@@ -84,7 +86,10 @@ fn unresolved(
     world: &World,
 ) -> Option<(&'static str, String)> {
     if references::refused(route, parent, to, world.grants().iter()) {
-        return Some(("RefNotPermitted", format!("no ReferenceGrant in namespace {} allows Service {to}", to.namespace)));
+        return Some((
+            "RefNotPermitted",
+            format!("no ReferenceGrant in namespace {} allows Service {to}", to.namespace),
+        ));
     }
     match world.service(to) {
         None => Some(("BackendNotFound", format!("Service {to} does not exist"))),

@@ -10,37 +10,59 @@ use std::num::NonZeroU32;
 use weft_model::policy::{Balancer, HashKey, RING_POINTS, Spread, TABLE_SIZES, ZonePreference, is_table_size};
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct LoadBalancerSpec {
+    /// `p2c-ewma` (default), `least-request`, `weighted-least-request`, `round-robin`, `weighted-round-robin`, `random`,
+    /// `source-ip-hash`, `ring-hash` or `maglev`.
     algorithm: Option<String>,
+    /// `p2c-ewma`: the time in which a latency loses all but 1/e of its weight; more than 0s. Default 10s.
     ewma_decay: Option<String>,
+    /// `least-request`: random endpoints to compare, 1 to 100. Default 2.
     choices: Option<i64>,
+    /// `ring-hash`, `maglev`: what sessions are told apart by; one of its fields.
     hash_on: Option<HashOnSpec>,
+    /// `ring-hash`: points on the ring, 1024 to 1048576. Default 65536.
     ring_size: Option<i64>,
+    /// `maglev`, `source-ip-hash`: entries of the table, a prime from 251 to 1048573. Default 65537.
     table_size: Option<i64>,
+    /// When fewer than so many percent of the endpoints are usable, all are used, 0 to 100. Default 0: never.
     panic_threshold: Option<i64>,
+    /// New endpoints come to their share by and by.
     slow_start: Option<SlowStartSpec>,
+    /// Each proxy uses so many of the endpoints; 1 or more. Default: all.
     subset_size: Option<i64>,
+    /// Endpoints of the proxy's own zone come first.
     zone_aware: Option<ZoneAwareSpec>,
 }
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 struct HashOnSpec {
+    /// True: the address of the client's end of the connection.
     source_address: Option<bool>,
+    /// The value of this header.
     header: Option<String>,
+    /// The value of this cookie.
     cookie: Option<String>,
+    /// The value of this query parameter.
     query_param: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct SlowStartSpec {
+    /// The time in which a new endpoint comes to its full weight; more than 0s, at most 1h.
     window: String,
 }
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 struct ZoneAwareSpec {
+    /// An endpoint with so many requests in flight from one worker, times its weight, has no headroom
+    /// left, and other zones help. 1 to 1000000. Default 16.
     max_in_flight: Option<i64>,
 }
 

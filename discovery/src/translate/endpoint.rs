@@ -11,16 +11,23 @@ use weft_model::{Endpoint, EndpointState, SpiffeId};
 
 /// `spec` of `weft.dev/v1alpha1 Endpoint`.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointSpec {
     /// The service it serves, of the same namespace.
     service: String,
+    /// IP addresses, one or two (of different families).
     addresses: Vec<String>,
     #[serde(default)]
+    /// Ports it listens on by the service's port names, where they are not the service's target ports.
     ports: BTreeMap<String, i64>,
+    /// Its share against the others', 0 to 1000000; 0: no new requests. Default 1.
     weight: Option<i64>,
+    /// The zone it runs in.
     zone: Option<String>,
+    /// The machine it runs on.
     node: Option<String>,
+    /// The account its sidecar proves to be. Left out: it has no sidecar, and is called in the clear.
     service_account: Option<String>,
 }
 

@@ -11,12 +11,15 @@ mod endpoint;
 mod balancer;
 mod session;
 mod policy;
+mod health;
 mod spec;
 mod route;
 mod reference;
 mod matching;
 mod filter;
 mod redirect;
+#[cfg(test)]
+mod reference_page;
 
 pub use fault::{Fault, Faults};
 

@@ -6,6 +6,7 @@
 use super::balancer::{self, LoadBalancerSpec};
 use super::fault::Faults;
 use super::field;
+use super::health::{self, HealthCheckSpec, ThrottleSpec};
 use super::session::{self, SessionAffinitySpec};
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -14,43 +15,70 @@ use weft_model::{ServiceName, TrafficPolicy};
 
 /// `spec` of `weft.dev/v1alpha1 TrafficPolicy`.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct TrafficPolicySpec {
+    /// The Services the policy is for, of the policy's own namespace; at least one. A Service has one policy at most.
     target_refs: Vec<TargetRef>,
+    /// How an endpoint is chosen for a request.
     load_balancer: Option<LoadBalancerSpec>,
+    /// Keeps a client with the endpoint that served it first.
     session_affinity: Option<SessionAffinitySpec>,
+    /// Which failures are tried again, and how often.
     retry: Option<RetrySpec>,
+    /// Bounds on waiting.
     timeouts: Option<TimeoutsSpec>,
+    /// Active checks of the endpoints. Default: none.
+    health_check: Option<HealthCheckSpec>,
+    /// Holds requests back while the service refuses most of them. Default: none.
+    throttle: Option<ThrottleSpec>,
 }
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct TargetRef {
+    /// Empty, the default: the core group.
     group: Option<String>,
+    /// `Service`, the default.
     kind: Option<String>,
+    /// The Service's name.
     name: String,
 }
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 struct RetrySpec {
+    /// Tries after the first, 0 to 10; 0 turns retries off. Default 2.
     attempts: Option<i64>,
+    /// Every request may be repeated, whatever its method. Default false.
     non_idempotent: Option<bool>,
+    /// Statuses worth another try, 400 to 599. Default 502, 503, 504.
     status_codes: Option<Vec<i64>>,
+    /// One try, from sending to the response head; more than 0s. Default: no limit of its own.
     per_try_timeout: Option<String>,
+    /// Bodies up to so many bytes are kept for another try; longer ones are not tried again. 0 to 16777216. Default 65536.
     replay_bytes: Option<i64>,
+    /// How many retries the service may get in all.
     budget: Option<BudgetSpec>,
 }
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 struct BudgetSpec {
+    /// Retries may be this share of requests, 0 to 100 percent. Default 20.
     percent: Option<i64>,
+    /// And this many per second besides, 0 to 1000000. Default 10.
     min_per_second: Option<i64>,
 }
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct TimeoutsSpec {
+    /// TCP and TLS handshakes with an endpoint; more than 0s. Default 1s.
     connect: Option<String>,
+    /// A whole request, unless its route says otherwise; 0s or left out: no limit.
     request: Option<String>,
 }
 
@@ -68,6 +96,8 @@ pub fn translate(namespace: &str, spec: TrafficPolicySpec, faults: &mut Faults) 
         affinity: spec.session_affinity.and_then(|spec| session::affinity(spec, faults)),
         retry: spec.retry.map(|spec| retry(spec, faults)).unwrap_or(default.retry),
         timeouts: spec.timeouts.map(|spec| timeouts(spec, faults)).unwrap_or(default.timeouts),
+        health_check: spec.health_check.and_then(|spec| health::translate(spec, faults)),
+        throttle: spec.throttle.and_then(|spec| health::throttle(spec, faults)),
     };
     (targets, policy)
 }

@@ -53,8 +53,7 @@ fn translate<M>(
     }
     field::at_most(16, spec.rules.len(), "spec.rules", faults);
     let rules = spec.rules.into_iter().enumerate();
-    let rules: Vec<_> =
-        rules.map(|(i, spec)| rule(kind, [namespace, name], i, spec, matching, faults)).collect();
+    let rules: Vec<_> = rules.map(|(i, spec)| rule(kind, [namespace, name], i, spec, matching, faults)).collect();
     for (index, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.name.is_some()) {
         if rules[..index].iter().any(|other| other.name == rule.name) {
             faults.add(format!("spec.rules[{index}].name"), "is the name of another rule too");

@@ -12,6 +12,7 @@ use weft_model::session::{Carrier, CookieAttributes, SameSite, Session};
 
 /// Sessions of all requests to a service.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SessionAffinitySpec {
     /// The cookie that names the endpoint.
     cookie: CookieSpec,
@@ -19,6 +20,7 @@ pub struct SessionAffinitySpec {
 
 /// A cookie that names the endpoint that served its client first. It is always `HttpOnly`.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 struct CookieSpec {
     /// Of the cookie (RFC 6265); at most 128 characters.
@@ -38,6 +40,7 @@ struct CookieSpec {
 
 /// `sessionPersistence` of a rule.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct SessionPersistenceSpec {
     /// Of the cookie or header; at most 128 characters. Default: `weft-session-` and 16 letters and digits, other ones for each rule.
@@ -53,6 +56,7 @@ pub struct SessionPersistenceSpec {
 }
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 struct CookieConfigSpec {
     /// Permanent (the cookie outlives the browser; needs `absoluteTimeout`) or Session. Default: Session.
@@ -86,7 +90,10 @@ pub fn affinity(spec: SessionAffinitySpec, faults: &mut Faults) -> Option<Sessio
     };
     let path = spec.path.unwrap_or_else(|| "/".to_owned());
     if !path.starts_with('/') || !path.bytes().all(|b| b.is_ascii_graphic() && b != b';') {
-        faults.add(at("path"), format_args!("{path:?} is not the path of a cookie: '/' and then visible ASCII without ';'"));
+        faults.add(
+            at("path"),
+            format_args!("{path:?} is not the path of a cookie: '/' and then visible ASCII without ';'"),
+        );
     }
     let permanent = absolute_timeout.is_some();
     let carrier = Carrier::Cookie(CookieAttributes { permanent, same_site, secure, path });

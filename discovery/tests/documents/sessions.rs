@@ -6,7 +6,9 @@ use weft_discovery::translate::Object;
 use weft_model::session::{Carrier, CookieAttributes, SameSite, Session};
 
 fn rule(rule: &str) -> String {
-    route(&format!("{{parentRefs: [{{group: '', kind: Service, name: cart}}], rules: [{{{rule}, backendRefs: [{{name: cart, port: 80}}]}}]}}"))
+    route(&format!(
+        "{{parentRefs: [{{group: '', kind: Service, name: cart}}], rules: [{{{rule}, backendRefs: [{{name: cart, port: 80}}]}}]}}"
+    ))
 }
 
 fn route(spec: &str) -> String {

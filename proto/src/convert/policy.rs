@@ -6,8 +6,10 @@
 use super::{ConvertError, Result, micros, some_duration, some_micros, statuses};
 use crate::v1;
 use std::time::Duration;
+use weft_model::health::HealthCheck;
 use weft_model::policy::{Balancer, Retry, Spread, Timeouts, TrafficPolicy};
 use weft_model::session::Session;
+use weft_model::throttle::Throttle;
 
 impl From<&TrafficPolicy> for v1::TrafficPolicy {
     fn from(policy: &TrafficPolicy) -> Self {
@@ -17,6 +19,8 @@ impl From<&TrafficPolicy> for v1::TrafficPolicy {
             affinity: policy.affinity.as_ref().map(Into::into),
             retry: Some((&policy.retry).into()),
             timeouts: Some((&policy.timeouts).into()),
+            health_check: policy.health_check.as_ref().map(Into::into),
+            throttle: policy.throttle.as_ref().map(Into::into),
         }
     }
 }
@@ -29,6 +33,8 @@ impl TryFrom<v1::TrafficPolicy> for TrafficPolicy {
         let retry = wire.retry.map(Retry::try_from).transpose().map_err(|e| e.within("retry"))?;
         let timeouts = wire.timeouts.map(Timeouts::try_from).transpose().map_err(|e| e.within("timeouts"))?;
         let balancer = wire.balancer.map(Balancer::try_from).transpose().map_err(|e| e.within("balancer"))?;
+        let health_check = wire.health_check.map(HealthCheck::try_from).transpose();
+        let throttle = wire.throttle.map(Throttle::try_from).transpose().map_err(|e| e.within("throttle"))?;
         let spread = wire.spread.map(Spread::try_from).transpose().map_err(|e| e.within("spread"))?;
         Ok(Self {
             balancer: balancer.unwrap_or_default(),
@@ -36,6 +42,8 @@ impl TryFrom<v1::TrafficPolicy> for TrafficPolicy {
             affinity,
             retry: retry.unwrap_or_default(),
             timeouts: timeouts.unwrap_or_default(),
+            health_check: health_check.map_err(|e| e.within("health_check"))?,
+            throttle,
         })
     }
 }

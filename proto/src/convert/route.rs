@@ -8,8 +8,8 @@ use crate::v1;
 use regex::Regex;
 use weft_model::names::{label, subdomain};
 use weft_model::route::{Backend, HeaderEdit, Match, Mirror, PathMatch, PathRewrite, Redirect, Rewrite};
-use weft_model::session::Session;
 use weft_model::route::{Route, RouteKind, RouteRetry, Rule, ValueMatch, ValuePattern};
+use weft_model::session::Session;
 
 impl From<&Route> for v1::Route {
     fn from(route: &Route) -> Self {

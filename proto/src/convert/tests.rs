@@ -1,6 +1,8 @@
 //! Every model value survives the wire, as bytes and back; every broken promise of the model is named by its field;
 //! arbitrary bytes are refused or make a sound value.
 
+mod checks;
+
 use super::*;
 use crate::v1;
 use proptest::collection::{btree_map, vec};
@@ -9,12 +11,10 @@ use proptest::prelude::*;
 use prost::Message;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use weft_model::policy::{
-    Balancer, HashKey, RING_POINTS, Retry, Spread, Timeouts, TrafficPolicy, ZonePreference,
-};
+use weft_model::policy::{Balancer, HashKey, RING_POINTS, Retry, Spread, Timeouts, TrafficPolicy, ZonePreference};
 use weft_model::route::{Backend, HeaderEdit, Match, Mirror, PathMatch, PathRewrite, Redirect, Rewrite};
-use weft_model::session::{Carrier, Session};
 use weft_model::route::{Route, RouteKind, RouteRetry, Rule, Scheme, ValueMatch, ValuePattern};
+use weft_model::session::{Carrier, Session};
 use weft_model::{Binding, Endpoint, EndpointState, Protocol, Service, ServicePort, ServiceView, SpiffeId};
 
 const LABEL: &str = "[a-z]([a-z0-9-]{0,8}[a-z0-9])?";
@@ -237,6 +237,8 @@ prop_compose! {
         retry in any_retry(),
         connect in any_duration(),
         request in of(any_duration()),
+        health_check in of(checks::any_check()),
+        throttle in of(checks::any_throttle()),
     ) -> TrafficPolicy {
         TrafficPolicy {
             balancer,
@@ -244,6 +246,8 @@ prop_compose! {
             affinity: affinity.map(|(name, absolute_timeout)| Session { name, absolute_timeout, idle_timeout: None, carrier: Carrier::default() }),
             retry,
             timeouts: Timeouts { connect, request },
+            health_check,
+            throttle,
         }
     }
 }

@@ -3,9 +3,13 @@
 //! The properties run over all balancers, because tiers are the same for all. Chance is seeded and time handed in.
 
 use super::*;
+use crate::balance::{Load, hash};
 use fastrand::Rng;
 use proptest::prelude::*;
 use std::num::NonZeroU32;
+use std::rc::Rc;
+use std::time::Duration;
+use weft_model::EndpointState;
 use weft_model::policy::{HashKey, ZonePreference};
 
 const NEAR: fn(usize) -> bool = |at| at.is_multiple_of(2);

@@ -4,6 +4,9 @@
 //! service's policy asks for; the other files are one balancer, or one question, each.
 
 pub mod chooser;
+mod admission;
+mod part;
+mod member;
 pub mod p2c;
 pub mod robin;
 pub mod ring;
@@ -16,5 +19,6 @@ pub mod load;
 #[cfg(test)]
 mod growth_tests;
 
-pub use chooser::{Candidate, Chooser, Member};
+pub use chooser::Chooser;
 pub use load::Load;
+pub use member::{Candidate, Member};

@@ -3,7 +3,8 @@
 //! Made by [`state`](super::state), read by every worker until the next one is swapped in. A lookup marks what it finds as
 //! used, which is all that a reader ever writes; what nobody uses for a while is no longer subscribed to.
 
-use crate::affinity::{Keys, Home};
+use super::health::{Flags, Health, flags};
+use crate::affinity::{Home, Keys};
 use crate::route::Table;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -42,6 +43,8 @@ pub struct Known {
     pub home: [u8; 8],
     /// Of the store, when this was so.
     pub revision: u64,
+    /// What active checks have found, where the policy asks for them.
+    health: Flags,
     pub(super) usage: Usage,
 }
 
@@ -50,7 +53,12 @@ impl Known {
         let table = Arc::new(Table::compile(&view.service.name, &view.routes));
         let affinity = view.policy.affinity.clone().map(Arc::new);
         let home = Home::of(&view.service.name, "").service;
-        Self { table, affinity, home, view, revision, usage: Usage::default() }
+        Self { health: flags(&view, None), table, affinity, home, view, revision, usage: Usage::default() }
+    }
+
+    /// The flag of the endpoint `id`, where the policy asks for active checks.
+    pub fn health_of(&self, id: &str) -> Option<&Health> {
+        self.health.get(id)
     }
 
     /// The version that comes after this one.
@@ -63,7 +71,8 @@ impl Known {
             true => self.affinity.clone(),
             false => view.policy.affinity.clone().map(Arc::new),
         };
-        Self { table, affinity, home: self.home, view, revision, usage: self.usage.clone() }
+        let health = flags(&view, Some((&self.view, &self.health)));
+        Self { table, affinity, home: self.home, view, revision, health, usage: self.usage.clone() }
     }
 
     /// The first version of what `usage` has been watching.

@@ -5,8 +5,8 @@
 //! and what was known of it stays until the answer is there.
 
 use super::Target;
-use crate::affinity::Keys;
 use super::snapshot::{Bound, Known, Snapshot, Usage};
+use crate::affinity::Keys;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -233,7 +233,8 @@ impl State {
 
     /// What is known now.
     pub fn snapshot(&self) -> Snapshot {
-        let mut snapshot = Snapshot { revision: self.revision, session_keys: self.session_keys.clone(), ..Snapshot::default() };
+        let mut snapshot =
+            Snapshot { revision: self.revision, session_keys: self.session_keys.clone(), ..Snapshot::default() };
         for (address, entry) in &self.addresses {
             if let Some(binding) = entry.binding.clone() {
                 snapshot.addresses.insert(*address, Bound { binding, usage: entry.usage.clone() });

@@ -270,9 +270,7 @@ impl Follower {
                 });
                 return false;
             }
-            Some(
-                Body::Snapshot(_) | Body::Delta(_) | Body::Gone(_) | Body::Binding(_) | Body::SessionKeys(_),
-            ) => {}
+            Some(Body::Snapshot(_) | Body::Delta(_) | Body::Gone(_) | Body::Binding(_) | Body::SessionKeys(_)) => {}
         }
         let wishes: Vec<Wish> = match self.state.apply(message, Instant::now().into_std()) {
             Ok(wishes) => wishes,

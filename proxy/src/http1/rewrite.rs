@@ -5,6 +5,7 @@
 
 use super::head::Head;
 use crate::cluster::Upstream;
+use crate::deadline::GRPC_TIMEOUT;
 use crate::plan::Plan;
 use crate::respond;
 use crate::route::Carried;
@@ -22,9 +23,16 @@ pub fn request(request: &mut Head, plan: &Plan, added: &[(&'static str, String)]
     if host.is_some() {
         request.remove("host");
     }
+    let left = plan.grpc_timeout();
+    if left.is_some() {
+        request.remove(GRPC_TIMEOUT);
+    }
     request.write_request(out, rule.and_then(|rule| rule.target.as_deref()).map(str::as_bytes));
     if let Some(host) = host {
         line(out, "host", host);
+    }
+    if let Some(left) = left {
+        line(out, GRPC_TIMEOUT, &left);
     }
     for (name, value) in added {
         line(out, name, value);

@@ -15,13 +15,13 @@ use super::view::View;
 use crate::cluster::Upstream;
 use crate::conn::Conn;
 use crate::error::Failure;
-use crate::plan::{Attempts, Mirrored, Plan, Planned, Story};
+use crate::plan::{self, Attempts, Mirrored, Plan, Planned, Story};
 use crate::respond;
 use crate::retry::idempotent;
 use crate::tunnel;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
 /// Heads and buffers that are used again for every request of a connection.
 #[derive(Default)]
@@ -43,7 +43,7 @@ pub async fn serve(story: &impl Story, mut client: Conn) {
         if client.buf.is_empty() {
             tokio::select! {
                 biased;
-                filled = client.fill(4 * 1024) => match filled {
+                filled = client.fill_idle() => match filled {
                     Ok(n) if n > 0 => {}
                     Ok(_) => return client.finish().await,
                     Err(_) => return client.abort(),
@@ -78,7 +78,7 @@ async fn one(story: &impl Story, client: &mut Conn, scratch: &mut Scratch) -> Ne
     for name in story.removed() {
         scratch.request.remove(name);
     }
-    let mut plan = match story.plan(&View::new(&scratch.request)).await {
+    let mut plan = match plan::decide(story, &View::new(&scratch.request)).await {
         Ok(Planned::Forward(plan)) => plan,
         Ok(Planned::Redirect(redirected)) => {
             redirected.count(started.elapsed());
@@ -91,11 +91,11 @@ async fn one(story: &impl Story, client: &mut Conn, scratch: &mut Scratch) -> Ne
     };
     let mirrors = std::mem::take(&mut plan.mirrors);
     let mut turn = Turn { story, plan: &plan, mirrors, started, client, scratch };
-    match plan.request_timeout {
+    match plan.end(started) {
         None => turn.run().await,
-        Some(limit) => match timeout(limit, turn.run()).await {
+        Some((end, failure)) => match timeout_at(end, turn.run()).await {
             Ok(next) => next,
-            Err(_) => turn.timed_out().await,
+            Err(_) => turn.timed_out(&failure).await,
         },
     }
 }
@@ -120,7 +120,7 @@ struct Answered {
 
 impl<S: Story> Turn<'_, S> {
     async fn run(&mut self) -> Next {
-        rewrite::request(&mut self.scratch.request, self.plan, self.story.added(), &mut self.scratch.wire);
+        self.write_head();
         self.scratch.answering = false;
         let framing = self.scratch.request.framing();
         let retry = self.plan.retry();
@@ -134,6 +134,11 @@ impl<S: Story> Turn<'_, S> {
             Ok(answered) => self.relay(answered, upload).await,
             Err((failure, served)) => self.failed(failure, served, &upload).await,
         }
+    }
+
+    /// The request's head for an endpoint, into `wire`.
+    fn write_head(&mut self) {
+        rewrite::request(&mut self.scratch.request, self.plan, self.story.added(), &mut self.scratch.wire);
     }
 
     /// Sends the copies that the request's rule asks for, as far as the whole of it is there.
@@ -171,6 +176,10 @@ impl<S: Story> Turn<'_, S> {
                     upstream.meter.retried(failure.reason());
                     if !pause.is_zero() {
                         tokio::time::sleep(pause).await;
+                    }
+                    if self.plan.deadline.is_some() {
+                        // Less time is left than the try before was told.
+                        self.write_head();
                     }
                     upload.restart(&self.scratch.wire);
                 }
@@ -283,13 +292,12 @@ impl<S: Story> Turn<'_, S> {
     }
 
     /// The whole request took too long. Dropping the attempt has closed its upstream connection.
-    async fn timed_out(&mut self) -> Next {
-        let failure = Failure::RequestTimeout;
-        self.plan.unserved(&failure, self.started.elapsed());
+    async fn timed_out(&mut self, failure: &Failure) -> Next {
+        self.plan.unserved(failure, self.started.elapsed());
         if self.scratch.answering {
             return Next::Abort;
         }
-        last(self.client, Said::Failure(&failure), self.scratch.request.method() == b"HEAD").await
+        last(self.client, Said::Failure(failure), self.scratch.request.method() == b"HEAD").await
     }
 
     fn count(&self, upstream: &Upstream, failure: Option<&Failure>) {

@@ -9,8 +9,9 @@ use super::rewrite;
 use super::view::View;
 use crate::cluster::Upstream;
 use crate::connect::http2::failure;
+use crate::deadline::GRPC_TIMEOUT;
 use crate::error::Failure;
-use crate::plan::{Attempts, Mirrored, Plan, Planned, Story};
+use crate::plan::{self, Attempts, Mirrored, Plan, Planned, Story};
 use crate::pool::Place;
 use crate::respond;
 use crate::retry::idempotent;
@@ -25,7 +26,7 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
 /// A client's stream and what is known about its request.
 struct Exchange<'a, S> {
@@ -48,7 +49,7 @@ pub async fn serve(story: &impl Story, request: Request<RecvStream>, mut respond
     }
     let grpc = respond::is_grpc(&head.headers);
     let planned = match complete_uri(&mut head) {
-        Ok(()) => story.plan(&View::new(&head)).await,
+        Ok(()) => plan::decide(story, &View::new(&head)).await,
         Err(failure) => Err(failure),
     };
     match planned {
@@ -56,12 +57,12 @@ pub async fn serve(story: &impl Story, request: Request<RecvStream>, mut respond
             let mirrors = std::mem::take(&mut plan.mirrors);
             let mut exchange = Exchange { story, plan, head, started, grpc };
             exchange.edit_request();
-            match exchange.plan.request_timeout {
+            match exchange.plan.end(started) {
                 None => exchange.run(body, mirrors, &mut respond).await,
-                Some(limit) => {
-                    if timeout(limit, exchange.run(body, mirrors, &mut respond)).await.is_err() {
-                        exchange.plan.unserved(&Failure::RequestTimeout, limit);
-                        say(&mut respond, &Failure::RequestTimeout, grpc);
+                Some((end, failure)) => {
+                    if timeout_at(end, exchange.run(body, mirrors, &mut respond)).await.is_err() {
+                        exchange.plan.unserved(&failure, started.elapsed());
+                        say(&mut respond, &failure, grpc);
                     }
                 }
             }
@@ -204,7 +205,11 @@ impl<S: Story> Exchange<'_, S> {
     ) -> Result<(ResponseFuture, SendStream<Bytes>, Place), Failure> {
         let port = self.plan.port_of(upstream);
         let (mut sender, place) = upstream.http2(port, self.plan.connect_timeout()).await?;
-        match sender.send_request(self.request(), empty) {
+        let mut request = self.request();
+        if let Some(left) = self.plan.grpc_timeout().and_then(|left| HeaderValue::try_from(left).ok()) {
+            request.headers_mut().insert(GRPC_TIMEOUT, left);
+        }
+        match sender.send_request(request, empty) {
             Ok((response, stream)) => Ok((response, stream, place)),
             Err(error) => {
                 upstream.discard(port, &place).await;
@@ -326,6 +331,8 @@ fn unwelcome(upstream: &Upstream, answer: &Answer) -> Option<Failure> {
     let status = match body::grpc_status(answer.headers()) {
         // UNAVAILABLE, the status that gRPC itself counts as worth a retry.
         Some(14) => 503,
+        // RESOURCE_EXHAUSTED: too many requests.
+        Some(8) => 429,
         _ => answer.status().as_u16(),
     };
     respond::unwelcome(status, reason)

@@ -48,6 +48,7 @@ impl Outbound {
         };
         Plan {
             request_timeout: known.view.policy.timeouts.request,
+            deadline: None,
             try_timeout: known.view.policy.retry.per_try_timeout,
             rule: None,
             mirrors: Vec::new(),

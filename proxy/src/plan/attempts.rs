@@ -9,6 +9,7 @@ use crate::cluster::Upstream;
 use crate::error::Failure;
 use crate::retry::{self, Request, Verdict};
 use crate::route::Carried;
+use crate::throttle::Throttle;
 use fastrand::Rng;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -36,6 +37,9 @@ impl<'a> Attempts<'a> {
             let Target::Local { upstream, .. } = &self.plan.target else { return Err(Failure::NoEndpoints) };
             return Ok(Rc::clone(upstream));
         };
+        if self.made == 1 && self.throttle().is_some_and(|(throttle, k)| !throttle.admits(k, now, fastrand::f64())) {
+            return Err(Failure::Throttled);
+        }
         if let Some(only) = only {
             return Ok(Rc::clone(only));
         }
@@ -55,8 +59,16 @@ impl<'a> Attempts<'a> {
             ) => {
                 begun.unreached(now);
             }
+            // The client was short of time; that says little about the endpoint.
+            Some(Failure::DeadlineExceeded) => begun.abandon(now),
             _ => begun.end(now, failure.is_none(), self.plan.decay()),
         }
+    }
+
+    /// What holds requests back, where the policy wants it, and its K. Whoever dials an endpoint itself means that one.
+    fn throttle(&self) -> Option<(&Throttle, f64)> {
+        let Target::Service { cluster, known, only: None, .. } = &self.plan.target else { return None };
+        known.view.policy.throttle.map(|throttle| (&cluster.throttle, throttle.k))
     }
 
     /// After a failed try: `Some(pause)` to try again.
@@ -67,13 +79,31 @@ impl<'a> Attempts<'a> {
         idempotent: bool,
         repeatable: bool,
     ) -> Option<Duration> {
+        let again = self.decide(upstream, failure, idempotent, repeatable);
+        if again.is_none()
+            && failure.is_refusal()
+            && let Some((throttle, _)) = self.throttle()
+        {
+            throttle.refused(Instant::now());
+        }
+        again
+    }
+
+    fn decide(
+        &mut self,
+        upstream: &Rc<Upstream>,
+        failure: &Failure,
+        idempotent: bool,
+        repeatable: bool,
+    ) -> Option<Duration> {
         let Target::Service { cluster, .. } = &self.plan.target else { return None };
         self.tried.push(Rc::clone(upstream));
         let request = Request { idempotent, repeatable, made: self.made };
-        let jitter = fastrand::f64();
-        match retry::decide(failure, request, self.plan.retry(), &cluster.budget, Instant::now(), jitter) {
-            Verdict::Retry(pause) => Some(pause.max(self.plan.rule.as_ref().map_or(Duration::ZERO, Carried::backoff))),
-            Verdict::GiveUp(_) => None,
-        }
+        let (now, jitter) = (Instant::now(), fastrand::f64());
+        let pause = match retry::decide(failure, request, self.plan.retry(), &cluster.budget, now, jitter) {
+            Verdict::Retry(pause) => pause.max(self.plan.rule.as_ref().map_or(Duration::ZERO, Carried::backoff)),
+            Verdict::GiveUp(_) => return None,
+        };
+        self.plan.has_time_for(pause, now).then_some(pause)
     }
 }

@@ -50,7 +50,7 @@ impl Held {
     /// Its home, should it be among `upstreams`.
     pub fn find<'a>(&self, upstreams: &'a [Rc<Upstream>]) -> Option<&'a Rc<Upstream>> {
         let home = self.shown?.home;
-        upstreams.iter().find(|upstream| upstream.home == home && upstream.endpoint.keeps_sessions())
+        upstreams.iter().find(|upstream| upstream.home == home && upstream.keeps_sessions())
     }
 
     pub fn home(&self) -> Option<&Rc<Upstream>> {

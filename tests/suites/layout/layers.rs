@@ -31,7 +31,7 @@ pub const LAYERED: &str = "weft-proxy";
 /// The proxy's layers from the top down: a module imports only from layers below its own, never from its own.
 pub const LAYERS: &[(&str, &[&str])] = &[
     ("process", &["run"]),
-    ("beside the path", &["admin", "describe", "dns", "register", "certify", "redirect"]),
+    ("beside the path", &["admin", "describe", "dns", "health", "register", "certify", "redirect"]),
     ("a worker's thread", &["serve"]),
     ("stories", &["outbound", "inbound"]),
     ("engines", &["http1", "http2"]),
@@ -40,6 +40,6 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("one service's state", &["cluster"]),
     ("input and output", &["accept", "sniff", "tunnel", "pool", "connect", "catalog", "metrics"]),
     ("what those stand on", &["conn", "discovery", "state_dir", "drain"]),
-    ("decisions", &["detect", "route", "retry", "balance", "affinity", "respond", "backoff"]),
+    ("decisions", &["detect", "deadline", "route", "throttle", "retry", "balance", "affinity", "respond", "backoff"]),
     ("ground", &["request", "error", "config"]),
 ];

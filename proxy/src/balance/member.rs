@@ -1,0 +1,64 @@
+//! What a balancer knows of an endpoint: what stays the same until endpoints change, and the load it has now.
+//!
+//! Made of the model's endpoint as a proxy in its place sees it. Pure data.
+
+use super::hash;
+use super::load::Load;
+use std::rc::Rc;
+use std::time::Instant;
+use weft_model::{Endpoint, EndpointState};
+
+/// What the choice needs of an endpoint at the moment of the pick.
+pub trait Candidate {
+    fn load(&self) -> &Load;
+
+    /// Active checks have nothing against it; as if not ready otherwise.
+    fn is_healthy(&self) -> bool {
+        true
+    }
+}
+
+impl<C: Candidate> Candidate for Rc<C> {
+    fn load(&self) -> &Load {
+        (**self).load()
+    }
+
+    fn is_healthy(&self) -> bool {
+        (**self).is_healthy()
+    }
+}
+
+/// What is known of an endpoint until endpoints change.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Member {
+    /// Of its name.
+    pub hash: u64,
+    pub weight: u32,
+    pub state: EndpointState,
+    /// In the proxy's own zone.
+    pub near: bool,
+    /// When it appeared or became ready; `None`: it was there from the start.
+    pub since: Option<Instant>,
+}
+
+impl Member {
+    /// `endpoint` as a proxy in `zone` sees it.
+    pub fn of(endpoint: &Endpoint, zone: Option<&str>, since: Option<Instant>) -> Self {
+        Self {
+            hash: hash::of(endpoint.id.as_bytes()),
+            weight: endpoint.weight,
+            state: endpoint.state,
+            near: zone.is_some() && endpoint.zone.as_deref() == zone,
+            since,
+        }
+    }
+
+    pub fn ready(&self) -> bool {
+        self.state == EndpointState::Ready && self.weight > 0
+    }
+
+    /// Ready, or somebody to turn to in a panic.
+    pub fn present(&self) -> bool {
+        self.state != EndpointState::Terminating && self.weight > 0
+    }
+}
