@@ -64,7 +64,7 @@ pub struct RuleSpec<M> {
     pub timeouts: Option<TimeoutsSpec>,
     /// HTTPRoute only.
     pub retry: Option<RetrySpec>,
-    /// Keeps a client with the endpoint that served it first (GEP-1619).
+    /// Keeps a client with the endpoint that served it first, in place of what the policy says (GEP-1619).
     pub session_persistence: Option<SessionPersistenceSpec>,
 }
 
