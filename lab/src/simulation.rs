@@ -146,6 +146,8 @@ impl<'a> World<'a> {
                     false => EndpointState::Ready,
                 },
                 near: server.zone == zone,
+                distance: f64::from(server.zone.abs_diff(zone)) * 1000.0,
+                level: 0,
                 since: None,
             }
         };

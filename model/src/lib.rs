@@ -9,6 +9,7 @@ pub mod spiffe;
 pub mod endpoint;
 pub mod service;
 pub mod route;
+pub mod balance;
 pub mod policy;
 pub mod view;
 

@@ -5,8 +5,9 @@
 //! Never fails: a service without endpoints is a cluster without upstreams.
 
 use crate::affinity;
+use crate::balance::orca::Report;
 use crate::balance::subset::Client;
-use crate::balance::{Candidate, Chooser, Load, Member};
+use crate::balance::{Candidate, Chooser, Here, Load, Member};
 use crate::catalog::Known;
 use crate::conn::Conn;
 use crate::connect::{connect, http2};
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weft_identity::rotate::Identity;
 use weft_identity::tls::Alpn;
+use weft_model::balance::{LoadReports, Location};
 use weft_model::{Endpoint, EndpointState, ServiceName};
 
 /// What upstreams need from their worker.
@@ -36,6 +38,7 @@ pub struct Surroundings {
     /// This pod's own addresses: an endpoint there is the application next door, reached without its sidecar.
     pub own: Arc<[IpAddr]>,
     pub zone: Option<Arc<str>>,
+    pub location: Option<Location>,
     /// Which endpoints of big services are this proxy's.
     pub client: Client,
 }
@@ -135,7 +138,9 @@ impl Cluster {
 
 fn chooser(known: &Known, upstreams: &[Rc<Upstream>], around: &Surroundings, before: Option<&Chooser>) -> Chooser {
     let policy = &known.view.policy;
-    let members = upstreams.iter().map(|u| Member::of(&u.endpoint, around.zone.as_deref(), u.since)).collect();
+    let here = Here { zone: around.zone.as_deref(), location: around.location };
+    let member = |u: &Rc<Upstream>| Member::of(&u.endpoint, here, &policy.spread.failover, u.since);
+    let members = upstreams.iter().map(member).collect();
     Chooser::new(&policy.balancer, &policy.spread, members, around.client, before, fastrand::u64(..))
 }
 
@@ -169,6 +174,8 @@ impl Upstream {
             weight: 1,
             zone: None,
             node: None,
+            priority: 0,
+            location: None,
             identity: None,
             state: EndpointState::Ready,
         };
@@ -180,6 +187,18 @@ impl Upstream {
             meter,
             pools: RefCell::default(),
             around,
+        }
+    }
+
+    /// Takes in what it has said of its own load, in the field called `name`.
+    pub fn reported(&self, name: &str, value: &[u8], terms: &LoadReports) {
+        match Report::parse(name, value) {
+            Some(report) => {
+                if let Some(capacity) = report.capacity(terms.error_penalty_percent) {
+                    self.load.reported().note(capacity, Instant::now(), terms);
+                }
+            }
+            None => self.meter.malformed_report(),
         }
     }
 

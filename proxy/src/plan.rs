@@ -19,6 +19,7 @@ use crate::worker::MirrorPermit;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use weft_model::balance::LoadReports;
 use weft_model::policy::{CookieAffinity, Retry};
 
 /// Where requests of one connection come from and what is decided about them. Implemented by `outbound` and `inbound`.
@@ -188,6 +189,14 @@ impl Plan {
                 .as_ref()
                 .filter(|_| !session.as_ref().is_some_and(|s| Rc::ptr_eq(s, upstream))),
             _ => None,
+        }
+    }
+
+    /// On which terms backends' load reports are taken in, and taken out of their answers.
+    pub fn load_reports(&self) -> Option<&LoadReports> {
+        match &self.target {
+            Target::Service { known, .. } => known.view.policy.spread.load_reports.as_ref(),
+            Target::Local { .. } => None,
         }
     }
 

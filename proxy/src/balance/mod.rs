@@ -5,17 +5,21 @@
 
 pub mod chooser;
 mod admission;
+mod failover;
 mod part;
 mod member;
 pub mod p2c;
 pub mod robin;
 pub mod ring;
 pub mod maglev;
+mod nearest;
 pub mod subset;
 pub mod draw;
 pub mod hash;
 pub mod load;
+pub mod orca;
+mod weights;
 
 pub use chooser::Chooser;
 pub use load::Load;
-pub use member::{Candidate, Member};
+pub use member::{Candidate, Here, Member};
