@@ -6,6 +6,7 @@
 
 use crate::affinity;
 use crate::balance::orca::Report;
+use crate::balance::prequal::Probe;
 use crate::balance::subset::Client;
 use crate::balance::{Candidate, Chooser, Here, Load, Member};
 use crate::catalog::Known;
@@ -15,6 +16,7 @@ use crate::drain::Direction;
 use crate::error::Failure;
 use crate::metrics::{Metrics, RequestMeter};
 use crate::pool::{Place, Pool};
+use crate::probe::Prober;
 use crate::retry::Budget;
 use bytes::Bytes;
 use fastrand::Rng;
@@ -53,6 +55,7 @@ pub struct Upstream {
     pub token: String,
     pub meter: RequestMeter,
     pools: RefCell<Vec<(u16, Rc<Pool>)>>,
+    prober: Prober,
     around: Surroundings,
 }
 
@@ -69,6 +72,8 @@ pub struct Cluster {
     around: Surroundings,
 }
 
+/// How long a connection for probes may take; also what is remembered of an endpoint that cannot be probed.
+const PROBE_CONNECT: Duration = Duration::from_secs(1);
 /// Shorter than any server's keep-alive time-out in common use (Node's is 5 s, Gunicorn's 2 s).
 const IDLE_FOR_UNSAFE: Duration = Duration::from_secs(1);
 
@@ -119,7 +124,11 @@ impl Cluster {
         rng: &mut Rng,
     ) -> Option<Rc<Upstream>> {
         let upstreams = self.upstreams.borrow();
-        let chosen = self.chooser.borrow().choose(&upstreams, |at| tried(&upstreams[at]), key, now, rng);
+        let chooser = self.chooser.borrow();
+        let chosen = chooser.choose(&upstreams, |at| tried(&upstreams[at]), key, now, rng);
+        if chooser.probes() {
+            chooser.to_probe(rng, |at| probe(&chooser, at, &upstreams[at], now));
+        }
         chosen.map(|at| Rc::clone(&upstreams[at]))
     }
 
@@ -132,6 +141,28 @@ impl Cluster {
     pub fn sweep(&self, now: Instant, limit: Duration) {
         for upstream in self.upstreams.borrow().iter() {
             upstream.sweep(now, limit);
+        }
+    }
+}
+
+/// Asks the sidecar of `upstream`, which is `at` this index, how busy it is. Of an endpoint that has none, or whose sidecar does
+/// not answer, this worker's own view counts.
+fn probe(chooser: &Rc<Chooser>, at: usize, upstream: &Rc<Upstream>, now: Instant) {
+    let port = upstream.pools.borrow().first().map(|(port, _)| *port);
+    match port.filter(|_| upstream.has_sidecar() && !upstream.is_own() && !upstream.prober.failed(now)) {
+        Some(port) if upstream.prober.ready(now) => {
+            let (chooser, upstream) = (Rc::clone(chooser), Rc::clone(upstream));
+            tokio::task::spawn_local(async move {
+                let dial = upstream.dial(port, Alpn::Probe, PROBE_CONNECT);
+                if let Some(answer) = upstream.prober.ask(dial).await {
+                    chooser.probed(at, answer, Instant::now());
+                }
+            });
+        }
+        Some(_) => {}
+        None => {
+            let latency = upstream.load.latency(now, PROBE_CONNECT);
+            chooser.probed(at, Probe { in_flight: upstream.load.pending(), latency }, now);
         }
     }
 }
@@ -159,7 +190,16 @@ impl Upstream {
     fn of(endpoint: Endpoint, since: Option<Instant>, around: Surroundings) -> Self {
         let meter = around.metrics.request_meter(Direction::Outbound, &endpoint.service.to_string(), &endpoint.id);
         let token = affinity::token(&endpoint.service, &endpoint.id);
-        Self { endpoint, load: Load::new(Instant::now()), since, token, meter, pools: RefCell::default(), around }
+        Self {
+            endpoint,
+            load: Load::new(Instant::now()),
+            since,
+            token,
+            meter,
+            pools: RefCell::default(),
+            prober: Prober::default(),
+            around,
+        }
     }
 
     /// The application beside this proxy, at `address`; requests to it are counted under `service`.
@@ -186,6 +226,7 @@ impl Upstream {
             token: String::new(),
             meter,
             pools: RefCell::default(),
+            prober: Prober::default(),
             around,
         }
     }
@@ -219,6 +260,7 @@ impl Upstream {
             token: self.token.clone(),
             meter: self.meter.clone(),
             pools: RefCell::new(pools),
+            prober: Prober::default(),
             around: self.around.clone(),
         }
     }

@@ -7,6 +7,7 @@
 use super::admission::Admission;
 use super::member::{Candidate, Member};
 use super::part::{Part, Pick};
+use super::prequal::Probe;
 use super::subset::Client;
 use fastrand::Rng;
 use std::collections::BTreeSet;
@@ -90,6 +91,23 @@ impl Chooser {
             .or_else(|| all(&|at| who.admitted(at) && !tried(at), rng))
             .or_else(|| all(&|at| who.up(at), rng))
             .or_else(|| all(&|at| who.admitted(at), rng))
+    }
+}
+
+impl Chooser {
+    /// Whether it goes by answers to probes.
+    pub fn probes(&self) -> bool {
+        matches!(self.balancer, Balancer::Prequal { .. })
+    }
+
+    /// After a request has been given out: calls `ask` with the index of each member that is to be asked how busy it is.
+    pub fn to_probe(&self, rng: &mut Rng, ask: impl FnMut(usize)) {
+        self.own.to_probe(&self.balancer, rng, ask);
+    }
+
+    /// The member `at` this index has answered.
+    pub fn probed(&self, at: usize, probe: Probe, now: Instant) {
+        self.own.probed(at, probe, now);
     }
 }
 

@@ -12,6 +12,7 @@ pub mod p2c;
 pub mod robin;
 pub mod ring;
 pub mod maglev;
+pub mod prequal;
 mod nearest;
 pub mod subset;
 pub mod draw;

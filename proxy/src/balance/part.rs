@@ -6,6 +6,7 @@
 use super::maglev::Table;
 use super::member::{Candidate, Member};
 use super::nearest::Nearest;
+use super::prequal::{Prequal, Probe};
 use super::ring::Ring;
 use super::robin::Robin;
 use super::weights::Weights;
@@ -36,6 +37,7 @@ pub enum Strategy {
     Ring(Ring),
     Table(Table),
     Nearest(Nearest),
+    Prequal(Prequal),
 }
 
 /// One pick's circumstances.
@@ -102,27 +104,59 @@ impl Part {
                 let cost = |place: usize| f64::from(load(place).pending()) / weight(place);
                 p2c::choose(n, *choices, &usable, &share, &|_| 1.0, &cost, rng)
             }
-            _ => {
-                let decay = pick.balancer.decay();
-                let size = |place: usize| self.weights.size(place);
-                let cost = |place: usize| load(place).score_of(size(place), pick.now, decay);
-                let near = match (&*self.strategy, pick.balancer) {
-                    (Strategy::Nearest(nearest), Balancer::Nearest { max_in_flight }) => {
-                        let most = f64::from(max_in_flight.get());
-                        let roomy = |place: usize| f64::from(load(place).pending()) < most * weight(place);
-                        nearest.groups().find_map(|group| {
-                            let usable = |at: usize| usable(group[at]) && roomy(group[at]);
-                            let (share, size) = (|at: usize| share(group[at]), |at: usize| size(group[at]));
-                            let cost = |at: usize| cost(group[at]);
-                            p2c::choose(group.len(), 2, &usable, &share, &size, &cost, rng).map(|at| group[at])
-                        })
-                    }
-                    _ => None,
-                };
-                near.or_else(|| p2c::choose(n, 2, &usable, &share, &size, &cost, rng))
-            }
+            _ => self.by_latency(pick, &usable, rng),
         };
         place.map(|place| self.at[place])
+    }
+
+    /// The nearest, the best by probes, or the lower of two costs: a place.
+    fn by_latency<C: Candidate>(
+        &self,
+        pick: &Pick<C>,
+        usable: &impl Fn(usize) -> bool,
+        rng: &mut Rng,
+    ) -> Option<usize> {
+        let decay = pick.balancer.decay();
+        let load = |place: usize| pick.candidates[self.at[place]].load();
+        let weight = |place: usize| self.weights.of(place);
+        let (share, size) = (|place: usize| self.weights.share(place), |place: usize| self.weights.size(place));
+        let cost = |place: usize| load(place).score_of(size(place), pick.now, decay);
+        let best = match (&*self.strategy, pick.balancer) {
+            (Strategy::Prequal(prequal), _) => {
+                let penalty = |place: usize| load(place).penalty(pick.now, decay);
+                prequal.choose(usable, &size, &penalty, pick.now)
+            }
+            (Strategy::Nearest(nearest), Balancer::Nearest { max_in_flight }) => {
+                let most = f64::from(max_in_flight.get());
+                let roomy = |place: usize| f64::from(load(place).pending()) < most * weight(place);
+                nearest.groups().find_map(|group| {
+                    let usable = |at: usize| usable(group[at]) && roomy(group[at]);
+                    let (share, size) = (|at: usize| share(group[at]), |at: usize| size(group[at]));
+                    let cost = |at: usize| cost(group[at]);
+                    p2c::choose(group.len(), 2, &usable, &share, &size, &cost, rng).map(|at| group[at])
+                })
+            }
+            _ => None,
+        };
+        best.or_else(|| p2c::choose(self.at.len(), 2, usable, &share, &size, &cost, rng))
+    }
+
+    /// Members to be asked how busy they are, drawn by weight: so many as are asked for each request.
+    pub fn to_probe(&self, balancer: &Balancer, rng: &mut Rng, mut ask: impl FnMut(usize)) {
+        let Balancer::Prequal { probes } = balancer else { return };
+        for _ in 0..*probes {
+            let weighs = |place: usize| self.weights.of(place) > 0.0;
+            if let Some(place) = draw::draw(self.at.len(), &weighs, &|place| self.weights.share(place), rng) {
+                ask(self.at[place]);
+            }
+        }
+    }
+
+    /// The member `at` this index has answered.
+    pub fn probed(&self, at: usize, probe: Probe, now: Instant) {
+        if let (Strategy::Prequal(prequal), Ok(place)) = (&*self.strategy, self.at.binary_search(&at)) {
+            prequal.answered(place, self.weights.size(place), probe, now);
+        }
     }
 
     /// What `find` finds among the `usable` that have room: consistent hashing with bounded loads (Mirrokni, Thorup,
@@ -159,9 +193,8 @@ impl Strategy {
                 let distances: Vec<f64> = part.at.iter().map(|at| members[*at].distance).collect();
                 Self::Nearest(Nearest::new(&distances))
             }
-            Balancer::P2cEwma { .. } | Balancer::LeastRequest { .. } | Balancer::Random | Balancer::Prequal { .. } => {
-                Self::None
-            }
+            Balancer::Prequal { probes } => Self::Prequal(Prequal::new(part.at.len(), *probes)),
+            Balancer::P2cEwma { .. } | Balancer::LeastRequest { .. } | Balancer::Random => Self::None,
         }
     }
 }
