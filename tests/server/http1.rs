@@ -66,7 +66,10 @@ async fn answer(wire: &mut Wire<TcpStream>, head: &Head, body: &Body, state: &St
             tokio::time::sleep(humantime::parse_duration(argument).unwrap_or(Duration::ZERO)).await;
             respond(wire, "200", &[], state.name.as_bytes()).await?;
         }
-        "name" => respond(wire, "200", &[], state.name.as_bytes()).await?,
+        "name" => {
+            let report = state.report.as_deref().map(|report| ("endpoint-load-metrics", report));
+            respond(wire, "200", report.as_slice(), state.name.as_bytes()).await?;
+        }
         "big" => respond(wire, "200", &[], &pattern(number())).await?,
         "sum" => {
             let sum: u64 = body.bytes.iter().map(|b| u64::from(*b)).sum();

@@ -10,12 +10,13 @@ pub struct State {
     pub name: String,
     pub delay: Duration,
     pub refuse: Option<u16>,
+    pub report: Option<String>,
     counts: Mutex<HashMap<String, u32>>,
 }
 
 impl State {
-    pub fn new(name: String, delay: Duration, refuse: Option<u16>) -> Self {
-        Self { name, delay, refuse, counts: Mutex::default() }
+    pub fn new(name: String, delay: Duration, refuse: Option<u16>, report: Option<String>) -> Self {
+        Self { name, delay, refuse, report, counts: Mutex::default() }
     }
 
     /// Counts one more of `key` and says how many that makes.
