@@ -114,7 +114,7 @@ pub enum Content {
     Service(Record<Service>),
     Route(Record<AttachedRoute>),
     Grant(Record<Grant>),
-    Policy(Record<AttachedPolicy>),
+    Policy(Box<Record<AttachedPolicy>>),
     Endpoint(Record<Endpoint>),
     Withdrawal(Withdrawal),
     SessionKeys(SessionKeys),
@@ -304,7 +304,7 @@ mod tests {
         let record = Record { model: policy, document: Some(serde_json::json!({"kind": "x"})), source: Source::Apply };
         let text = String::from_utf8(record.encode().to_vec()).unwrap();
         let (_, content) = Content::decode(&entry("policies/shop/cart", &text)).unwrap().unwrap();
-        assert_eq!(content, Content::Policy(record));
+        assert_eq!(content, Content::Policy(Box::new(record)));
     }
 
     #[test]

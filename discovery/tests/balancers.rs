@@ -4,8 +4,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 use weft_discovery::translate::{Object, translate};
+use weft_model::balance::LoadReports;
 use weft_model::policy::{Balancer, HashKey, Spread};
 
 /// What a policy with this `loadBalancer` says, or every fault in it.
@@ -62,6 +64,27 @@ fn what_is_wrong_is_named_by_its_field() {
         ("subsetSize: 0", "subsetSize: 0 is out of range (1 to 1000000)"),
         ("zoneAware: {maxInFlight: 0}", "zoneAware.maxInFlight: 0 is out of range (1 to 1000000)"),
         ("zoneAware: {zone: a}", "zoneAware.zone: unknown field"),
+        ("maxInFlight: 3", "maxInFlight: only for nearest, not for p2c-ewma"),
+        ("algorithm: nearest, maxInFlight: 0", "maxInFlight: 0 is out of range (1 to 1000000)"),
+        ("algorithm: random, probesPerRequest: 3", "probesPerRequest: only for prequal, not for random"),
+        ("algorithm: prequal, probesPerRequest: 11", "probesPerRequest: 11 is out of range (1 to 10)"),
+        ("maxLoadPercent: 125", "maxLoadPercent: only for ring-hash and maglev and source-ip-hash, not for p2c-ewma"),
+        ("algorithm: source-ip-hash, maxLoadPercent: 100", "maxLoadPercent: 100 is out of range (101 to 10000)"),
+        ("failover: []", "failover: names no zone"),
+        ("failover: [a, b, a]", "failover[2]: \"a\" is named twice"),
+        (
+            "failover: [a, 'B b']",
+            "failover[1]: \"B b\" is not a DNS label: use 1 to 63 lower-case letters, digits and '-', starting and ending with \
+             a letter or digit (RFC 1123)",
+        ),
+        (
+            "algorithm: source-ip-hash, loadReports: {}",
+            "loadReports: only for p2c-ewma and least-request and weighted-least-request and round-robin and \
+             weighted-round-robin and random, not for source-ip-hash",
+        ),
+        ("loadReports: {expiry: 0s}", "loadReports.expiry: must be longer than 0s"),
+        ("loadReports: {blackout: 2h}", "loadReports.blackout: \"2h\" is longer than the 3600s allowed"),
+        ("loadReports: {errorPenaltyPercent: -1}", "loadReports.errorPenaltyPercent: -1 is out of range (0 to 1000)"),
     ];
     for (given, expected) in table {
         let told: Vec<String> = read(given).err().unwrap_or_default();
@@ -83,6 +106,9 @@ fn what_is_right_becomes_a_balancer() {
             "algorithm: maglev, hashOn: {sourceAddress: true}, tableSize: 251",
             Balancer::Maglev { on: HashKey::SourceAddress, size: 251 },
         ),
+        ("algorithm: nearest", Balancer::Nearest { max_in_flight: NonZeroU32::new(16).unwrap() }),
+        ("algorithm: prequal", Balancer::Prequal { probes: 3 }),
+        ("algorithm: prequal, probesPerRequest: 1", Balancer::Prequal { probes: 1 }),
         ("algorithm: ring-hash, hashOn: {header: X-User}", Balancer::RingHash { on: user(), points: 65_536 }),
     ] {
         assert_eq!(read(given).unwrap().0, expected, "{given}");
@@ -90,4 +116,10 @@ fn what_is_right_becomes_a_balancer() {
     let (_, spread) = read("panicThreshold: 50, slowStart: {window: 30s}, subsetSize: 20, zoneAware: {}").unwrap();
     assert_eq!((spread.panic_percent, spread.slow_start), (50, Some(Duration::from_secs(30))));
     assert_eq!((spread.subset.unwrap().get(), spread.zone.unwrap().max_in_flight.get()), (20, 16));
+    let (_, spread) = read("failover: [east, west], loadReports: {blackout: 0s, errorPenaltyPercent: 50}").unwrap();
+    assert_eq!(spread.failover, ["east", "west"]);
+    let reports = LoadReports { blackout: Duration::ZERO, error_penalty_percent: 50, ..LoadReports::default() };
+    assert_eq!(spread.load_reports, Some(reports));
+    let (_, spread) = read("algorithm: source-ip-hash, maxLoadPercent: 125").unwrap();
+    assert_eq!(spread.max_load_percent, NonZeroU32::new(125));
 }

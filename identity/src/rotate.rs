@@ -17,7 +17,7 @@ use weft_model::SpiffeId;
 /// How many peers' configurations are kept; a proxy that dials more identities than this starts over.
 const CACHED_PEERS: usize = 1024;
 /// What proxies speak to each other, most wanted first.
-const INBOUND: [Alpn; 3] = [Alpn::H2, Alpn::Http1, Alpn::Tcp];
+const INBOUND: [Alpn; 4] = [Alpn::H2, Alpn::Http1, Alpn::Tcp, Alpn::Probe];
 
 type ClientConfigs = HashMap<SpiffeId, [Option<Arc<ClientConfig>>; Alpn::ALL.len()]>;
 

@@ -38,10 +38,12 @@ pub enum Alpn {
     Tcp,
     /// gRPC to discovery.
     Rpc,
+    /// How busy is the endpoint? Asked by balancers, never seen by applications.
+    Probe,
 }
 
 impl Alpn {
-    pub const ALL: [Self; 4] = [Self::Http1, Self::H2, Self::Tcp, Self::Rpc];
+    pub const ALL: [Self; 5] = [Self::Http1, Self::H2, Self::Tcp, Self::Rpc, Self::Probe];
 
     pub const fn as_bytes(self) -> &'static [u8] {
         match self {
@@ -49,6 +51,7 @@ impl Alpn {
             Self::H2 => b"weft-h2",
             Self::Tcp => b"weft-tcp",
             Self::Rpc => b"h2",
+            Self::Probe => b"weft-probe",
         }
     }
 

@@ -1,12 +1,17 @@
 //! What the literature promises, measured with the proxy's own code: each promise a bound, a figure, and whether it holds.
 //!
-//! Mitzenmacher on two choices; Karger et al. on rings; Eisenbud et al. on Maglev; the Google SRE book on subsets.
+//! Mitzenmacher on two choices; Karger et al. on rings; Eisenbud et al. on Maglev; Mirrokni et al. on bounded loads; the Google SRE book
+//! on subsets; Wydrowski et al. on Prequal, by what came out of the scenarios.
 
-use crate::report::Check;
+use crate::report::{Check, Outcome};
 use crate::scenario::SEED;
 use fastrand::Rng;
+use std::num::NonZeroU32;
+use std::time::Instant;
+use weft_model::EndpointState;
+use weft_model::policy::{Balancer, HashKey, Spread};
 use weft_proxy::balance::subset::Client;
-use weft_proxy::balance::{draw, hash, maglev, p2c, ring};
+use weft_proxy::balance::{Candidate, Chooser, Load, Member, draw, hash, maglev, p2c, ring};
 
 const BALLS: usize = 1_000_000;
 const KEYS: u64 = 100_000;
@@ -19,6 +24,7 @@ pub fn checks() -> Vec<Check> {
     checks.extend(moved());
     checks.extend(even());
     checks.push(subsets());
+    checks.extend(bounded());
     checks
 }
 
@@ -136,4 +142,62 @@ fn subsets() -> Check {
         f64::from(most - least),
         1.0,
     )
+}
+
+struct Server(Load);
+
+impl Candidate for Server {
+    fn load(&self) -> &Load {
+        &self.0
+    }
+}
+
+/// 5,000 requests in flight, half of them with one key: the greatest load over the mean, without and with a bound.
+fn bounded() -> [Check; 2] {
+    let [free, bound] = [None, NonZeroU32::new(125)].map(|max_load_percent| {
+        let now = Instant::now();
+        let member = |hash| Member {
+            hash,
+            weight: 1,
+            state: EndpointState::Ready,
+            near: false,
+            distance: 0.0,
+            level: 0,
+            since: None,
+        };
+        let members: Vec<Member> = names(ENDPOINTS).into_iter().map(member).collect();
+        let servers: Vec<Server> = members.iter().map(|_| Server(Load::new(now))).collect();
+        let balancer = Balancer::RingHash { on: HashKey::SourceAddress, points: RING };
+        let spread = Spread { max_load_percent, ..Spread::default() };
+        let chooser = Chooser::new(&balancer, &spread, members, Client::named("client-0"), None, SEED);
+        let mut rng = Rng::with_seed(SEED);
+        let mut held = Vec::new();
+        for number in 0..5000u64 {
+            let key = hash::mix(if number % 2 == 0 { 0 } else { number });
+            if let Some(at) = chooser.choose(&servers, |_| false, Some(key), now, &mut rng) {
+                held.push(servers[at].0.serving());
+            }
+        }
+        let most = servers.iter().map(|server| server.0.pending()).max().unwrap_or(0);
+        f64::from(most) * ENDPOINTS as f64 / held.len() as f64
+    });
+    [
+        at_most("one key is half of 5,000 requests, 125 % bound: greatest load over the mean".to_owned(), bound, 1.25),
+        Check {
+            claim: "for comparison, without the bound".to_owned(),
+            measured: free,
+            bound: "> 10".to_owned(),
+            holds: free > 10.0,
+        },
+    ]
+}
+
+/// Prequal's tail over that of two choices by what clients see themselves, while neighbours take the CPU away.
+pub fn prequal(results: &[Outcome]) -> Vec<Check> {
+    let of = |balancer| results.iter().find(|o| o.scenario == "antagonist" && o.balancer == balancer);
+    let Some((prequal, p2c)) = of("prequal").zip(of("p2c-ewma")) else { return Vec::new() };
+    let ratio = |what: &str, measured: f64| {
+        at_most(format!("Prequal under antagonist load, {what} over that of p2c-ewma"), measured, 1.0)
+    };
+    vec![ratio("p99", prequal.p99_ms / p2c.p99_ms), ratio("p99.9", prequal.p999_ms / p2c.p999_ms)]
 }

@@ -1,7 +1,8 @@
 //! The balance laboratory: every balancer of the proxy in the same scenarios, in simulated time, and the theory checked.
 //!
-//! `weft-balance-lab --out DIRECTORY` writes `summary.md` (also to stdout), `summary.json` and `plot.html`. Seeded: the same
-//! program writes the same figures on every machine. Ends with status 1 when the literature's results do not come out.
+//! `weft-balance-lab --out DIRECTORY` writes `summary.md` (also to stdout), `summary.json`, `plot.html` and `plot.svg`; with `--docs
+//! DIRECTORY` also the tables and the plot of the documentation. Seeded: the same figures on every machine. Ends with status 1 when
+//! the literature's results do not come out.
 
 mod scenario;
 mod simulation;
@@ -11,11 +12,11 @@ mod plot;
 
 use anyhow::{Context, bail};
 use report::Summary;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 fn main() -> anyhow::Result<ExitCode> {
-    let out = out()?;
+    let (out, docs) = arguments()?;
     std::fs::create_dir_all(&out).with_context(|| format!("make {}", out.display()))?;
     let mut results = Vec::new();
     for scenario in scenario::all() {
@@ -24,23 +25,38 @@ fn main() -> anyhow::Result<ExitCode> {
             results.push(simulation::run(&scenario, &contender));
         }
     }
-    let summary = Summary { seed: scenario::SEED, results, checks: literature::checks() };
+    let mut checks = literature::checks();
+    checks.extend(literature::prequal(&results));
+    let summary = Summary { seed: scenario::SEED, results, checks };
     let table = report::markdown(&summary);
     let json = serde_json::to_string_pretty(&summary)?;
-    for (name, text) in [("summary.md", &table), ("summary.json", &json), ("plot.html", &plot::html(&summary))] {
-        let file = out.join(name);
-        std::fs::write(&file, text).with_context(|| format!("write {}", file.display()))?;
+    let (page, drawing) = (plot::html(&summary), plot::svg(&summary));
+    for (name, text) in [("summary.md", &table), ("summary.json", &json), ("plot.html", &page), ("plot.svg", &drawing)]
+    {
+        write(&out.join(name), text)?;
+    }
+    if let Some(docs) = docs {
+        write(&docs.join("balancing.svg"), &drawing)?;
+        let file = docs.join("balancing.md");
+        let page = std::fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
+        write(&file, &report::documented(&page, &summary).context("docs/balancing.md has no place for figures")?)?;
     }
     println!("{table}");
     let failed = summary.checks.iter().filter(|check| !check.holds).count();
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn out() -> anyhow::Result<PathBuf> {
-    let mut arguments = std::env::args().skip(1);
-    match (arguments.next().as_deref(), arguments.next(), arguments.next()) {
-        (Some("--out"), Some(directory), None) => Ok(directory.into()),
-        _ => bail!("usage: weft-balance-lab --out DIRECTORY"),
+fn write(file: &Path, text: &str) -> anyhow::Result<()> {
+    std::fs::write(file, text).with_context(|| format!("write {}", file.display()))
+}
+
+/// Where results go, and where the documentation is that is to show them.
+fn arguments() -> anyhow::Result<(PathBuf, Option<PathBuf>)> {
+    let given: Vec<String> = std::env::args().skip(1).collect();
+    match given.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["--out", out] => Ok((out.into(), None)),
+        ["--out", out, "--docs", docs] => Ok((out.into(), Some(docs.into()))),
+        _ => bail!("usage: weft-balance-lab --out DIRECTORY [--docs DIRECTORY]"),
     }
 }
 
@@ -53,6 +69,25 @@ mod tests {
     fn the_literature_holds() {
         let broken: Vec<_> = literature::checks().into_iter().filter(|check| !check.holds).map(|c| c.claim).collect();
         assert!(broken.is_empty(), "{broken:?}");
+    }
+
+    /// Scenarios take minutes without optimisation; the literature's figures are quickly had, and as deterministic.
+    #[test]
+    fn the_documentation_shows_these_figures() {
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+        let (page, drawing) =
+            ["balancing.md", "balancing.svg"].map(|name| std::fs::read_to_string(docs.join(name)).unwrap()).into();
+        for check in literature::checks() {
+            let row = report::row(&check);
+            assert!(page.contains(&row), "`make balance-lab DOCS=1` has not been run since: {row}");
+        }
+        for contender in scenario::contenders() {
+            assert!(page.contains(&format!("\n| {} | ", contender.name)), "{}", contender.name);
+            assert_eq!(drawing.matches(&format!(">{}<", contender.name)).count(), scenario::all().len());
+        }
+        for word in ["p99 ", "p99.9", "errors", "max/mean"] {
+            assert!(drawing.contains(word), "no {word} in the drawing");
+        }
     }
 
     #[test]

@@ -46,11 +46,27 @@ pub fn markdown(summary: &Summary) -> String {
         table(outcomes, &mut out);
     }
     out += "\n## The literature\n\n| promise | bound | measured | holds |\n| --- | --- | ---: | --- |\n";
-    for check in &summary.checks {
-        let holds = if check.holds { "yes" } else { "NO" };
-        out += &format!("| {} | {} | {:.4} | {holds} |\n", check.claim, check.bound, check.measured);
-    }
+    summary.checks.iter().for_each(|check| out += &row(check));
     out
+}
+
+/// One promise as a row of a table.
+pub fn row(check: &Check) -> String {
+    let holds = if check.holds { "yes" } else { "NO" };
+    format!("| {} | {} | {:.4} | {holds} |\n", check.claim, check.bound, check.measured)
+}
+
+/// Between these lines the documentation shows what came out.
+const MARKS: [&str; 2] =
+    ["<!-- balance-lab: written by make balance-lab DOCS=1 -->\n", "<!-- end of balance-lab -->\n"];
+
+/// `page` with the figures of `summary` in their place; `None` if it has no such place.
+pub fn documented(page: &str, summary: &Summary) -> Option<String> {
+    let (before, rest) = page.split_once(MARKS[0])?;
+    let (_, after) = rest.split_once(MARKS[1])?;
+    let tables = markdown(summary).split_once("\n## ").map(|(_, tables)| format!("\n### {tables}"))?;
+    let tables = tables.replace("\n## ", "\n### ");
+    Some(format!("{before}{}{tables}\n{}{after}", MARKS[0], MARKS[1]))
 }
 
 fn table(outcomes: &[Outcome], out: &mut String) {

@@ -12,6 +12,7 @@ pub const SEED: u64 = 2026;
 pub struct Contender {
     pub name: &'static str,
     pub balancer: Balancer,
+    pub max_load_percent: Option<NonZeroU32>,
 }
 
 /// What a server is like.
@@ -62,14 +63,22 @@ pub struct Scenario {
 
 pub fn contenders() -> Vec<Contender> {
     let user = || HashKey::Header("x-user".to_owned());
-    let contender = |name, balancer| Contender { name, balancer };
+    let contender = |name, balancer| Contender { name, balancer, max_load_percent: None };
+    let bounded = |name, balancer| Contender { max_load_percent: NonZeroU32::new(125), ..contender(name, balancer) };
+    let ring = || Balancer::RingHash { on: user(), points: 65_536 };
+    let table = || Balancer::Maglev { on: user(), size: 65_537 };
+    let nearest = NonZeroU32::new(16).map(|max_in_flight| Balancer::Nearest { max_in_flight });
     vec![
         contender("p2c-ewma", Balancer::default()),
+        contender("prequal", Balancer::Prequal { probes: 3 }),
         contender("least-request", Balancer::LeastRequest { choices: 2 }),
         contender("round-robin", Balancer::RoundRobin),
         contender("random", Balancer::Random),
-        contender("ring-hash", Balancer::RingHash { on: user(), points: 65_536 }),
-        contender("maglev", Balancer::Maglev { on: user(), size: 65_537 }),
+        contender("nearest", nearest.unwrap_or_default()),
+        contender("ring-hash", ring()),
+        bounded("ring-hash, 125 %", ring()),
+        contender("maglev", table()),
+        bounded("maglev, 125 %", table()),
         contender("source-ip-hash", Balancer::Maglev { on: HashKey::SourceAddress, size: 65_537 }),
     ]
 }

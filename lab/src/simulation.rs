@@ -11,8 +11,9 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 use weft_model::EndpointState;
-use weft_model::policy::HashKey;
+use weft_model::policy::{HashKey, Spread};
 use weft_proxy::balance::load::Begun;
+use weft_proxy::balance::prequal::Probe;
 use weft_proxy::balance::subset::Client;
 use weft_proxy::balance::{Candidate, Chooser, Load, Member, hash};
 
@@ -21,6 +22,10 @@ const REFUSAL: Duration = Duration::from_millis(1);
 const RETRIES: usize = 2;
 /// How long a client has the patience to wait in a queue.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a probe is on its way.
+const PROBE: Duration = Duration::from_micros(500);
+/// How long a sidecar remembers latencies for its answers.
+const PROBED: Duration = Duration::from_secs(1);
 /// Sessions, for balancers that hash.
 const USERS: u64 = 20_000;
 /// The beginning is not counted: queues and averages start empty.
@@ -47,12 +52,15 @@ struct Flight {
     asked: Duration,
     key: u64,
     begun: Option<Begun>,
+    /// The same at the server.
+    served: Option<Begun>,
     working: bool,
     tried: Vec<usize>,
 }
 
-#[derive(Default)]
 struct Line {
+    /// What its sidecar sees.
+    load: Load,
     busy: u32,
     waiting: VecDeque<usize>,
     served: u64,
@@ -64,8 +72,16 @@ enum Event {
     Done(usize),
     Refused(usize),
     GaveUp(usize),
+    /// A probe of a client, at a server.
+    Probe(usize, usize),
     /// Discovery has news of the servers.
     News,
+}
+
+impl Line {
+    fn new(epoch: Instant) -> Self {
+        Self { load: Load::new(epoch), busy: 0, waiting: VecDeque::new(), served: 0 }
+    }
 }
 
 struct World<'a> {
@@ -94,6 +110,7 @@ pub fn run(scenario: &Scenario, contender: &Contender) -> Outcome {
             Event::Done(flight) => world.done(flight),
             Event::Refused(flight) => world.refused(flight),
             Event::GaveUp(flight) => world.gave_up(flight),
+            Event::Probe(caller, server) => world.probe(caller, server),
             Event::News => world.news(),
         }
     }
@@ -102,15 +119,16 @@ pub fn run(scenario: &Scenario, contender: &Contender) -> Outcome {
 
 impl<'a> World<'a> {
     fn new(scenario: &'a Scenario, contender: &'a Contender) -> Self {
+        let epoch = Instant::now();
         let mut world = Self {
             scenario,
             contender,
-            epoch: Instant::now(),
+            epoch,
             now: Duration::ZERO,
             events: BinaryHeap::new(),
             numbered: 0,
             callers: Vec::new(),
-            lines: scenario.servers.iter().map(|_| Line::default()).collect(),
+            lines: scenario.servers.iter().map(|_| Line::new(epoch)).collect(),
             flights: Vec::new(),
             rng: Rng::with_seed(SEED),
             latencies: Vec::new(),
@@ -146,12 +164,16 @@ impl<'a> World<'a> {
                     false => EndpointState::Ready,
                 },
                 near: server.zone == zone,
+                distance: f64::from(server.zone.abs_diff(zone)) * 1000.0,
+                level: 0,
                 since: None,
             }
         };
         let members = self.scenario.servers.iter().enumerate().map(member).collect();
         let client = Client::named(&format!("client-{number}"));
-        Chooser::new(&self.contender.balancer, &self.scenario.spread, members, client, before, hash::mix(number as u64))
+        let max_load_percent = self.contender.max_load_percent;
+        let spread = Spread { max_load_percent, ..self.scenario.spread.clone() };
+        Chooser::new(&self.contender.balancer, &spread, members, client, before, hash::mix(number as u64))
     }
 
     fn news(&mut self) {
@@ -190,6 +212,7 @@ impl<'a> World<'a> {
             asked: self.now,
             key,
             begun: None,
+            served: None,
             working: false,
             tried: Vec::new(),
         });
@@ -206,6 +229,12 @@ impl<'a> World<'a> {
         };
         flight.server = at;
         flight.begun = Some(caller.seen[at].0.begin(now));
+        flight.served = Some(self.lines[at].load.begin(now));
+        let mut probed = Vec::new();
+        caller.chooser.to_probe(&mut caller.rng, |at| probed.push(at));
+        let caller = flight.caller;
+        probed.into_iter().for_each(|at| self.at(self.now + PROBE, Event::Probe(caller, at)));
+        let flight = &self.flights[number];
         let server = &self.scenario.servers[at];
         self.left_zone += u64::from(server.zone != flight.caller as u32 % self.scenario.zones);
         self.lines[at].served += 1;
@@ -216,6 +245,15 @@ impl<'a> World<'a> {
                 self.lines[at].waiting.push_back(number);
                 self.at(self.flights[number].asked + PATIENCE, Event::GaveUp(number));
             }
+        }
+    }
+
+    fn probe(&mut self, caller: usize, server: usize) {
+        let now = self.epoch + self.now;
+        if self.trouble(server) != Some(Kind::Gone) {
+            let load = &self.lines[server].load;
+            let probe = Probe { in_flight: load.pending(), latency: load.latency(now, PROBED) };
+            self.callers[caller].chooser.probed(server, probe, now);
         }
     }
 
@@ -245,6 +283,9 @@ impl<'a> World<'a> {
         if flight.asked >= WARM_UP {
             self.latencies.push(self.now - flight.asked);
         }
+        if let Some(served) = flight.served.take() {
+            served.end(now, true, PROBED);
+        }
         let at = flight.server;
         self.lines[at].busy -= 1;
         while let Some(next) = self.lines[at].waiting.pop_front() {
@@ -260,6 +301,9 @@ impl<'a> World<'a> {
             && let Some(begun) = flight.begun.take()
         {
             begun.abandon(self.epoch + self.now);
+            if let Some(served) = flight.served.take() {
+                served.abandon(self.epoch + self.now);
+            }
             self.errors += 1;
         }
     }
@@ -272,6 +316,9 @@ impl<'a> World<'a> {
             Some(begun) if gone => begun.unreached(now),
             Some(begun) => begun.end(now, false, decay),
             None => {}
+        }
+        if let Some(served) = flight.served.take() {
+            served.end(now, true, PROBED);
         }
         flight.tried.push(flight.server);
         match gone && flight.tried.len() <= RETRIES {

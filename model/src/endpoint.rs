@@ -3,6 +3,7 @@
 //! Written by the endpoint controller or by a registration, read by the balancer. An endpoint has at least one address,
 //! and its identity decides encryption: `Some` means mTLS to exactly that identity, never a fall back to plaintext.
 
+use crate::balance::Location;
 use crate::{Port, ServiceName, ServicePort, SpiffeId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -38,6 +39,12 @@ pub struct Endpoint {
     pub zone: Option<String>,
     #[serde(default)]
     pub node: Option<String>,
+    /// 0 is used first; the next only as far as too few of those before it are healthy.
+    #[serde(default)]
+    pub priority: u32,
+    /// Where it stands, for `nearest`.
+    #[serde(default)]
+    pub location: Option<Location>,
     /// `Some` when a sidecar answers for this instance.
     #[serde(default)]
     pub identity: Option<SpiffeId>,

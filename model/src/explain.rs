@@ -264,6 +264,8 @@ pub enum Behind {
     SlowStart,
     /// Beyond the subset of this proxy.
     Subset,
+    /// Of a later priority or zone, while those before it can carry the traffic.
+    Priority,
     /// It could not be reached; it is passed over for so long.
     Unreached(Duration),
     /// Others are chosen among for this request alone: those of a session, or of an address.
@@ -275,6 +277,8 @@ pub enum Behind {
 #[serde(rename_all = "kebab-case")]
 pub enum Unfit {
     NotReady,
+    /// It fails the checks that its policy asks for.
+    Unhealthy,
     Terminating,
     NoWeight,
 }

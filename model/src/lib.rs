@@ -10,6 +10,7 @@ pub mod endpoint;
 pub mod service;
 pub mod session;
 pub mod route;
+pub mod balance;
 pub mod policy;
 pub mod health;
 pub mod throttle;

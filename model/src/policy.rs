@@ -3,6 +3,7 @@
 //! Attached to a service's view; the proxy reads it for every request. Every value has a default, so that a service
 //! without a policy behaves well; the defaults stand here and nowhere else.
 
+use crate::balance::LoadReports;
 use crate::health::HealthCheck;
 use crate::session::Session;
 use crate::throttle::Throttle;
@@ -49,6 +50,16 @@ pub enum Balancer {
         on: HashKey,
         size: u32,
     },
+    /// The nearest endpoint that has fewer than `max_in_flight` requests in flight from one worker of a proxy, times its
+    /// weight; those of the same distance as by [`Balancer::default`].
+    Nearest {
+        max_in_flight: NonZeroU32,
+    },
+    /// Endpoints are asked all the time how busy they are, `probes` (1 or more) of them for every request; the request goes
+    /// to the best of the latest answers (Prequal, NSDI 2024).
+    Prequal {
+        probes: u32,
+    },
 }
 
 impl Default for Balancer {
@@ -85,6 +96,8 @@ impl Balancer {
             Self::Random => "random",
             Self::RingHash { .. } => "ring-hash",
             Self::Maglev { .. } => "maglev",
+            Self::Nearest { .. } => "nearest",
+            Self::Prequal { .. } => "prequal",
         }
     }
 }
@@ -126,6 +139,12 @@ pub struct Spread {
     pub subset: Option<NonZeroU32>,
     /// Endpoints of the proxy's own zone come first.
     pub zone: Option<ZonePreference>,
+    /// Zones in the order in which they are used; those that are not named come last. Empty: zones are all the same.
+    pub failover: Vec<String>,
+    /// Consistent hashing: no endpoint is given more than so many percent (over 100) of its fair share of what is in flight.
+    pub max_load_percent: Option<NonZeroU32>,
+    /// Weights follow what backends say of themselves.
+    pub load_reports: Option<LoadReports>,
 }
 
 /// How long a zone keeps its own traffic.

@@ -5,8 +5,10 @@
 //! Never fails: a service without endpoints is a cluster without upstreams.
 
 use crate::affinity::Home;
+use crate::balance::orca::Report;
+use crate::balance::prequal::Probe;
 use crate::balance::subset::Client;
-use crate::balance::{Candidate, Chooser, Load, Member};
+use crate::balance::{Candidate, Chooser, Here, Load, Member};
 use crate::catalog::{Health, Known};
 use crate::conn::Conn;
 use crate::connect::{self, Destination, http2};
@@ -14,6 +16,7 @@ use crate::drain::Direction;
 use crate::error::Failure;
 use crate::metrics::{Metrics, RequestMeter};
 use crate::pool::{Place, Pool};
+use crate::probe::Prober;
 use crate::retry::Budget;
 use crate::throttle::Throttle;
 use bytes::Bytes;
@@ -27,6 +30,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weft_identity::rotate::Identity;
 use weft_identity::tls::Alpn;
+use weft_model::balance::{LoadReports, Location};
 use weft_model::explain::Standing;
 use weft_model::{Endpoint, EndpointState, ServiceName, SpiffeId};
 
@@ -38,6 +42,7 @@ pub struct Surroundings {
     /// This pod's own addresses: an endpoint there is the application next door, reached without its sidecar.
     pub own: Arc<[IpAddr]>,
     pub zone: Option<Arc<str>>,
+    pub location: Option<Location>,
     /// Which endpoints of big services are this proxy's.
     pub client: Client,
 }
@@ -54,6 +59,7 @@ pub struct Upstream {
     pub home: Home,
     pub meter: RequestMeter,
     pools: RefCell<Vec<(u16, Rc<Pool>)>>,
+    prober: Prober,
     around: Surroundings,
 }
 
@@ -71,6 +77,8 @@ pub struct Cluster {
     around: Surroundings,
 }
 
+/// How long a connection for probes may take; also what is remembered of an endpoint that cannot be probed.
+const PROBE_CONNECT: Duration = Duration::from_secs(1);
 /// Shorter than any server's keep-alive time-out in common use (Node's is 5 s, Gunicorn's 2 s).
 const IDLE_FOR_UNSAFE: Duration = Duration::from_secs(1);
 
@@ -123,7 +131,11 @@ impl Cluster {
         rng: &mut Rng,
     ) -> Option<Rc<Upstream>> {
         let upstreams = self.upstreams.borrow();
-        let chosen = self.chooser.borrow().choose(&upstreams, |at| tried(&upstreams[at]), key, now, rng);
+        let chooser = self.chooser.borrow();
+        let chosen = chooser.choose(&upstreams, |at| tried(&upstreams[at]), key, now, rng);
+        if chooser.probes() {
+            chooser.to_probe(rng, |at| probe(&chooser, at, &upstreams[at], now));
+        }
         chosen.map(|at| Rc::clone(&upstreams[at]))
     }
 
@@ -153,9 +165,33 @@ impl Cluster {
     }
 }
 
+/// Asks the sidecar of `upstream`, which is `at` this index, how busy it is. Of an endpoint that has none, or whose sidecar does
+/// not answer, this worker's own view counts.
+fn probe(chooser: &Rc<Chooser>, at: usize, upstream: &Rc<Upstream>, now: Instant) {
+    let port = upstream.pools.borrow().first().map(|(port, _)| *port);
+    match port.filter(|_| upstream.expected().is_some() && !upstream.prober.failed(now)) {
+        Some(port) if upstream.prober.ready(now) => {
+            let (chooser, upstream) = (Rc::clone(chooser), Rc::clone(upstream));
+            tokio::task::spawn_local(async move {
+                let dial = upstream.dial(port, Alpn::Probe, PROBE_CONNECT);
+                if let Some(answer) = upstream.prober.ask(dial).await {
+                    chooser.probed(at, answer, Instant::now());
+                }
+            });
+        }
+        Some(_) => {}
+        None => {
+            let latency = upstream.load.latency(now, PROBE_CONNECT);
+            chooser.probed(at, Probe { in_flight: upstream.load.pending(), latency }, now);
+        }
+    }
+}
+
 fn chooser(known: &Known, upstreams: &[Rc<Upstream>], around: &Surroundings, before: Option<&Chooser>) -> Chooser {
     let policy = &known.view.policy;
-    let members = upstreams.iter().map(|u| Member::of(&u.endpoint, around.zone.as_deref(), u.since)).collect();
+    let here = Here { zone: around.zone.as_deref(), location: around.location };
+    let member = |u: &Rc<Upstream>| Member::of(&u.endpoint, here, &policy.spread.failover, u.since);
+    let members = upstreams.iter().map(member).collect();
     Chooser::new(&policy.balancer, &policy.spread, members, around.client, before, fastrand::u64(..))
 }
 
@@ -188,6 +224,7 @@ impl Upstream {
             home: Home::of(&endpoint.service, &endpoint.id),
             meter: around.metrics.request_meter(Direction::Outbound, &endpoint.service.to_string(), &endpoint.id),
             pools: RefCell::default(),
+            prober: Prober::default(),
             endpoint: endpoint.clone(),
             around,
         }
@@ -210,6 +247,8 @@ impl Upstream {
             weight: 1,
             zone: None,
             node: None,
+            priority: 0,
+            location: None,
             identity: None,
             state: EndpointState::Ready,
         };
@@ -221,7 +260,20 @@ impl Upstream {
             home: Home::default(),
             meter,
             pools: RefCell::default(),
+            prober: Prober::default(),
             around,
+        }
+    }
+
+    /// Takes in what it has said of its own load, in the field called `name`.
+    pub fn reported(&self, name: &str, value: &[u8], terms: &LoadReports) {
+        match Report::parse(name, value) {
+            Some(report) => {
+                if let Some(capacity) = report.capacity(terms.error_penalty_percent) {
+                    self.load.reported().note(capacity, Instant::now(), terms);
+                }
+            }
+            None => self.meter.malformed_report(),
         }
     }
 
@@ -243,6 +295,7 @@ impl Upstream {
             home: self.home,
             meter: self.meter.clone(),
             pools: RefCell::new(pools),
+            prober: Prober::default(),
             around: self.around.clone(),
         }
     }

@@ -17,6 +17,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
+use weft_model::balance::Location;
 use weft_model::{Cidr, Port, SpiffeId, names};
 use weft_telemetry::logs::Format;
 
@@ -46,6 +47,9 @@ pub struct Config {
     pub address: Vec<IpAddr>,
     pub health_check: Option<HealthCheck>,
     pub weight: u32,
+    pub priority: u32,
+    /// Where the pod stands, for `nearest`.
+    pub location: Option<Location>,
     pub detect_timeout: Duration,
     pub resolve_timeout: Duration,
     pub drain_timeout: Duration,
@@ -115,6 +119,11 @@ impl Config {
             address: f.addresses(&flags.address, !flags.register.is_empty()),
             health_check: f.take("--health-check", &flags.health_check, HealthCheck::parse),
             weight: f.take("--weight", &flags.weight, parsed),
+            priority: f.take("--priority", &flags.priority, parsed),
+            location: flags
+                .location
+                .as_ref()
+                .and_then(|text| f.take("--location", text.as_str(), |t| parsed(t).map(Some))),
             detect_timeout: f.take("--detect-timeout", &flags.detect_timeout, duration),
             resolve_timeout: f.take("--resolve-timeout", &flags.resolve_timeout, duration),
             drain_timeout: f.take("--drain-timeout", &flags.drain_timeout, duration),

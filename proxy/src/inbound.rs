@@ -14,7 +14,7 @@ use crate::plan::{Limits, Plan, Planned, Story, Target};
 use crate::request::RequestView;
 use crate::sniff::{self, First};
 use crate::worker::Worker;
-use crate::{http1, http2, tunnel};
+use crate::{http1, http2, probe, tunnel};
 use bytes::BytesMut;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -104,8 +104,21 @@ impl Inbound {
         Ok(Conn::tls(TlsStream::Server(tls)))
     }
 
+    /// A balancer's questions, for as long as this pod takes new work.
+    async fn probed(self, client: Conn) {
+        let _open = self.worker.shared.metrics.connection(Direction::Inbound, "probe", true);
+        tokio::select! {
+            // The other side notices by the end of the connection, and asks again or does not.
+            _ = probe::answer(client, &self.upstream.load) => {}
+            () = self.wait_draining() => {}
+        }
+    }
+
     /// A sidecar has said what it brings.
     async fn speak_as_negotiated(self, client: Conn) {
+        if client.alpn() == Some(Alpn::Probe.as_bytes()) {
+            return self.probed(client).await;
+        }
         let first = match client.alpn() {
             Some(alpn) if alpn == Alpn::Http1.as_bytes() => First::Http1,
             Some(alpn) if alpn == Alpn::H2.as_bytes() => First::Http2,

@@ -21,6 +21,7 @@ pub mod affinity;
 pub mod worker;
 pub mod cluster;
 pub mod pool;
+pub mod probe;
 pub mod connect;
 pub mod conn;
 pub mod http1;

@@ -51,6 +51,11 @@ struct UpstreamLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ServiceLabels {
+    service: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DirectionLabels {
     direction: &'static str,
 }
@@ -81,6 +86,7 @@ pub struct Metrics {
     malformed: Family<MalformedLabels, Counter>,
     accept_failures: Counter,
     mirrors_dropped: Counter,
+    reports_malformed: Family<ServiceLabels, Counter>,
 }
 
 impl Metrics {
@@ -125,6 +131,11 @@ impl Metrics {
             "mirrors_dropped",
             "Copies of requests that were not sent to a mirror",
             m.mirrors_dropped.clone(),
+        );
+        registry.register(
+            "load_reports_malformed",
+            "Load reports of backends that could not be read",
+            m.reports_malformed.clone(),
         );
         registry.register("accept_failures", "Connections the kernel could not hand over", m.accept_failures.clone());
         m
@@ -250,6 +261,11 @@ impl RequestMeter {
     /// A try failed because of `reason` and another is made.
     pub fn retried(&self, reason: &'static str) {
         self.metrics.retries.get_or_create(&RetryLabels { service: self.service.clone(), reason }).inc();
+    }
+
+    /// The endpoint sent a load report that is none.
+    pub fn malformed_report(&self) {
+        self.metrics.reports_malformed.get_or_create(&ServiceLabels { service: self.service.clone() }).inc();
     }
 
     fn counter(&self, route: &str, status: u16, reason: &'static str) -> Counter {

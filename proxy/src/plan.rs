@@ -24,6 +24,7 @@ use crate::worker::MirrorPermit;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use weft_model::balance::LoadReports;
 use weft_model::policy::Retry;
 
 /// Where requests of one connection come from and what is decided about them. Implemented by `outbound` and `inbound`.
@@ -190,6 +191,14 @@ impl Plan {
         match &self.target {
             Target::Service { session: Some(held), only: None, .. } => held.field(upstream),
             _ => None,
+        }
+    }
+
+    /// On which terms backends' load reports are taken in, and taken out of their answers.
+    pub fn load_reports(&self) -> Option<&LoadReports> {
+        match &self.target {
+            Target::Service { known, .. } => known.view.policy.spread.load_reports.as_ref(),
+            Target::Local { .. } => None,
         }
     }
 

@@ -110,6 +110,8 @@ fn endpoints(config: &Config) -> impl Iterator<Item = Endpoint> {
         weight: config.weight,
         zone: config.zone.clone(),
         node: None,
+        priority: config.priority,
+        location: config.location,
         identity: Some(config.identity()),
         state: EndpointState::NotReady,
     })

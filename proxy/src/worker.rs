@@ -71,6 +71,7 @@ impl Worker {
             metrics: self.shared.metrics.clone(),
             own: Arc::clone(&self.shared.own),
             zone: self.zone.clone(),
+            location: self.shared.config.location,
             client: self.client,
         }
     }

@@ -66,7 +66,10 @@ async fn answer(wire: &mut Wire<TcpStream>, head: &Head, body: &Body, state: &St
             tokio::time::sleep(humantime::parse_duration(argument).unwrap_or(Duration::ZERO)).await;
             respond(wire, "200", &[], state.name.as_bytes()).await?;
         }
-        "name" => respond(wire, "200", &[], state.name.as_bytes()).await?,
+        "name" => {
+            let report = state.report.as_deref().map(|report| ("endpoint-load-metrics", report));
+            respond(wire, "200", report.as_slice(), state.name.as_bytes()).await?;
+        }
         "healthz" => respond(wire, &state.health().await.to_string(), &[], b"health").await?,
         "become" => {
             state.set_health(argument.parse().unwrap_or(0)).await;

@@ -72,7 +72,12 @@ async fn answer(request: Request<RecvStream>, mut reply: SendResponse<Bytes>, st
             tokio::time::sleep(humantime::parse_duration(argument).unwrap_or(Duration::ZERO)).await;
             state.name.clone().into_bytes()
         }
-        "name" | "goaway" | "refuse" => state.name.clone().into_bytes(),
+        "name" | "goaway" | "refuse" => {
+            let report = state.report.as_deref().and_then(|report| HeaderValue::from_str(report).ok());
+            trailers =
+                report.map(|report| HeaderMap::from_iter([("endpoint-load-metrics".parse().expect("a name"), report)]));
+            state.name.clone().into_bytes()
+        }
         "big" => pattern(number()),
         "sum" => {
             let sum: u64 = received.iter().map(|b| u64::from(*b)).sum();

@@ -34,6 +34,9 @@ struct Flags {
     /// Every HTTP/1.1 request is answered with this status, at once
     #[arg(long)]
     refuse: Option<u16>,
+    /// What every answer says in `endpoint-load-metrics`; with HTTP/2 in the trailers
+    #[arg(long)]
+    report: Option<String>,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -41,7 +44,7 @@ async fn main() -> anyhow::Result<()> {
     let flags = Flags::parse();
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
-    let state = Arc::new(State::new(flags.name, flags.delay, flags.refuse, reporter));
+    let state = Arc::new(State::new(flags.name, flags.delay, flags.refuse, flags.report, reporter));
     let http = state.clone();
     serve(ports::HTTP, move |stream| web(stream, http.clone())).await?;
     serve(ports::ECHO, tcp::echo).await?;

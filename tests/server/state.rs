@@ -13,6 +13,7 @@ pub struct State {
     pub name: String,
     pub delay: Duration,
     pub refuse: Option<u16>,
+    pub report: Option<String>,
     /// What health checks over HTTP are answered with; 0: nothing.
     health: AtomicU16,
     /// The same for gRPC.
@@ -21,8 +22,14 @@ pub struct State {
 }
 
 impl State {
-    pub fn new(name: String, delay: Duration, refuse: Option<u16>, reporter: HealthReporter) -> Self {
-        Self { name, delay, refuse, health: AtomicU16::new(200), reporter, counts: Mutex::default() }
+    pub fn new(
+        name: String,
+        delay: Duration,
+        refuse: Option<u16>,
+        report: Option<String>,
+        reporter: HealthReporter,
+    ) -> Self {
+        Self { name, delay, refuse, report, health: AtomicU16::new(200), reporter, counts: Mutex::default() }
     }
 
     /// Health checks are answered with this status from now on; 0: not at all.

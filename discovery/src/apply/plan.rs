@@ -110,7 +110,8 @@ impl Draft<'_> {
             }
             Object::Grant(grant) => Content::Grant(of(grant.clone(), written)),
             Object::Policy { targets, policy } => {
-                Content::Policy(of(AttachedPolicy { targets: targets.clone(), policy: policy.clone() }, written))
+                let policy = AttachedPolicy { targets: targets.clone(), policy: (**policy).clone() };
+                Content::Policy(Box::new(of(policy, written)))
             }
         })
     }

@@ -120,6 +120,8 @@ mod tests {
             weight,
             zone: None,
             node: None,
+            priority: 0,
+            location: None,
             identity: None,
             state,
         }

@@ -65,7 +65,8 @@ fn service(service: &str, virtual_addresses: &[&str]) -> Op {
 fn endpoint(service: &str, id: &str, at: &str) -> Op {
     let (addresses, ports, state) = (addresses(&[at]), BTreeMap::new(), EndpointState::Ready);
     let (id, service, weight) = (id.to_owned(), name(service), 1);
-    let model = Endpoint { id, service, addresses, ports, weight, zone: None, node: None, identity: None, state };
+    let (zone, node, identity, location) = (None, None, None, None);
+    let model = Endpoint { id, service, addresses, ports, weight, zone, node, priority: 0, location, identity, state };
     put(Key::endpoint(&model), model)
 }
 

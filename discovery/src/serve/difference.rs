@@ -76,6 +76,8 @@ mod tests {
             weight: weight.into(),
             zone: None,
             node: None,
+            priority: 0,
+            location: None,
             identity: None,
             state: EndpointState::Ready,
         };

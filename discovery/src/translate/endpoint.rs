@@ -7,6 +7,7 @@ use super::fault::Faults;
 use super::field;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use weft_model::balance::Location;
 use weft_model::{Endpoint, EndpointState, SpiffeId};
 
 /// `spec` of `weft.dev/v1alpha1 Endpoint`.
@@ -18,8 +19,8 @@ pub struct EndpointSpec {
     service: String,
     /// IP addresses, one or two (of different families).
     addresses: Vec<String>,
-    #[serde(default)]
     /// Ports it listens on by the service's port names, where they are not the service's target ports.
+    #[serde(default)]
     ports: BTreeMap<String, i64>,
     /// Its share against the others', 0 to 1000000; 0: no new requests. Default 1.
     weight: Option<i64>,
@@ -27,10 +28,27 @@ pub struct EndpointSpec {
     zone: Option<String>,
     /// The machine it runs on.
     node: Option<String>,
+    /// 0 (the default) is used first; endpoints of the next priority, at most 100, take over as far as too few of those before
+    /// them are healthy.
+    priority: Option<i64>,
+    /// Where the instance stands, for the balancer `nearest`.
+    location: Option<LocationSpec>,
     /// The account its sidecar proves to be. Left out: it has no sidecar, and is called in the clear.
     service_account: Option<String>,
 }
 
+/// In degrees.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct LocationSpec {
+    /// -90 to 90, north is positive.
+    latitude: f64,
+    /// -180 to 180, east is positive.
+    longitude: f64,
+}
+
+/// More levels of fallback than that are taken for a mistake.
+const MAX_PRIORITY: i64 = 100;
 /// The heaviest weight, as in Gateway API's `backendRefs`.
 const MAX_WEIGHT: i64 = 1_000_000;
 
@@ -68,6 +86,14 @@ pub fn translate(
     let word =
         |text: Option<String>, at: &str, faults: &mut Faults| text.and_then(|text| field::subdomain(&text, at, faults));
     let (zone, node) = (word(spec.zone, "spec.zone", faults), word(spec.node, "spec.node", faults));
+    let priority = field::number(spec.priority.unwrap_or(0), 0, MAX_PRIORITY, "spec.priority", faults);
+    let location = spec.location.and_then(|given| {
+        let location = Location::new(given.latitude, given.longitude);
+        if location.is_none() {
+            faults.add("spec.location", "latitude is at most 90, longitude at most 180 degrees, in either direction");
+        }
+        location
+    });
     let state = EndpointState::Ready;
     Some(Endpoint {
         id: id.to_owned(),
@@ -77,6 +103,8 @@ pub fn translate(
         weight: weight?,
         zone,
         node,
+        priority: priority?,
+        location,
         identity,
         state,
     })

@@ -8,7 +8,9 @@ mod document;
 mod field;
 mod service;
 mod endpoint;
+mod load_balancer;
 mod balancer;
+mod spread;
 mod session;
 mod policy;
 mod health;
@@ -98,7 +100,7 @@ pub enum Object {
     Grant(Grant),
     Policy {
         targets: Vec<ServiceName>,
-        policy: TrafficPolicy,
+        policy: Box<TrafficPolicy>,
     },
 }
 
@@ -253,7 +255,7 @@ fn object(
         Kind::TrafficPolicy => {
             let spec = document::read(spec, "spec", faults)?;
             let (targets, policy) = policy::translate(namespace, spec, faults);
-            Some(Object::Policy { targets, policy })
+            Some(Object::Policy { targets, policy: Box::new(policy) })
         }
     }
 }

@@ -3,10 +3,11 @@
 //! What is left out keeps the model's default; what is given is checked against bounds that a proxy can carry. The
 //! services it names need not exist yet.
 
-use super::balancer::{self, LoadBalancerSpec};
+use super::balancer;
 use super::fault::Faults;
 use super::field;
 use super::health::{self, HealthCheckSpec, ThrottleSpec};
+use super::load_balancer::LoadBalancerSpec;
 use super::session::{self, SessionAffinitySpec};
 use serde::Deserialize;
 use std::collections::BTreeSet;

@@ -203,7 +203,8 @@ fn policies() {
         (
             policy("loadBalancer: {algorithm: luck}"),
             "TrafficPolicy shop/x: spec.loadBalancer.algorithm: \"luck\" is not supported, only p2c-ewma, least-request, \
-             weighted-least-request, round-robin, weighted-round-robin, random, source-ip-hash, ring-hash, maglev",
+             weighted-least-request, round-robin, weighted-round-robin, random, source-ip-hash, ring-hash, maglev, nearest, \
+             prequal",
         ),
         (
             policy("loadBalancer: {ewmaDecay: 0s}"),

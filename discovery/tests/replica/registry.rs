@@ -139,6 +139,8 @@ fn endpoints(count: u8) -> Vec<Op> {
         weight: 1,
         zone: None,
         node: None,
+        priority: 0,
+        location: None,
         identity: None,
         state: EndpointState::Ready,
     };

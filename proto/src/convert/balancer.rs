@@ -7,6 +7,7 @@ use super::{ConvertError, Result, is_token, micros, some_duration, some_micros};
 use crate::v1;
 use crate::v1::traffic_policy::Balancer as Wire;
 use std::num::NonZeroU32;
+use weft_model::balance::LoadReports;
 use weft_model::policy::{Balancer, HashKey, RING_POINTS, Spread, ZonePreference, is_table_size};
 
 impl From<&Balancer> for Wire {
@@ -18,6 +19,8 @@ impl From<&Balancer> for Wire {
             Balancer::Random => Self::Random(v1::Random {}),
             Balancer::RingHash { on, points } => Self::RingHash(v1::RingHash { on: Some(on.into()), points: *points }),
             Balancer::Maglev { on, size } => Self::Maglev(v1::Maglev { on: Some(on.into()), size: *size }),
+            Balancer::Nearest { max_in_flight } => Self::Nearest(v1::Nearest { max_in_flight: max_in_flight.get() }),
+            Balancer::Prequal { probes } => Self::Prequal(v1::Prequal { probes: *probes }),
         }
     }
 }
@@ -48,6 +51,14 @@ impl TryFrom<Wire> for Balancer {
                 let reason = format!("{} is no prime, or out of range", wire.size);
                 return Err(ConvertError::new("maglev.size", reason));
             }
+            Wire::Nearest(wire) => match NonZeroU32::new(wire.max_in_flight) {
+                Some(max_in_flight) => Self::Nearest { max_in_flight },
+                None => return Err(ConvertError::new("nearest.max_in_flight", "must be more than 0")),
+            },
+            Wire::Prequal(v1::Prequal { probes: 0 }) => {
+                return Err(ConvertError::new("prequal.probes", "must be more than 0"));
+            }
+            Wire::Prequal(wire) => Self::Prequal { probes: wire.probes },
         })
     }
 }
@@ -91,6 +102,9 @@ impl From<&Spread> for v1::Spread {
             slow_start_us: some_micros(spread.slow_start),
             subset: spread.subset.map_or(0, NonZeroU32::get),
             zone_max_in_flight: spread.zone.as_ref().map_or(0, |zone| zone.max_in_flight.get()),
+            failover: spread.failover.clone(),
+            max_load_percent: spread.max_load_percent.map_or(0, NonZeroU32::get),
+            load_reports: spread.load_reports.as_ref().map(Into::into),
         }
     }
 }
@@ -102,12 +116,42 @@ impl TryFrom<v1::Spread> for Spread {
         if wire.panic_percent > 100 {
             return Err(ConvertError::new("panic_percent", format!("{} is more than 100", wire.panic_percent)));
         }
+        if (1..=100).contains(&wire.max_load_percent) {
+            let reason = format!("{} leaves no room: it must be more than 100", wire.max_load_percent);
+            return Err(ConvertError::new("max_load_percent", reason));
+        }
+        let reports = wire.load_reports.map(LoadReports::try_from).transpose().map_err(|e| e.within("load_reports"))?;
         let zone = NonZeroU32::new(wire.zone_max_in_flight).map(|max_in_flight| ZonePreference { max_in_flight });
         Ok(Self {
             panic_percent: wire.panic_percent,
             slow_start: some_duration(wire.slow_start_us),
             subset: NonZeroU32::new(wire.subset),
             zone,
+            failover: wire.failover,
+            max_load_percent: NonZeroU32::new(wire.max_load_percent),
+            load_reports: reports,
+        })
+    }
+}
+
+impl From<&LoadReports> for v1::LoadReports {
+    fn from(reports: &LoadReports) -> Self {
+        Self {
+            blackout_us: micros(reports.blackout),
+            expiry_us: micros(reports.expiry),
+            error_penalty_percent: reports.error_penalty_percent,
+        }
+    }
+}
+
+impl TryFrom<v1::LoadReports> for LoadReports {
+    type Error = ConvertError;
+
+    fn try_from(wire: v1::LoadReports) -> Result<Self> {
+        Ok(Self {
+            blackout: some_duration(wire.blackout_us).unwrap_or_default(),
+            expiry: positive("expiry_us", wire.expiry_us)?,
+            error_penalty_percent: wire.error_penalty_percent,
         })
     }
 }

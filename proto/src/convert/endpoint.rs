@@ -6,6 +6,7 @@
 use super::{ConvertError, Result, name, name_text, parsed, port, some_text};
 use crate::v1;
 use std::net::IpAddr;
+use weft_model::balance::Location;
 use weft_model::{Endpoint, EndpointState};
 
 impl From<&Endpoint> for v1::Endpoint {
@@ -20,6 +21,11 @@ impl From<&Endpoint> for v1::Endpoint {
             node: endpoint.node.clone().unwrap_or_default(),
             identity: endpoint.identity.as_ref().map(ToString::to_string).unwrap_or_default(),
             state: v1::EndpointState::from(&endpoint.state).into(),
+            priority: endpoint.priority,
+            location: endpoint.location.map(|location| {
+                let (latitude, longitude) = location.millionths();
+                v1::Location { latitude, longitude }
+            }),
         }
     }
 }
@@ -38,6 +44,11 @@ impl TryFrom<v1::Endpoint> for Endpoint {
             let port = port(&format!("ports[{name:?}]"), number)?;
             Ok((name, port))
         });
+        let location = wire.location.map(|l| {
+            Location::from_millionths(l.latitude, l.longitude).ok_or_else(|| {
+                ConvertError::new("location", format!("{}, {} is not on Earth", l.latitude, l.longitude))
+            })
+        });
         Ok(Self {
             service: name("service", &wire.service)?,
             addresses: addresses(&wire.addresses)?,
@@ -47,6 +58,8 @@ impl TryFrom<v1::Endpoint> for Endpoint {
             node: some_text(wire.node),
             identity: identity.map_err(|reason| ConvertError::new("identity", reason))?,
             state: state.into(),
+            priority: wire.priority,
+            location: location.transpose()?,
             id: wire.id,
         })
     }

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use prost::Message;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use weft_model::balance::{LoadReports, Location};
 use weft_model::policy::{Balancer, HashKey, RING_POINTS, Retry, Spread, Timeouts, TrafficPolicy, ZonePreference};
 use weft_model::route::{Backend, HeaderEdit, Match, Mirror, PathMatch, PathRewrite, Redirect, Rewrite};
 use weft_model::route::{Route, RouteKind, RouteRetry, Rule, Scheme, ValueMatch, ValuePattern};
@@ -69,6 +70,8 @@ prop_compose! {
         zone in of(LABEL),
         node in of(LABEL),
         identity in of((LABEL, LABEL, LABEL)),
+        priority: u32,
+        location in of((-90_000_000..=90_000_000, -180_000_000..=180_000_000)),
         state in prop::sample::select(vec![EndpointState::Ready, EndpointState::NotReady, EndpointState::Terminating]),
     ) -> Endpoint {
         let mut addresses: Vec<IpAddr> = vec![v4.into()];
@@ -77,7 +80,8 @@ prop_compose! {
             addresses.reverse();
         }
         let identity = identity.map(|(domain, namespace, account)| SpiffeId::new(&domain, &namespace, &account).unwrap());
-        Endpoint { id, service, addresses, ports, weight, zone, node, identity, state }
+        let location = location.and_then(|(latitude, longitude)| Location::from_millionths(latitude, longitude));
+        Endpoint { id, service, addresses, ports, weight, zone, node, priority, location, identity, state }
     }
 }
 
@@ -215,6 +219,8 @@ fn any_balancer() -> impl Strategy<Value = Balancer> {
         Just(Balancer::Random),
         (on.clone(), RING_POINTS).prop_map(|(on, points)| Balancer::RingHash { on, points }),
         (on, prop::sample::select(vec![251, 65_537, 1_048_573])).prop_map(|(on, size)| Balancer::Maglev { on, size }),
+        any::<std::num::NonZeroU32>().prop_map(|max_in_flight| Balancer::Nearest { max_in_flight }),
+        (1..u32::MAX).prop_map(|probes| Balancer::Prequal { probes }),
     ]
 }
 
@@ -224,8 +230,16 @@ prop_compose! {
         slow_start in of(any_duration()),
         subset: Option<std::num::NonZeroU32>,
         zone: Option<std::num::NonZeroU32>,
+        failover in vec(LABEL, 0..3),
+        max_load in of(101..u32::MAX),
+        reports in of((any_duration(), any_duration(), any::<u32>())),
     ) -> Spread {
-        Spread { panic_percent, slow_start, subset, zone: zone.map(|max_in_flight| ZonePreference { max_in_flight }) }
+        let zone = zone.map(|max_in_flight| ZonePreference { max_in_flight });
+        let load_reports = reports.map(|(blackout, expiry, error_penalty_percent)| {
+            LoadReports { blackout, expiry, error_penalty_percent }
+        });
+        let max_load_percent = max_load.and_then(std::num::NonZeroU32::new);
+        Spread { panic_percent, slow_start, subset, zone, failover, max_load_percent, load_reports }
     }
 }
 
@@ -450,6 +464,8 @@ fn broken_balancers_are_named() {
         (ring(Key::QueryParam(String::new()), 1024), "ring_hash.on.query_param"),
         (Wire::RingHash(v1::RingHash { on: None, points: 1024 }), "ring_hash.on.key"),
         (Wire::Maglev(v1::Maglev { on: on(source()), size: 65_536 }), "maglev.size"),
+        (Wire::Nearest(v1::Nearest { max_in_flight: 0 }), "nearest.max_in_flight"),
+        (Wire::Prequal(v1::Prequal { probes: 0 }), "prequal.probes"),
     ] {
         assert_eq!(Balancer::try_from(wire).unwrap_err().field, field);
     }

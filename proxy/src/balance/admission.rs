@@ -2,13 +2,15 @@
 //!
 //! Answers questions about one endpoint each; `chooser` puts the answers in order. In a panic, whoever is there is admitted.
 
-use super::hash;
 use super::member::{Candidate, Member};
+use super::{failover, hash};
 use std::time::{Duration, Instant};
 use weft_model::policy::Spread;
 
 /// The share of its weight with which a new endpoint starts.
 const RAMP_START: f64 = 0.1;
+/// Makes another coin of the same one.
+const FAILOVER: u64 = 0x6661_696c_6f76_6572;
 
 /// The circumstances of one pick.
 pub struct Admission<'a, C> {
@@ -19,14 +21,52 @@ pub struct Admission<'a, C> {
     /// Decides which new endpoints take part: by the key if there is one, so that a session moves to one only once.
     coin: u64,
     panic: bool,
+    /// Whose turn it is, should there be more than one level.
+    level: Option<u64>,
 }
 
 impl<'a, C: Candidate> Admission<'a, C> {
-    /// For `members` and, in the same order, `candidates`.
-    pub fn new(spread: &'a Spread, members: &'a [Member], candidates: &'a [C], now: Instant, coin: u64) -> Self {
-        let mut admission = Self { spread, members, candidates, now, coin, panic: false };
+    /// For `members`, which stand on `levels`, and, in the same order, `candidates`.
+    pub fn new(
+        spread: &'a Spread,
+        members: &'a [Member],
+        levels: &[u64],
+        candidates: &'a [C],
+        now: Instant,
+        coin: u64,
+    ) -> Self {
+        let mut admission = Self { spread, members, candidates, now, coin, panic: false, level: None };
         admission.panic = admission.panics();
+        if levels.len() > 1 {
+            let turn = hash::fraction(hash::mix(coin ^ FAILOVER));
+            admission.level = failover::level(levels, turn, |level| admission.health(level));
+        }
         admission
+    }
+
+    /// Takes it that it is the turn of `level`, whatever the coin says.
+    pub fn on(self, level: u64) -> Self {
+        Self { level: Some(level), ..self }
+    }
+
+    /// Of `levels`, those whose turn it is for one coin or another.
+    pub fn turns(&self, levels: &[u64]) -> Vec<u64> {
+        failover::shared(levels, |level| self.health(level))
+    }
+
+    /// Stands on the level whose turn it is.
+    pub fn in_turn(&self, at: usize) -> bool {
+        self.level.is_none_or(|level| self.members[at].level == level)
+    }
+
+    /// How many of the endpoints on `level` can be used, and how many there are.
+    fn health(&self, level: u64) -> (u32, u32) {
+        let on =
+            self.members.iter().zip(self.candidates).filter(|(member, _)| member.level == level && member.present());
+        on.fold((0, 0), |(healthy, all), (member, candidate)| {
+            let usable = self.usable(member, candidate) && !candidate.load().shunned(self.now);
+            (healthy + u32::from(usable), all + 1)
+        })
     }
 
     /// May be given work at all.

@@ -7,8 +7,10 @@
 use super::admission::Admission;
 use super::member::{Candidate, Member};
 use super::part::{Part, Pick};
+use super::prequal::Probe;
 use super::subset::Client;
 use fastrand::Rng;
+use std::collections::BTreeSet;
 use std::time::Instant;
 use weft_model::policy::{Balancer, Spread};
 
@@ -24,6 +26,8 @@ pub struct Chooser {
     all: Option<Part>,
     /// In force, and somebody is near.
     pub(super) zoned: bool,
+    /// Of priority and fail-over, as far as there are members on them, the first one first.
+    pub(super) levels: Box<[u64]>,
 }
 
 impl Chooser {
@@ -37,10 +41,14 @@ impl Chooser {
         seed: u64,
     ) -> Self {
         let before = before.filter(|before| before.balancer == *balancer).map(|before| &before.own);
-        let own = Part::new(&members, subset(&members, spread, client)).built(balancer, before, seed);
-        let all = (own.len() < members.len()).then(|| Part::new(&members, (0..members.len()).collect()));
+        let reports = spread.load_reports.as_ref();
+        let own = Part::new(&members, subset(&members, spread, client), reports);
+        let own = own.built(balancer, &members, before, seed);
+        let all = (own.len() < members.len()).then(|| Part::new(&members, (0..members.len()).collect(), reports));
+        let levels: BTreeSet<u64> = members.iter().filter(|member| member.weight > 0).map(|m| m.level).collect();
         Self {
             zoned: spread.zone.is_some() && members.iter().any(|member| member.near),
+            levels: levels.into_iter().collect(),
             balancer: balancer.clone(),
             spread: spread.clone(),
             own,
@@ -59,25 +67,47 @@ impl Chooser {
         now: Instant,
         rng: &mut Rng,
     ) -> Option<usize> {
-        let coin = match self.spread.slow_start {
-            Some(_) => key.unwrap_or_else(|| rng.u64(..)),
-            None => 0,
+        let leveled = self.levels.len() > 1;
+        let coin = match self.spread.slow_start.is_some() || leveled {
+            true => key.unwrap_or_else(|| rng.u64(..)),
+            false => 0,
         };
-        let who = Admission::new(&self.spread, &self.members, candidates, now, coin);
+        let who = Admission::new(&self.spread, &self.members, &self.levels, candidates, now, coin);
         let fresh = |at: usize| who.up(at) && !tried(at);
-        let ripe = |at: usize| fresh(at) && who.ripe(at);
+        let in_turn = |at: usize| who.in_turn(at) && fresh(at);
+        let ripe = |at: usize| in_turn(at) && who.ripe(at);
         let near = |at: usize| who.near(at) && ripe(at);
-        let pick = Pick { balancer: &self.balancer, candidates, now, key };
+        let on = |level: u64| move |at: usize| self.members[at].level == level && fresh(at);
+        let max_load_percent = self.spread.max_load_percent;
+        let pick = Pick { balancer: &self.balancer, candidates, now, key, max_load_percent };
         let own = |usable: &dyn Fn(usize) -> bool, rng: &mut Rng| self.own.pick(&pick, usable, rng);
         let all = self.all.as_ref().unwrap_or(&self.own);
         let all = |usable: &dyn Fn(usize) -> bool, rng: &mut Rng| all.pick(&pick, usable, rng);
         None.or_else(|| if self.zoned { own(&near, rng) } else { None })
             .or_else(|| own(&ripe, rng))
-            .or_else(|| own(&fresh, rng))
-            .or_else(|| all(&fresh, rng))
+            .or_else(|| own(&in_turn, rng))
+            .or_else(|| all(&in_turn, rng))
+            .or_else(|| if leveled { self.levels.iter().find_map(|level| all(&on(*level), rng)) } else { None })
             .or_else(|| all(&|at| who.admitted(at) && !tried(at), rng))
             .or_else(|| all(&|at| who.up(at), rng))
             .or_else(|| all(&|at| who.admitted(at), rng))
+    }
+}
+
+impl Chooser {
+    /// Whether it goes by answers to probes.
+    pub fn probes(&self) -> bool {
+        matches!(self.balancer, Balancer::Prequal { .. })
+    }
+
+    /// After a request has been given out: calls `ask` with the index of each member that is to be asked how busy it is.
+    pub fn to_probe(&self, rng: &mut Rng, ask: impl FnMut(usize)) {
+        self.own.to_probe(&self.balancer, rng, ask);
+    }
+
+    /// The member `at` this index has answered.
+    pub fn probed(&self, at: usize, probe: Probe, now: Instant) {
+        self.own.probed(at, probe, now);
     }
 }
 

@@ -23,7 +23,7 @@ impl Candidate for Server {
     }
 }
 
-fn balancers() -> [Balancer; 6] {
+fn balancers() -> [Balancer; 8] {
     let on = HashKey::SourceAddress;
     [
         Balancer::default(),
@@ -32,6 +32,8 @@ fn balancers() -> [Balancer; 6] {
         Balancer::Random,
         Balancer::RingHash { on: on.clone(), points: 1024 },
         Balancer::Maglev { on, size: 251 },
+        Balancer::Nearest { max_in_flight: NonZeroU32::MIN },
+        Balancer::Prequal { probes: 3 },
     ]
 }
 
@@ -45,6 +47,8 @@ fn members(n: usize) -> Vec<Member> {
         weight: 1,
         state: EndpointState::Ready,
         near: NEAR(at),
+        distance: 0.0,
+        level: 0,
         since: None,
     };
     (0..n).map(member).collect()
@@ -84,6 +88,52 @@ fn a_zone_keeps_its_traffic_while_it_has_headroom() {
         let counts = spread_of(&chooser, &servers, 300, now);
         assert_eq!(counts.iter().step_by(2).sum::<usize>(), 0, "{balancer:?} went to the dead: {counts:?}");
     }
+}
+
+#[test]
+fn the_next_level_takes_over_what_the_first_cannot_carry() {
+    let now = Instant::now();
+    for balancer in balancers() {
+        let mut members = members(8);
+        members.iter_mut().skip(4).for_each(|member| member.level = 7);
+        let (chooser, servers) = (chooser(&balancer, &Spread::default(), members), servers(8, now));
+        let second = || spread_of(&chooser, &servers, 2000, now).iter().skip(4).sum::<usize>();
+        assert_eq!(second(), 0, "{balancer:?}");
+        // One of four is out: 1.4 * 3/4 is still all.
+        servers[0].0.begin(now).unreached(now);
+        assert_eq!(second(), 0, "{balancer:?}");
+        servers[1].0.begin(now).unreached(now);
+        assert!((500..700).contains(&second()), "{balancer:?}: {}", second());
+        (2..4).for_each(|at| servers[at].0.begin(now).unreached(now));
+        assert_eq!(second(), 2000, "{balancer:?}");
+        // What has been tried on one level is tried on the next before it is tried again.
+        let tried = |at: usize| at < 4 || at == 5;
+        let chosen = chooser.choose(&servers, tried, Some(3), now, &mut Rng::with_seed(3)).unwrap();
+        assert!(chosen > 3 && chosen != 5, "{balancer:?}: {chosen}");
+    }
+}
+
+#[test]
+fn the_nearest_serves_while_it_has_headroom() {
+    let now = Instant::now();
+    let mut members = members(4);
+    for (member, distance) in members.iter_mut().zip([900.0, 20.0, 0.0, f64::INFINITY]) {
+        member.distance = distance;
+    }
+    let balancer = Balancer::Nearest { max_in_flight: NonZeroU32::new(2).unwrap() };
+    let (chooser, servers) = (chooser(&balancer, &Spread::default(), members), servers(4, now));
+    let mut rng = Rng::with_seed(1);
+    let mut held = Vec::new();
+    for _ in 0..6 {
+        let at = chooser.choose(&servers, |_| false, None, now, &mut rng).unwrap();
+        held.push((at, servers[at].0.serving()));
+    }
+    let mut chosen: Vec<usize> = held.iter().map(|(at, _)| *at).collect();
+    chosen[..4].sort_unstable();
+    assert_eq!(chosen, [1, 1, 2, 2, 0, 0], "the two that are equally near, then the next");
+    servers[3].0.begin(now).unreached(now);
+    let at = chooser.choose(&servers, |_| false, None, now, &mut rng).unwrap();
+    assert!(at < 3, "nobody has headroom, yet somebody who is reachable serves: {at}");
 }
 
 #[test]
@@ -174,10 +224,43 @@ fn what_has_been_built_is_kept_until_endpoints_change() {
 }
 
 proptest! {
+    /// Mirrokni et al.: with a bound of c nobody has more than the c-fold of the mean, rounded up, however keys are spread.
+    #[test]
+    fn loads_of_a_hash_are_bounded_and_keys_stay_while_there_is_room(
+        weights in prop::collection::vec(1u32..4, 1..10),
+        percent in 101u32..300,
+        keys in prop::collection::vec(0u64..5, 1..150),
+        table: bool,
+    ) {
+        let now = Instant::now();
+        let on = HashKey::SourceAddress;
+        let balancer = match table {
+            true => Balancer::Maglev { on, size: 251 },
+            false => Balancer::RingHash { on, points: 1024 },
+        };
+        let mut members = members(weights.len());
+        members.iter_mut().zip(&weights).for_each(|(member, weight)| member.weight = *weight);
+        let free = chooser(&balancer, &Spread::default(), members.clone());
+        let spread = Spread { max_load_percent: NonZeroU32::new(percent), ..Spread::default() };
+        let (bounded, servers) = (chooser(&balancer, &spread, members), servers(weights.len(), now));
+        let mut rng = Rng::with_seed(1);
+        let total: u32 = weights.iter().sum();
+        let mut held = Vec::new();
+        for (number, key) in keys.into_iter().enumerate() {
+            let key = Some(hash::mix(key));
+            let room = |at: usize| (percent * (number as u32 + 1) * weights[at]).div_ceil(100 * total);
+            let home = free.choose(&servers, |_| false, key, now, &mut rng).unwrap();
+            let at = bounded.choose(&servers, |_| false, key, now, &mut rng).unwrap();
+            prop_assert!(at == home || servers[home].0.pending() >= room(home));
+            held.push(servers[at].0.serving());
+            prop_assert!(servers[at].0.pending() <= room(at), "{} of {}", servers[at].0.pending(), room(at));
+        }
+    }
+
     #[test]
     fn somebody_who_takes_work_is_chosen_and_the_untried_and_reachable_first(
         kinds in prop::collection::vec((0u32..3, prop::sample::select(vec![0usize, 0, 1, 2]), any::<bool>(), any::<bool>()), 0..9),
-        which in 0usize..6,
+        which in 0usize..8,
         subset in 0u32..4,
         zoned: bool,
         seed: u64,
@@ -212,6 +295,7 @@ proptest! {
     #[test]
     fn the_standings_agree_with_the_choice(
         kinds in prop::collection::vec((0u32..3, prop::sample::select(vec![0usize, 0, 0, 1, 2]), any::<bool>(), 0u64..4), 0..9),
+        levels in prop::sample::select(vec![1u64, 1, 2, 3]),
         which in 0usize..6,
         (subset, panic) in (0u32..4, prop::sample::select(vec![0u32, 50])),
         (zoned, slow) in any::<(bool, bool)>(),
@@ -224,6 +308,7 @@ proptest! {
         for (at, (weight, state, shunned, age)) in kinds.iter().enumerate() {
             members[at].weight = *weight;
             members[at].state = [Ready, NotReady, Terminating][*state];
+            members[at].level = at as u64 % levels;
             members[at].since = Some(now - Duration::from_secs(*age));
             if *shunned {
                 servers[at].0.begin(now).unreached(now);
@@ -231,7 +316,7 @@ proptest! {
         }
         let zone = zoned.then_some(ZonePreference { max_in_flight: NonZeroU32::MIN });
         let slow_start = slow.then_some(Duration::from_secs(3));
-        let spread = Spread { panic_percent: panic, slow_start, subset: NonZeroU32::new(subset), zone };
+        let spread = Spread { panic_percent: panic, slow_start, subset: NonZeroU32::new(subset), zone, ..Spread::default() };
         let chooser = chooser(&balancers()[which], &spread, members);
         let standings = chooser.standings(&servers, key, now);
         match chooser.choose(&servers, |_| false, key, now, &mut Rng::with_seed(seed)) {

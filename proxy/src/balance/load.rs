@@ -4,6 +4,7 @@
 //! with the first sign of it and forgotten with time. A failure adds a penalty on top, so that an endpoint that fails
 //! fast attracts nothing. Cells, no locks: a load belongs to one worker.
 
+use super::weights::Reported;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -37,6 +38,7 @@ struct State {
     failures: Cell<u32>,
     unreached: Cell<u32>,
     shunned_until: Cell<Option<Instant>>,
+    reported: Reported,
 }
 
 /// One endpoint's load.
@@ -66,7 +68,13 @@ impl Load {
             failures: Cell::new(0),
             unreached: Cell::new(0),
             shunned_until: Cell::new(None),
+            reported: Reported::default(),
         }))
+    }
+
+    /// What the endpoint has said of itself.
+    pub fn reported(&self) -> &Reported {
+        &self.0.reported
     }
 
     /// A request goes out. It counts as in flight until the returned value ends or is dropped.

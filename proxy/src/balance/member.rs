@@ -6,6 +6,7 @@ use super::hash;
 use super::load::Load;
 use std::rc::Rc;
 use std::time::Instant;
+use weft_model::balance::Location;
 use weft_model::{Endpoint, EndpointState};
 
 /// What the choice needs of an endpoint at the moment of the pick.
@@ -28,6 +29,13 @@ impl<C: Candidate> Candidate for Rc<C> {
     }
 }
 
+/// Where a proxy stands.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Here<'a> {
+    pub zone: Option<&'a str>,
+    pub location: Option<Location>,
+}
+
 /// What is known of an endpoint until endpoints change.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Member {
@@ -37,18 +45,30 @@ pub struct Member {
     pub state: EndpointState,
     /// In the proxy's own zone.
     pub near: bool,
+    /// Kilometres away; infinite if nobody can say.
+    pub distance: f64,
+    /// 0 is used first: priority, then the zone's place in the order of fail-over.
+    pub level: u64,
     /// When it appeared or became ready; `None`: it was there from the start.
     pub since: Option<Instant>,
 }
 
 impl Member {
-    /// `endpoint` as a proxy in `zone` sees it.
-    pub fn of(endpoint: &Endpoint, zone: Option<&str>, since: Option<Instant>) -> Self {
+    /// `endpoint` as a proxy sees it that is `here`, with zones in the order of `failover`.
+    pub fn of(endpoint: &Endpoint, here: Here<'_>, failover: &[String], since: Option<Instant>) -> Self {
+        let near = here.zone.is_some() && endpoint.zone.as_deref() == here.zone;
+        let place = failover.iter().position(|zone| endpoint.zone.as_ref() == Some(zone)).unwrap_or(failover.len());
         Self {
+            level: u64::from(endpoint.priority) << 32 | place as u64,
+            distance: match here.location.zip(endpoint.location) {
+                Some((here, there)) => here.distance(there),
+                None if near => 0.0,
+                None => f64::INFINITY,
+            },
+            near,
             hash: hash::of(endpoint.id.as_bytes()),
             weight: endpoint.weight,
             state: endpoint.state,
-            near: zone.is_some() && endpoint.zone.as_deref() == zone,
             since,
         }
     }

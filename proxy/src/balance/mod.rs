@@ -6,20 +6,25 @@
 pub mod chooser;
 mod admission;
 mod standing;
+mod failover;
 mod part;
 mod member;
 pub mod p2c;
 pub mod robin;
 pub mod ring;
 pub mod maglev;
+pub mod prequal;
+mod nearest;
 pub mod subset;
 pub mod draw;
 pub mod hash;
 pub mod load;
+pub mod orca;
+mod weights;
 
 #[cfg(test)]
 mod growth_tests;
 
 pub use chooser::Chooser;
 pub use load::Load;
-pub use member::{Candidate, Member};
+pub use member::{Candidate, Here, Member};

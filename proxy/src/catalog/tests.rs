@@ -23,6 +23,8 @@ pub(super) fn endpoint(service: &str, id: &str, weight: u32) -> Endpoint {
         weight,
         zone: None,
         node: None,
+        priority: 0,
+        location: None,
         identity: None,
         state: EndpointState::Ready,
     }

@@ -68,6 +68,12 @@ pub(super) struct Flags {
     /// Relative share of load; 0 takes no new requests
     #[arg(long, env = "WEFT_WEIGHT", value_name = "SHARE", default_value = "1")]
     pub weight: String,
+    /// Endpoints of priority 0 are used first, those of the next as far as too few before them are healthy
+    #[arg(long, env = "WEFT_PRIORITY", value_name = "NUMBER", default_value = "0")]
+    pub priority: String,
+    /// Where this pod stands, in degrees: services balanced by `nearest` go by it
+    #[arg(long, env = "WEFT_LOCATION", value_name = "LATITUDE,LONGITUDE", allow_hyphen_values = true)]
+    pub location: Option<String>,
 
     /// How long a connection of unknown protocol may be silent before it is taken for opaque
     #[arg(long, env = "WEFT_DETECT_TIMEOUT", value_name = "DURATION", default_value = "100ms")]

@@ -33,6 +33,8 @@ fn view(service: &str, virtual_addresses: &[&str], endpoints: usize) -> ServiceV
         weight: 1,
         zone: None,
         node: None,
+        priority: 0,
+        location: None,
         identity: None,
         state: EndpointState::Ready,
     };

@@ -4,6 +4,7 @@
 //! discovery.
 
 use super::head::Head;
+use crate::balance::orca;
 use crate::cluster::Upstream;
 use crate::deadline::GRPC_TIMEOUT;
 use crate::plan::Plan;
@@ -61,6 +62,14 @@ pub fn response(
     }
     if plan.is_local() {
         response.remove(respond::REASON);
+    }
+    if let Some(terms) = plan.load_reports() {
+        for name in orca::FIELDS {
+            let taken = response.values(name).next().map(|report| upstream.reported(name, report, terms));
+            if taken.is_some() {
+                response.remove(name);
+            }
+        }
     }
     response.write_response(out);
     for (name, value) in edit.iter().flat_map(|e| e.set.iter().chain(&e.add)) {

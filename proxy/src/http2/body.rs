@@ -101,8 +101,13 @@ impl Upload {
     }
 }
 
-/// A body on its way down. Returns the number of bytes moved and the trailers' `grpc-status`, if there was one.
-pub async fn download(mut body: RecvStream, to: &mut SendStream<Bytes>) -> (u64, Result<Option<u16>, BodyError>) {
+/// A body on its way down; `edit` changes its trailers. Returns the number of bytes moved and the trailers' `grpc-status`, if
+/// there was one.
+pub async fn download(
+    mut body: RecvStream,
+    to: &mut SendStream<Bytes>,
+    edit: impl Fn(&mut HeaderMap),
+) -> (u64, Result<Option<u16>, BodyError>) {
     let mut moved = 0;
     let result = async {
         while let Some(chunk) = next(&mut body, to).await? {
@@ -116,7 +121,8 @@ pub async fn download(mut body: RecvStream, to: &mut SendStream<Bytes>) -> (u64,
             }
         }
         match body.trailers().await.map_err(BodyError::Source)? {
-            Some(trailers) => {
+            Some(mut trailers) => {
+                edit(&mut trailers);
                 let status = grpc_status(&trailers);
                 to.send_trailers(trailers).map_err(BodyError::Sink)?;
                 Ok(status)

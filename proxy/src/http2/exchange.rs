@@ -246,6 +246,8 @@ impl<S: Story> Exchange<'_, S> {
         if self.plan.is_local() {
             parts.headers.remove(respond::REASON);
         }
+        let terms = self.plan.load_reports();
+        rewrite::take_reports(&mut parts.headers, upstream, terms);
         if let Some(rule) = self.plan.rule.as_ref().and_then(Carried::response_headers) {
             rewrite::edit(&mut parts.headers, rule);
         }
@@ -262,7 +264,8 @@ impl<S: Story> Exchange<'_, S> {
             return self.count(upstream, status, "");
         }
         let result = {
-            let mut receiving = pin!(body::download(body, &mut down));
+            let mut receiving =
+                pin!(body::download(body, &mut down, |trailers| rewrite::take_reports(trailers, upstream, terms)));
             let mut sending = pin!(sending);
             let mut sent = false;
             loop {

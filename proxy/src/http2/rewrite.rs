@@ -2,9 +2,12 @@
 //!
 //! Beside `exchange`. Discovery has checked what is put in; what still does not fit is left out.
 
+use crate::balance::orca;
+use crate::cluster::Upstream;
 use crate::route::Carried;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, uri};
+use weft_model::balance::LoadReports;
 use weft_model::route::HeaderEdit;
 
 /// Removes, sets and adds fields.
@@ -16,6 +19,16 @@ pub fn edit(headers: &mut HeaderMap, edit: &HeaderEdit) {
     }
     for (name, value) in edit.set.iter().chain(&edit.add).filter_map(pair) {
         headers.append(name, value);
+    }
+}
+
+/// Takes the load reports of `upstream` out of a head or of trailers, and in, if there are terms for them.
+pub fn take_reports(fields: &mut HeaderMap, upstream: &Upstream, terms: Option<&LoadReports>) {
+    let Some(terms) = terms else { return };
+    for name in orca::FIELDS {
+        if let Some(report) = fields.remove(name) {
+            upstream.reported(name, report.as_bytes(), terms);
+        }
     }
 }
 

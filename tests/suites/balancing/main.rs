@@ -2,7 +2,9 @@
 //! policy says that it is to go.
 //!
 //! First three replicas, one of them slow, called by eight connections at once; then three with weights and zones, which
-//! serve several services, each with a balancer of its own.
+//! serve several services, each with a balancer of its own; `places` has what depends on who stands where.
+
+mod places;
 
 use anyhow::ensure;
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +31,12 @@ fn main() -> ExitCode {
     .case_on("policies", "when a replica goes, only its hashed sessions move", hashed_sessions_move)
     .case_on("policies", "a zone keeps its traffic, until nobody is left in it", zones)
     .case_on("policies", "weftctl shows which balancer is in force", shown)
+    .and_on("places", places::world)
+    .case_on("places", "nearest goes to the next town while there is headroom", places::nearest)
+    .case_on("places", "a bounded hash leaves its home when that has its share", places::bounded)
+    .case_on("places", "weights follow load reports, which clients do not see", places::reports)
+    .case_on("places", "prequal asks sidecars how busy they are, over a connection of its own", places::prequal)
+    .case_on("places", "a zone takes over when the one before it is gone", places::failover)
     .run()
 }
 
