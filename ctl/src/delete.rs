@@ -84,7 +84,7 @@ mod tests {
     fn documents_name_what_they_describe() {
         let document = |value| Document { origin: "a.yaml".to_owned(), value };
         let found = target(&document(json!({"kind": "HTTPRoute", "metadata": {"name": "split"}})), "shop").unwrap();
-        assert_eq!(found, Target { kind: Kind::Routes, namespace: "shop".to_owned(), name: "split".to_owned() });
+        assert_eq!(found, Target { kind: Kind::HttpRoutes, namespace: "shop".to_owned(), name: "split".to_owned() });
         let found = json!({"kind": "Service", "metadata": {"name": "cart", "namespace": "other"}});
         assert_eq!(target(&document(found), "shop").unwrap().namespace, "other");
         let refused = |value| target(&document(value), "shop").unwrap_err().to_string();

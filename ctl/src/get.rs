@@ -19,7 +19,7 @@ use weft_proto::v1;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// services, endpoints, routes, grpcroutes, referencegrants, policies or certificates
+    /// services, endpoints, routes (of both kinds), httproutes, grpcroutes, referencegrants, policies or certificates
     kind: What,
     /// Only this object (certificates: of this proxy)
     name: Option<String>,
@@ -155,7 +155,11 @@ fn document(object: &v1::Object) -> anyhow::Result<Value> {
     let v1::Object { kind, namespace, name, .. } = object;
     let unreadable = || format!("discovery's answer about {kind} {namespace}/{name} is not JSON");
     if !object.document_json.is_empty() {
-        return serde_json::from_str(&object.document_json).with_context(unreadable);
+        let mut document: Value = serde_json::from_str(&object.document_json).with_context(unreadable)?;
+        if !object.status_json.is_empty() {
+            document["status"] = serde_json::from_str(&object.status_json).with_context(unreadable)?;
+        }
+        return Ok(document);
     }
     let endpoint: Endpoint = serde_json::from_str(&object.model_json).with_context(unreadable)?;
     let ports: Map<String, Value> =
@@ -198,8 +202,11 @@ mod tests {
             source: "registration".to_owned(),
             document_json: document.to_owned(),
             model_json: model.to_owned(),
+            status_json: String::new(),
         };
         assert_eq!(document(&object(r#"{"kind":"X"}"#, "")).unwrap(), json!({"kind": "X"}));
+        let judged = v1::Object { status_json: r#"{"parents":[]}"#.to_owned(), ..object(r#"{"kind":"X"}"#, "") };
+        assert_eq!(document(&judged).unwrap(), json!({"kind": "X", "status": {"parents": []}}));
         let model = r#"{"id": "cart-0", "service": {"namespace": "shop", "name": "cart"}, "addresses": ["10.0.0.1"],
             "ports": {"http": 8080}, "identity": "spiffe://weft.local/ns/shop/sa/cart"}"#;
         let spec = json!({"service": "cart", "addresses": ["10.0.0.1"], "weight": 1, "ports": {"http": 8080},

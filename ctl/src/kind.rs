@@ -10,7 +10,9 @@ use std::str::FromStr;
 pub enum Kind {
     Services,
     Endpoints,
+    /// Of both kinds.
     Routes,
+    HttpRoutes,
     GrpcRoutes,
     Grants,
     Policies,
@@ -23,6 +25,7 @@ impl Kind {
             Self::Services => "services",
             Self::Endpoints => "endpoints",
             Self::Routes => "routes",
+            Self::HttpRoutes => "httproutes",
             Self::GrpcRoutes => "grpcroutes",
             Self::Grants => "referencegrants",
             Self::Policies => "policies",
@@ -36,7 +39,8 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::Services => "Service",
             Self::Endpoints => "Endpoint",
-            Self::Routes => "HTTPRoute",
+            Self::Routes => "Route",
+            Self::HttpRoutes => "HTTPRoute",
             Self::GrpcRoutes => "GRPCRoute",
             Self::Grants => "ReferenceGrant",
             Self::Policies => "TrafficPolicy",
@@ -52,11 +56,13 @@ impl FromStr for Kind {
         match word.to_ascii_lowercase().as_str() {
             "services" | "service" | "svc" => Ok(Self::Services),
             "endpoints" | "endpoint" | "ep" => Ok(Self::Endpoints),
-            "routes" | "route" | "httproutes" | "httproute" => Ok(Self::Routes),
+            "routes" | "route" => Ok(Self::Routes),
+            "httproutes" | "httproute" => Ok(Self::HttpRoutes),
             "grpcroutes" | "grpcroute" => Ok(Self::GrpcRoutes),
             "referencegrants" | "referencegrant" | "grants" | "grant" => Ok(Self::Grants),
             "policies" | "policy" | "trafficpolicies" | "trafficpolicy" => Ok(Self::Policies),
-            _ => Err("known kinds are services, endpoints, routes, grpcroutes, referencegrants, policies".to_owned()),
+            _ => Err("known kinds are services, endpoints, routes, httproutes, grpcroutes, referencegrants, policies"
+                .to_owned()),
         }
     }
 }
@@ -67,7 +73,8 @@ mod tests {
 
     #[test]
     fn every_name_of_a_kind_leads_to_it() {
-        for kind in [Kind::Services, Kind::Endpoints, Kind::Routes, Kind::GrpcRoutes, Kind::Grants, Kind::Policies] {
+        let routes = [Kind::Routes, Kind::HttpRoutes, Kind::GrpcRoutes];
+        for kind in routes.into_iter().chain([Kind::Services, Kind::Endpoints, Kind::Grants, Kind::Policies]) {
             assert_eq!(kind.plural().parse(), Ok(kind));
             assert_eq!(kind.to_string().parse(), Ok(kind));
         }

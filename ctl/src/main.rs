@@ -8,6 +8,7 @@ mod delete;
 mod get;
 mod status;
 mod proxy;
+mod explain;
 mod check;
 mod token;
 mod trust;
@@ -59,6 +60,8 @@ enum Command {
     /// Look into one proxy
     #[command(subcommand)]
     Proxy(proxy::Command),
+    /// Say what a proxy would do with a request, step by step, without sending it
+    Explain(explain::Args),
     /// Test that the mesh is well; each line that failed says what to do
     Check,
     /// Join tokens, with which a proxy proves who it is
@@ -79,6 +82,7 @@ async fn run(cli: Cli) -> anyhow::Result<Output> {
         Command::Get(args) => get::run(args, &discovery).await,
         Command::Status(args) => status::run(args, &discovery).await,
         Command::Proxy(command) => proxy::run(command, &discovery).await,
+        Command::Explain(args) => explain::run(args, &discovery).await,
         Command::Check => check::run(&discovery).await,
         Command::Token(command) => token::run(command, &discovery).await,
         Command::Trust(command) => trust::run(command, &discovery).await,
@@ -92,6 +96,11 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     let output = match run(cli).await {
         Ok(output) => output,
+        // Arguments that are wrong together.
+        Err(error) if error.is::<clap::Error>() => {
+            eprint!("{error}");
+            return ExitCode::from(2);
+        }
         Err(error) => {
             eprintln!("weftctl: {error:#}");
             return ExitCode::FAILURE;

@@ -75,6 +75,14 @@ impl v1::admin_server::Admin for Replica {
         if known { Ok(Response::new(v1::DumpProxyResponse { json })) } else { Err(Status::not_found("no stream")) }
     }
 
+    async fn ask_proxy(&self, request: Request<v1::AskProxyRequest>) -> Answer<v1::AskProxyResponse> {
+        let v1::AskProxyRequest { proxy, topic, json } = request.into_inner();
+        match self.proxies.iter().any(|(name, ..)| *name == proxy) {
+            true => Err(Status::failed_precondition(format!("{} is asked about {topic}: {json}", self.name))),
+            false => Err(Status::not_found("no stream")),
+        }
+    }
+
     async fn list_certificates(&self, _: Request<v1::ListCertificatesRequest>) -> Answer<v1::ListCertificatesResponse> {
         Ok(Response::new(Default::default()))
     }
@@ -254,6 +262,18 @@ fn replicas_may_be_repeated_or_listed_before_or_after_the_command() {
     assert_eq!(shown, ["unix:///a.sock", "unix:///b.sock"]);
 }
 
+#[tokio::test]
+async fn a_question_goes_to_the_replica_that_knows_the_proxy() {
+    let world = two();
+    let said = world.error(&[0, 1], "explain --from ui-0 --to http://a.b/c?d -X PUT").await;
+    assert!(said.starts_with("d-b is asked about explain: ") && said.contains(r#""path":"/c","query":"d""#), "{said}");
+    let said = world.error(&[0, 1], "explain --from nobody --to http://a.b/").await;
+    assert!(said.contains("no proxy nobody is connected") && said.contains("weftctl status"), "{said}");
+    assert!(world.error(&[0, 9], "explain --from ui-0 --to http://a.b/").await.contains("9.sock"));
+    let said = world.error(&[0], "explain --from cart-0 --to http://a.b/c --grpc x.Y/Z").await;
+    assert!(said.contains("leave one of them out"), "{said}");
+}
+
 #[test]
 fn every_form_in_the_manual_is_understood() {
     for line in [
@@ -266,6 +286,8 @@ fn every_form_in_the_manual_is_understood() {
         "weftctl get certificates -A -o json",
         "weftctl status",
         "weftctl proxy dump cart-0 -n shop -o yaml",
+        "weftctl explain --from shop/cart-0 --to http://search.shop:81/a?b=c -H user:a -X PUT -o json",
+        "weftctl explain --from cart --to http://search.shop --grpc shop.Search/Find",
         "weftctl check --timeout 3s",
         "weftctl token create --namespace shop --service-account cart --ttl 1h",
         "weftctl trust anchors",
@@ -291,6 +313,13 @@ fn wrong_command_lines_are_refused() {
         "weftctl token create --namespace shop --service-account cart --ttl 0s",
         "weftctl status --discovery http://localhost:8080",
         "weftctl completion csh",
+        "weftctl explain --from cart-0",
+        "weftctl explain --to http://search.shop",
+        "weftctl explain --from cart-0 --to search.shop",
+        "weftctl explain --from cart-0 --to https://search.shop/",
+        "weftctl explain --from a/b/c --to http://search.shop/",
+        "weftctl explain --from cart-0 --to http://search.shop/ -H user",
+        "weftctl explain --from cart-0 --to http://search.shop/ -X PUT --grpc a/b",
     ] {
         assert!(parse(line).is_err(), "{line}");
     }

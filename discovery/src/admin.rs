@@ -4,14 +4,17 @@
 //! question to the part that knows; what a caller asks wrongly is answered naming the field.
 
 mod socket;
+mod ask;
 
 pub use socket::{Claimed, SocketError, claim};
 
 use crate::apply::{ApplyError, Documents};
 use crate::authority::{Authority, Ledger, OWN_ACCOUNT, OWN_NAMESPACE, TokenError};
-use crate::registry::Registry;
+use crate::record::AttachedRoute;
+use crate::registry::{Registry, World, conditions};
 use crate::rpc::{seconds, store_status};
-use crate::serve::{Proxies, Session};
+use crate::serve::{Proxies, Session, Subject};
+use crate::translate::Kind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -20,8 +23,6 @@ use weft_identity::certificate::to_pem;
 use weft_model::SpiffeId;
 use weft_proto::v1;
 
-/// How long a proxy may take to answer with its dump.
-const DUMP_TIME: Duration = Duration::from_secs(5);
 /// How long a join token lives unless the caller says so.
 const DEFAULT_TOKEN_TTL: Duration = Duration::from_secs(24 * 3600);
 
@@ -106,7 +107,9 @@ impl v1::admin_server::Admin for Admin {
 
     async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::GetResponse>, Status> {
         let v1::GetRequest { kind, namespace, name } = request.into_inner();
-        let (objects, revision) = self.documents.get(&kind, &namespace, &name).await.map_err(apply_status)?;
+        let (mut objects, revision) = self.documents.get(&kind, &namespace, &name).await.map_err(apply_status)?;
+        let world = self.registry.world();
+        objects.iter_mut().for_each(|object| object.status_json = route_status(object, &world).unwrap_or_default());
         Ok(Response::new(v1::GetResponse { objects, revision }))
     }
 
@@ -127,13 +130,15 @@ impl v1::admin_server::Admin for Admin {
             let replica = &self.replica;
             Status::not_found(format!("no proxy {namespace}/{name} has a stream to this replica ({replica})"))
         })?;
-        let busy = || Status::unavailable(format!("proxy {namespace}/{name} does not take the request now: try again"));
-        let answer = session.dump().ok_or_else(busy)?;
-        match tokio::time::timeout(DUMP_TIME, answer).await {
-            Ok(Ok(json)) => Ok(Response::new(v1::DumpProxyResponse { json })),
-            Ok(Err(_)) => Err(Status::unavailable(format!("the stream of proxy {namespace}/{name} has ended"))),
-            Err(_) => Err(Status::deadline_exceeded(format!("proxy {namespace}/{name} does not answer"))),
-        }
+        let json = ask::answer(&session, Subject::Dump).await?.map_err(Status::failed_precondition)?;
+        Ok(Response::new(v1::DumpProxyResponse { json }))
+    }
+
+    async fn ask_proxy(&self, request: Request<v1::AskProxyRequest>) -> Result<Response<v1::AskProxyResponse>, Status> {
+        let v1::AskProxyRequest { proxy, topic, json } = request.into_inner();
+        let session = ask::find(&self.proxies, &self.registry.world(), &proxy, &self.replica)?;
+        let json = ask::ask(&session, topic, json).await?;
+        Ok(Response::new(v1::AskProxyResponse { json }))
     }
 
     async fn list_certificates(
@@ -180,6 +185,17 @@ impl v1::admin_server::Admin for Admin {
     async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<v1::StatusResponse>, Status> {
         Ok(Response::new(Admin::status(self)))
     }
+}
+
+/// `status` of a route; `None` for what is no route.
+fn route_status(object: &v1::Object, world: &World) -> Option<String> {
+    if object.kind != Kind::HttpRoute.name() && object.kind != Kind::GrpcRoute.name() {
+        return None;
+    }
+    let attached: AttachedRoute = serde_json::from_str(&object.model_json).ok()?;
+    let document: Option<serde_json::Value> = serde_json::from_str(&object.document_json).ok();
+    let generation = document.and_then(|document| document.pointer("/metadata/generation")?.as_i64());
+    Some(conditions::status(&attached, generation, world).to_string())
 }
 
 fn apply_status(error: ApplyError) -> Status {

@@ -7,9 +7,11 @@ mod certify;
 mod sign;
 mod token;
 mod root;
+mod sessions;
 mod fault;
 
 pub use certify::Certify;
 pub use fault::AuthorityError;
+pub use sessions::keep as keep_session_keys;
 pub use sign::{Authority, Issued, Ledger, OWN_ACCOUNT, OWN_NAMESPACE};
 pub use token::{JoinToken, TokenError};

@@ -45,6 +45,9 @@ pub struct Flags {
     /// How long certificates are valid; their owners renew them at half time
     #[arg(long, env = "WEFT_CERTIFICATE_LIFETIME", default_value = "24h")]
     pub certificate_lifetime: String,
+    /// How long a key seals session tokens before a new one takes its place; it opens them for as long again
+    #[arg(long, env = "WEFT_SESSION_KEY_LIFETIME", default_value = "30days")]
+    pub session_key_lifetime: String,
     /// This replica's name; the host's name by default
     #[arg(long, env = "WEFT_REPLICA")]
     pub replica: Option<String>,
@@ -74,6 +77,7 @@ pub struct Config {
     pub virtual_range: Cidr,
     pub trust_anchors_out: Option<PathBuf>,
     pub certificate_lifetime: Duration,
+    pub session_key_lifetime: Duration,
     pub replica: String,
     pub log_format: logs::Format,
     pub log_level: String,
@@ -82,6 +86,7 @@ pub struct Config {
 /// Below it, renewals and the clocks of the machines would get into each other's way.
 const SHORTEST_LIFETIME: Duration = Duration::from_secs(60);
 const LONGEST_LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
+const LONGEST_KEY_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl Config {
     /// What the flags mean, or everything that is wrong with them.
@@ -93,7 +98,10 @@ impl Config {
         let domain = names::subdomain(&flags.trust_domain).map_err(|e| format!("--trust-domain: {e}"));
         let trust_domain = keep(domain, &mut faults);
         let virtual_range = keep(range(&flags.virtual_range), &mut faults);
-        let certificate_lifetime = keep(lifetime(&flags.certificate_lifetime), &mut faults);
+        let certificate_lifetime =
+            keep(lifetime("--certificate-lifetime", &flags.certificate_lifetime, LONGEST_LIFETIME), &mut faults);
+        let keys = lifetime("--session-key-lifetime", &flags.session_key_lifetime, LONGEST_KEY_LIFETIME);
+        let session_key_lifetime = keep(keys, &mut faults);
         let replica = flags.replica.map_or_else(hostname, Ok);
         let replica = replica.and_then(|name| names::subdomain(&name).map_err(|e| format!("--replica: {e}")));
         let replica = keep(replica, &mut faults);
@@ -111,6 +119,7 @@ impl Config {
                 virtual_range: virtual_range?,
                 trust_anchors_out: flags.trust_anchors_out,
                 certificate_lifetime: certificate_lifetime?,
+                session_key_lifetime: session_key_lifetime?,
                 replica: replica?,
                 log_format: log_format?,
                 log_level: flags.log_level,
@@ -163,12 +172,12 @@ fn range(text: &str) -> Result<Cidr, String> {
     Ok(range)
 }
 
-fn lifetime(text: &str) -> Result<Duration, String> {
+fn lifetime(flag: &str, text: &str, longest: Duration) -> Result<Duration, String> {
     let lifetime = humantime::parse_duration(text)
-        .map_err(|_| format!("--certificate-lifetime: {text:?} is not a duration such as 24h or 30m"))?;
-    match (SHORTEST_LIFETIME..=LONGEST_LIFETIME).contains(&lifetime) {
+        .map_err(|_| format!("{flag}: {text:?} is not a duration such as 24h or 30m"))?;
+    match (SHORTEST_LIFETIME..=longest).contains(&lifetime) {
         true => Ok(lifetime),
-        false => Err(format!("--certificate-lifetime: {text} is out of range (1m to 90days)")),
+        false => Err(format!("{flag}: {text} is out of range (1m to {}days)", longest.as_secs() / 86_400)),
     }
 }
 

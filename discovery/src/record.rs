@@ -10,10 +10,12 @@ use std::collections::BTreeSet;
 use std::fmt;
 use weft_model::names::{label, subdomain};
 use weft_model::route::{Grant, Parent, RouteKind};
+use weft_model::session::SessionKey;
 use weft_model::{Endpoint, Route, Service, ServiceName, TrafficPolicy};
 
 /// The key of a record: `services/<ns>/<name>`, `routes/<ns>/<name>` (HTTPRoutes), `grpcroutes/<ns>/<name>`,
-/// `grants/<ns>/<name>`, `policies/<ns>/<name>`, `endpoints/<ns>/<service>/<id>`, `withdrawals/<ns>/<service>`.
+/// `grants/<ns>/<name>`, `policies/<ns>/<name>`, `endpoints/<ns>/<service>/<id>`, `withdrawals/<ns>/<service>`,
+/// `sessions/keys`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Key {
     Service(ServiceName),
@@ -36,6 +38,8 @@ pub enum Key {
     },
     /// Which endpoints of this service were last taken out on purpose ([`Withdrawal`]).
     Withdrawal(ServiceName),
+    /// The keys of session tokens.
+    SessionKeys,
 }
 
 /// Who wrote a record.
@@ -98,6 +102,12 @@ pub struct Withdrawal {
     pub ids: Vec<String>,
 }
 
+/// The keys that session tokens are sealed with and opened by, newest first. Whoever can read the store can make tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionKeys {
+    pub keys: Vec<SessionKey>,
+}
+
 /// One record, read.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Content {
@@ -107,6 +117,7 @@ pub enum Content {
     Policy(Record<AttachedPolicy>),
     Endpoint(Record<Endpoint>),
     Withdrawal(Withdrawal),
+    SessionKeys(SessionKeys),
 }
 
 /// Why a record could not be read.
@@ -130,7 +141,9 @@ impl Key {
     /// `None`: a key of somebody else's (addresses, certificates, ...). An error: ours, but not of our shape.
     pub fn parse(text: &str) -> Option<Result<Self, RecordError>> {
         let (kind, rest) = text.split_once('/')?;
-        if !["services", "routes", "grpcroutes", "grants", "policies", "endpoints", "withdrawals"].contains(&kind) {
+        if !["services", "routes", "grpcroutes", "grants", "policies", "endpoints", "withdrawals", "sessions"]
+            .contains(&kind)
+        {
             return None;
         }
         let refuse = |reason: String| RecordError { key: text.to_owned(), reason };
@@ -152,6 +165,7 @@ impl Key {
             ("endpoints", [ns, name, id]) if !id.is_empty() => {
                 service(ns, name).map(|service| Self::Endpoint { service, id: (*id).to_owned() })
             }
+            ("sessions", ["keys"]) => Ok(Self::SessionKeys),
             _ => Err(refuse("the key does not have the shape of its kind".to_owned())),
         })
     }
@@ -171,6 +185,7 @@ impl fmt::Display for Key {
             Self::Policy { namespace, name } => write!(f, "policies/{namespace}/{name}"),
             Self::Endpoint { service: s, id } => write!(f, "endpoints/{}/{}/{id}", s.namespace, s.name),
             Self::Withdrawal(s) => write!(f, "withdrawals/{}/{}", s.namespace, s.name),
+            Self::SessionKeys => f.write_str("sessions/keys"),
         }
     }
 }
@@ -202,6 +217,7 @@ impl Content {
             Key::Policy { .. } => Self::Policy(json(value)?),
             Key::Endpoint { .. } => Self::Endpoint(json(value)?),
             Key::Withdrawal(_) => Self::Withdrawal(json(value)?),
+            Key::SessionKeys => Self::SessionKeys(json(value)?),
         };
         let agrees = match (key, &content) {
             (Key::Service(name), Self::Service(r)) => r.model.name == *name,
@@ -271,6 +287,7 @@ mod tests {
             "policies/shop/cart",
             "endpoints/shop/cart/cart-0",
             "withdrawals/shop/cart",
+            "sessions/keys",
         ] {
             assert_eq!(Key::parse(text).unwrap().unwrap().to_string(), text);
         }

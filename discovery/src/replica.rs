@@ -5,7 +5,7 @@
 
 use crate::admin::{self, Admin, SocketError};
 use crate::apply::Documents;
-use crate::authority::{Authority, AuthorityError, Certify};
+use crate::authority::{Authority, AuthorityError, Certify, keep_session_keys};
 use crate::config::Config;
 use crate::listen::Listener;
 use crate::metrics::Metrics;
@@ -119,6 +119,8 @@ impl Replica {
         let listener = Listener { tls: tls.clone(), routes, metrics: metrics.clone() };
         tasks.spawn(listener.serve(bound, shutdown.clone()));
         tasks.spawn(renew(authority, credentials, tls, config.replica.clone(), shutdown.clone()));
+        let lifetime = config.session_key_lifetime;
+        tasks.spawn(keep_session_keys(store.clone(), lifetime, shutdown.clone()));
         tasks.close();
         tracing::info!(%address, replica = config.replica, store = store.kind(), "ready for proxies");
         Ok(Self { address, proxies, tasks, _socket: claimed })

@@ -6,7 +6,9 @@ mod service;
 mod stream;
 mod difference;
 mod proxies;
+mod questions;
 
 pub use proxies::{Proxies, Session};
+pub use questions::{Said, Subject};
 pub use service::Serve;
 pub use stream::{Settings, Supply};

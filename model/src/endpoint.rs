@@ -59,4 +59,9 @@ impl Endpoint {
     pub fn takes_new_work(&self) -> bool {
         self.state == EndpointState::Ready && self.weight > 0
     }
+
+    /// Whether the sessions it has may go on: also while it drains, whether it is shutting down or has lost its weight.
+    pub fn keeps_sessions(&self) -> bool {
+        self.state != EndpointState::NotReady
+    }
 }

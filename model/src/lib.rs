@@ -8,11 +8,13 @@ pub mod address;
 pub mod spiffe;
 pub mod endpoint;
 pub mod service;
+pub mod session;
 pub mod route;
 pub mod policy;
 pub mod health;
 pub mod throttle;
 pub mod view;
+pub mod explain;
 
 pub use address::{Cidr, Port};
 pub use endpoint::{Endpoint, EndpointState};

@@ -47,6 +47,36 @@ impl ServiceName {
     }
 }
 
+/// What a host name within the mesh stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dialled {
+    pub service: ServiceName,
+    /// One endpoint of it, by name.
+    pub endpoint: Option<String>,
+}
+
+impl Dialled {
+    /// `host` as a resolver in `namespace` understands it, with the search path that Kubernetes gives to pods: from `service`
+    /// to `endpoint.service.namespace.svc.domain.`, in any case. `None`: no mesh name.
+    pub fn of_host(host: &str, namespace: &str, domain: &str) -> Option<Self> {
+        let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+        let host = host.strip_suffix(domain).and_then(|rest| rest.strip_suffix('.')).unwrap_or(&host);
+        let labels: Vec<&str> = host.split('.').collect();
+        let labels = match labels.split_last() {
+            Some((&"svc", rest)) if rest.len() > 1 => rest,
+            _ => &labels[..],
+        };
+        let (endpoint, service, namespace) = match *labels {
+            [service] => (None, service, namespace),
+            [service, namespace] => (None, service, namespace),
+            [endpoint, service, namespace] => (Some(endpoint), service, namespace),
+            _ => return None,
+        };
+        let endpoint = endpoint.map(label).transpose().ok()?;
+        Some(Self { service: ServiceName::new(namespace, service).ok()?, endpoint })
+    }
+}
+
 /// `name.namespace`: how people say it, and how metric labels carry it.
 impl fmt::Display for ServiceName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -78,6 +108,30 @@ pub fn subdomain(text: &str) -> Result<String, NameError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn host_names_are_understood_as_in_a_pod() {
+        let of = |host: &str| {
+            let dialled = Dialled::of_host(host, "shop", "cluster.local")?;
+            Some((dialled.service.to_string(), dialled.endpoint.unwrap_or_default()))
+        };
+        let is = |service: &str, endpoint: &str| Some((service.to_owned(), endpoint.to_owned()));
+        for host in [
+            "search",
+            "search.shop",
+            "Search.shop.svc",
+            "search.shop.svc.cluster.local",
+            "search.shop.svc.cluster.local.",
+        ] {
+            assert_eq!(of(host), is("search.shop", ""), "{host}");
+        }
+        assert_eq!(of("search.other"), is("search.other", ""));
+        assert_eq!(of("a.search.other"), is("search.other", "a"));
+        assert_eq!(of("a.search.other.svc.cluster.local"), is("search.other", "a"));
+        for host in ["", "a.b.c.d", "www.example.co.uk.", "under_score.shop", "a..b"] {
+            assert_eq!(of(host), None, "{host}");
+        }
+    }
 
     #[test]
     fn labels_follow_rfc_1123() {

@@ -4,6 +4,7 @@
 //! without a policy behaves well; the defaults stand here and nowhere else.
 
 use crate::health::HealthCheck;
+use crate::session::Session;
 use crate::throttle::Throttle;
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
@@ -15,7 +16,7 @@ use std::time::Duration;
 pub struct TrafficPolicy {
     pub balancer: Balancer,
     pub spread: Spread,
-    pub affinity: Option<CookieAffinity>,
+    pub affinity: Option<Session>,
     pub retry: Retry,
     pub timeouts: Timeouts,
     pub health_check: Option<HealthCheck>,
@@ -132,14 +133,6 @@ pub struct Spread {
 pub struct ZonePreference {
     /// An endpoint that has so many requests in flight from one worker of a proxy, times its weight, has no headroom left.
     pub max_in_flight: NonZeroU32,
-}
-
-/// A cookie that names the endpoint that first served the client.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CookieAffinity {
-    pub name: String,
-    /// `None`: a session cookie.
-    pub ttl: Option<Duration>,
 }
 
 /// Which failures are tried again, and how often.

@@ -1,8 +1,10 @@
 //! Routes: which requests to a service go to which backends (Gateway API `HTTPRoute` and `GRPCRoute` with a Service as parent).
 //!
 //! Data only: the proxy's `route` module takes the decision. Regular expressions are kept as text, already checked for
-//! validity when the document was translated; weights of one rule never sum to zero.
+//! validity when the document was translated; weights
+//! of one rule may sum to zero, which leaves nobody to send to.
 
+use crate::session::Session;
 use crate::{Port, ServiceName};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -88,6 +90,9 @@ pub struct Rule {
     pub backends: Vec<Backend>,
     #[serde(default)]
     pub retry: Option<RouteRetry>,
+    /// Over all backends, before their weights.
+    #[serde(default)]
+    pub session: Option<Session>,
     /// `timeouts.request`; `None` leaves it to the policy, [`Rule::NO_LIMIT`] is none: from the last byte of the request head to the end of the response.
     #[serde(default)]
     pub request_timeout: Option<Duration>,

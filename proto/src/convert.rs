@@ -9,12 +9,15 @@
 
 mod service;
 mod endpoint;
+mod session;
 mod route;
 mod action;
 mod balancer;
 mod policy;
 mod health;
 mod view;
+
+pub use session::session_keys;
 
 use std::fmt::Display;
 use std::time::Duration;

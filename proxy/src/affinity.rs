@@ -1,24 +1,66 @@
-//! Session affinity: by a cookie that names the endpoint, or by what a balancer hashes.
+//! Session affinity: by a token that names the endpoint, or by what a balancer hashes.
 //!
-//! Pure. The token is the same in every proxy, so that a session stays when its client comes through another one, and
-//! says nothing about addresses. An unknown or broken cookie is no cookie: the balancer chooses, and a new one is set.
+//! Pure. A token is the same to every proxy, so that a session stays when its client comes through another one, and says nothing
+//! to clients. What is not a token of this mesh is none: the balancer chooses, and a new one is given.
+
+mod token;
+
+pub use token::{Keys, Shown};
 
 use crate::request::RequestView;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 use weft_model::ServiceName;
-use weft_model::policy::{CookieAffinity, HashKey};
+use weft_model::policy::HashKey;
+use weft_model::session::{Carrier, CookieAttributes, Session};
 
-/// What a cookie calls endpoint `id` of `service`: 128 bits of a hash, in 22 characters.
-pub fn token(service: &ServiceName, id: &str) -> String {
+/// What tokens call an endpoint: a hash of its service and one of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Home {
+    pub service: [u8; 8],
+    pub endpoint: [u8; 8],
+}
+
+impl Home {
+    const BYTES: usize = 16;
+
+    /// Of endpoint `id` of `service`.
+    pub fn of(service: &ServiceName, id: &str) -> Self {
+        Self { service: hash(&[&service.namespace, &service.name]), endpoint: hash(&[id]) }
+    }
+
+    fn read(bytes: [u8; Self::BYTES]) -> Self {
+        let half = |from: usize| std::array::from_fn(|n| bytes[from + n]);
+        Self { service: half(0), endpoint: half(8) }
+    }
+
+    fn bytes(self) -> [u8; Self::BYTES] {
+        std::array::from_fn(|n| if n < 8 { self.service[n] } else { self.endpoint[n - 8] })
+    }
+}
+
+/// 64 bits, the same in every version of the proxy.
+fn hash(parts: &[&str]) -> [u8; 8] {
     let mut hash = Sha256::new();
-    // A separator that no name contains, so that no two pairs read the same.
-    for part in ["weft-affinity", &service.namespace, &service.name, id] {
+    for part in parts {
         hash.update(part.as_bytes());
+        // A separator that no name contains, so that no two lists read the same.
         hash.update([0]);
     }
-    URL_SAFE_NO_PAD.encode(&hash.finalize()[..16])
+    let hash = hash.finalize();
+    std::array::from_fn(|n| hash[n])
+}
+
+/// What `request` shows of its `session` at `now` (seconds since the epoch).
+pub fn shown(request: &impl RequestView, session: &Session, keys: &Keys, now: u32) -> Option<Shown> {
+    let mut found = None;
+    match session.carrier {
+        Carrier::Cookie(_) => found = keys.open(session, &requested(request, &session.name)?, now),
+        Carrier::Header => request.headers(&session.name, &mut |value| {
+            found = std::str::from_utf8(value).ok().and_then(|text| keys.open(session, text, now));
+            found.is_some()
+        }),
+    }
+    found
 }
 
 /// The value of cookie `name`, should the request carry it (RFC 6265 section 5.4; the first of several).
@@ -61,16 +103,33 @@ pub fn key(request: &impl RequestView, on: &HashKey, hash: impl Fn(&[u8]) -> u64
     }
 }
 
-/// The `set-cookie` value that binds a session to the endpoint called `token`.
-pub fn set_cookie(affinity: &CookieAffinity, token: &str) -> String {
-    let age = affinity.ttl.map_or_else(String::new, |ttl| format!("; Max-Age={}", ttl.as_secs()));
-    format!("{}={token}; Path=/{age}; HttpOnly; SameSite=Lax", affinity.name)
+/// The header field that gives `token` to the client; `before` is the session that it renews.
+pub fn given(session: &Session, token: String, before: Option<Shown>, now: u32) -> (&str, String) {
+    match &session.carrier {
+        Carrier::Header => (&session.name, token),
+        Carrier::Cookie(cookie) => ("set-cookie", set_cookie(session, cookie, &token, before, now)),
+    }
+}
+
+fn set_cookie(session: &Session, cookie: &CookieAttributes, token: &str, before: Option<Shown>, now: u32) -> String {
+    let mut text = format!("{}={token}; Path={}", session.name, cookie.path);
+    if let (true, Some(limit)) = (cookie.permanent, session.absolute_timeout) {
+        let left = token::seconds(limit).saturating_sub(before.map_or(0, |before| before.age(now)));
+        text.push_str(&format!("; Max-Age={left}"));
+    }
+    text.push_str("; HttpOnly; SameSite=");
+    text.push_str(cookie.same_site.word());
+    if cookie.secure {
+        text.push_str("; Secure");
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::time::Duration;
+    use weft_model::session::SameSite;
 
     #[test]
     fn the_cookie_is_found_among_others() {
@@ -126,17 +185,33 @@ mod tests {
     }
 
     #[test]
-    fn tokens_tell_endpoints_apart_and_hide_them() {
-        let service = ServiceName::new("shop", "cart").unwrap();
-        let (a, b) = (token(&service, "cart-0"), token(&service, "cart-1"));
-        assert_ne!(a, b);
-        assert_eq!(a, token(&service, "cart-0"));
-        assert!(!a.contains("cart") && a.len() == 22);
+    fn places_tell_endpoints_and_services_apart() {
+        let home = |name: &str, id: &str| Home::of(&ServiceName::new("shop", name).unwrap(), id);
+        let cart = home("cart", "a");
+        assert_eq!((cart.service, home("cart", "b").service == cart.service), (home("cart", "x").service, true));
+        assert_ne!(cart.endpoint, home("cart", "b").endpoint);
+        assert_ne!(cart.service, home("search", "a").service);
+        assert_eq!(Home::read(cart.bytes()), cart);
     }
 
     #[test]
-    fn the_cookie_is_out_of_reach_of_scripts() {
-        let affinity = CookieAffinity { name: "weft".into(), ttl: Some(Duration::from_secs(60)) };
-        assert_eq!(set_cookie(&affinity, "t"), "weft=t; Path=/; Max-Age=60; HttpOnly; SameSite=Lax");
+    fn the_cookie_has_the_attributes_asked_for_and_is_out_of_reach_of_scripts() {
+        let mut session = Session {
+            name: "weft".into(),
+            absolute_timeout: Some(Duration::from_millis(59_500)),
+            idle_timeout: None,
+            carrier: Carrier::default(),
+        };
+        let text = |session: &Session| given(session, "t".into(), None, 100).1;
+        assert_eq!(text(&session), "weft=t; Path=/; HttpOnly; SameSite=Lax");
+        session.carrier = Carrier::Cookie(CookieAttributes {
+            permanent: true,
+            same_site: SameSite::None,
+            secure: true,
+            path: "/shop".into(),
+        });
+        assert_eq!(text(&session), "weft=t; Path=/shop; Max-Age=60; HttpOnly; SameSite=None; Secure");
+        session.carrier = Carrier::Header;
+        assert_eq!(given(&session, "t".into(), None, 100), ("weft", "t".to_owned()));
     }
 }

@@ -4,7 +4,7 @@
 //! whenever the catalog has one; an endpoint that is still the same keeps its load history and its connections.
 //! Never fails: a service without endpoints is a cluster without upstreams.
 
-use crate::affinity;
+use crate::affinity::Home;
 use crate::balance::subset::Client;
 use crate::balance::{Candidate, Chooser, Load, Member};
 use crate::catalog::{Health, Known};
@@ -27,7 +27,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weft_identity::rotate::Identity;
 use weft_identity::tls::Alpn;
-use weft_model::{Endpoint, EndpointState, ServiceName};
+use weft_model::explain::Standing;
+use weft_model::{Endpoint, EndpointState, ServiceName, SpiffeId};
 
 /// What upstreams need from their worker.
 #[derive(Clone)]
@@ -49,8 +50,8 @@ pub struct Upstream {
     health: Option<Health>,
     /// When it appeared or became ready; `None`: it was there when the service was first used.
     since: Option<Instant>,
-    /// What an affinity cookie calls it.
-    pub token: String,
+    /// What session tokens call it.
+    pub home: Home,
     pub meter: RequestMeter,
     pools: RefCell<Vec<(u16, Rc<Pool>)>>,
     around: Surroundings,
@@ -126,6 +127,19 @@ impl Cluster {
         chosen.map(|at| Rc::clone(&upstreams[at]))
     }
 
+    /// Each endpoint, and where it stands in the first try of a request with this `key`.
+    pub fn standings(&self, key: Option<u64>, now: Instant) -> Vec<(Rc<Upstream>, Standing)> {
+        let upstreams = self.upstreams.borrow();
+        let standings = self.chooser.borrow().standings(&upstreams, key, now);
+        upstreams.iter().cloned().zip(standings).collect()
+    }
+
+    /// The endpoint that a balancer which hashes finds by `key`; such a choice leaves nothing behind.
+    pub fn keyed(&self, key: Option<u64>, now: Instant) -> Option<Rc<Upstream>> {
+        let hashes = self.known.borrow().view.policy.balancer.hash_key().is_some();
+        key.filter(|_| hashes).and_then(|key| self.choose(|_| false, Some(key), now, &mut Rng::new()))
+    }
+
     /// The endpoints at this moment; a refresh meanwhile does not change what the caller holds.
     pub fn upstreams(&self) -> Rc<[Rc<Upstream>]> {
         Rc::clone(&self.upstreams.borrow())
@@ -161,9 +175,9 @@ impl Upstream {
         self.endpoint.identity.is_some()
     }
 
-    /// Whether a session may lead here.
-    pub fn takes_new_work(&self) -> bool {
-        self.endpoint.takes_new_work() && self.is_healthy()
+    /// Whether the sessions it has may go on.
+    pub fn keeps_sessions(&self) -> bool {
+        self.endpoint.keeps_sessions() && self.is_healthy()
     }
 
     fn of(known: &Known, endpoint: &Endpoint, since: Option<Instant>, around: Surroundings) -> Self {
@@ -171,7 +185,7 @@ impl Upstream {
             load: Load::new(Instant::now()),
             health: known.health_of(&endpoint.id).cloned(),
             since,
-            token: affinity::token(&endpoint.service, &endpoint.id),
+            home: Home::of(&endpoint.service, &endpoint.id),
             meter: around.metrics.request_meter(Direction::Outbound, &endpoint.service.to_string(), &endpoint.id),
             pools: RefCell::default(),
             endpoint: endpoint.clone(),
@@ -204,7 +218,7 @@ impl Upstream {
             load: Load::new(Instant::now()),
             health: None,
             since: None,
-            token: String::new(),
+            home: Home::default(),
             meter,
             pools: RefCell::default(),
             around,
@@ -226,7 +240,7 @@ impl Upstream {
             endpoint,
             since: if recovered { Some(now) } else { self.since },
             load: self.load.clone(),
-            token: self.token.clone(),
+            home: self.home,
             meter: self.meter.clone(),
             pools: RefCell::new(pools),
             around: self.around.clone(),
@@ -241,7 +255,7 @@ impl Upstream {
         if let Some(conn) = self.pool(port).take(Instant::now(), most_idle) {
             return Ok((conn, true));
         }
-        Ok((self.dial(port, Alpn::Http1, limit).await?, false))
+        Ok((Box::pin(self.dial(port, Alpn::Http1, limit)).await?, false))
     }
 
     /// Gives a connection back after a complete exchange.
@@ -251,7 +265,7 @@ impl Upstream {
 
     /// A place for one stream on a shared HTTP/2 connection.
     pub async fn http2(&self, port: u16, limit: Duration) -> Result<(SendRequest<Bytes>, Place), Failure> {
-        let open = || async { http2::open(self.dial(port, Alpn::H2, limit).await?).await };
+        let open = || async { http2::open(Box::pin(self.dial(port, Alpn::H2, limit)).await?).await };
         self.pool(port).share(Instant::now(), open).await
     }
 
@@ -262,14 +276,23 @@ impl Upstream {
 
     /// A connection of its own for bytes the proxy does not look into.
     pub async fn tcp(&self, port: u16, limit: Duration) -> Result<Conn, Failure> {
-        self.dial(port, Alpn::Tcp, limit).await
+        Box::pin(self.dial(port, Alpn::Tcp, limit)).await
     }
 
+    /// Callers box it: what a handshake needs would make the task of every connection larger for as long as it lives.
     async fn dial(&self, port: u16, alpn: Alpn, limit: Duration) -> Result<Conn, Failure> {
-        let to = Destination { endpoint: &self.endpoint, port, own: &self.around.own };
-        let conn = connect::reach(to, &self.around.identity, alpn, limit).await?;
+        let conn = connect::reach(self.destination(port), &self.around.identity, alpn, limit).await?;
         self.meter.connected(conn.is_tls());
         Ok(conn)
+    }
+
+    fn destination(&self, port: u16) -> Destination<'_> {
+        Destination { endpoint: &self.endpoint, port, own: &self.around.own }
+    }
+
+    /// Whom its certificate has to name; `None`: connections there are not encrypted.
+    pub fn expected(&self) -> Option<&SpiffeId> {
+        self.destination(0).expected()
     }
 
     fn pool(&self, port: u16) -> Rc<Pool> {

@@ -5,6 +5,7 @@
 
 use bytes::{Buf, BytesMut};
 use socket2::SockRef;
+use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -15,6 +16,11 @@ use tokio_util::io::poll_read_buf;
 
 /// How much one read asks for when a body is moved.
 pub const READ_CHUNK: usize = 16 * 1024;
+
+thread_local! {
+    /// What idle connections of one worker read into, one after the other.
+    static ARRIVALS: RefCell<[u8; 4 * 1024]> = const { RefCell::new([0; 4 * 1024]) };
+}
 
 /// A TCP stream whose first bytes may already have been read (by detection) and are given out again first.
 #[derive(Debug)]
@@ -122,6 +128,21 @@ impl Conn {
             Io::Plain(tcp) => poll_read_buf(Pin::new(tcp), cx, &mut self.buf),
             Io::Tls(tls) => poll_read_buf(Pin::new(tls), cx, &mut self.buf),
         }
+    }
+
+    /// Reads what comes first on an idle connection into `buf`, which is empty and holds no memory while nothing comes.
+    pub async fn fill_idle(&mut self) -> io::Result<usize> {
+        debug_assert!(self.buf.is_empty(), "bytes would change their order");
+        self.buf = BytesMut::new();
+        std::future::poll_fn(|cx| {
+            ARRIVALS.with_borrow_mut(|arrivals| {
+                let mut read = ReadBuf::new(arrivals);
+                ready!(Pin::new(&mut *self).poll_read(cx, &mut read))?;
+                self.buf.extend_from_slice(read.filled());
+                Poll::Ready(Ok(read.filled().len()))
+            })
+        })
+        .await
     }
 
     /// [`Self::poll_fill`] as a future.

@@ -22,7 +22,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, TlsStream};
 use weft_identity::rotate::Identity;
 use weft_identity::tls::Alpn;
-use weft_model::Endpoint;
+use weft_model::{Endpoint, SpiffeId};
 
 /// How long the first address is tried alone (RFC 8305 section 5).
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -56,13 +56,19 @@ pub struct Destination<'a> {
     pub own: &'a [IpAddr],
 }
 
+impl<'a> Destination<'a> {
+    /// Whom its certificate has to name; `None`: connections there are not encrypted.
+    pub fn expected(&self) -> Option<&'a SpiffeId> {
+        // A call from the pod to itself never leaves the pod: no sidecar is in between and nothing to encrypt.
+        let is_own = self.endpoint.addresses.iter().any(|address| self.own.contains(address));
+        self.endpoint.identity.as_ref().filter(|_| !is_own)
+    }
+}
+
 /// Connects to an endpoint in the way that it wants: by mTLS when it has an identity.
 pub async fn reach(to: Destination<'_>, identity: &Identity, alpn: Alpn, limit: Duration) -> Result<Conn, Failure> {
-    let addresses = &to.endpoint.addresses;
-    // A call from the pod to itself never leaves the pod: no sidecar is in between and nothing to encrypt.
-    let is_own = addresses.iter().any(|address| to.own.contains(address));
-    let expected = to.endpoint.identity.as_ref().filter(|_| !is_own);
-    connect(addresses, to.port, expected.map(|id| identity.client(id, alpn)), limit).await
+    let tls = to.expected().map(|id| identity.client(id, alpn));
+    connect(&to.endpoint.addresses, to.port, tls, limit).await
 }
 
 /// Keeps half-dead peers from holding a connection for ever: probes after a minute of silence, gives up after three.

@@ -57,9 +57,10 @@ pub async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: SocketAddr, 
     // Also where the application is known to speak first: bytes in the clear must not overtake a sidecar's ClientHello.
     match sniff::first(&mut stream, &mut buf, wait).await {
         First::Gone => {}
-        First::Silent => inbound.server_first(stream).await,
+        // Boxed, as the handshake: rare or short, it must not make the task of every connection larger.
+        First::Silent => Box::pin(inbound.server_first(stream)).await,
         First::Tls | First::Opaque if is_hello(&mut stream, &mut buf).await => {
-            match inbound.handshake(stream, buf).await {
+            match Box::pin(inbound.handshake(stream, buf)).await {
                 Ok(client) => inbound.speak_as_negotiated(client).await,
                 Err(reason) => {
                     tracing::info!(%peer, reason, "TLS handshake failed");

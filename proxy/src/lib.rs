@@ -30,6 +30,7 @@ pub mod respond;
 pub mod request;
 pub mod error;
 pub mod catalog;
+pub mod questions;
 pub mod discovery;
 pub mod backoff;
 pub mod state_dir;

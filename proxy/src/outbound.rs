@@ -5,6 +5,9 @@
 //! is reset when it is TCP, and answered with a reason when it is HTTP.
 
 mod decide;
+mod explain;
+
+pub use explain::answer as explain;
 
 use crate::balance::hash;
 use crate::catalog::Known;
@@ -18,7 +21,7 @@ use crate::sniff::{self, First};
 use crate::worker::Worker;
 use crate::{http1, http2, tunnel};
 use bytes::BytesMut;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -75,35 +78,35 @@ async fn to_service(
         worker.shared.metrics.refused_connection(Failure::NoSuchService.reason());
         return Conn::plain(stream, BytesMut::new()).abort();
     };
-    let ports = &known.view.service.ports;
-    let dialled = match &endpoint {
-        None => ports.iter().position(|p| p.port.get() == destination.port()),
-        Some(id) => known
-            .view
-            .endpoints
-            .get(id)
-            .and_then(|endpoint| ports.iter().position(|p| endpoint.port_for(p).get() == destination.port())),
-    };
-    let Some(port) = dialled else {
+    let Some(port) = dialled(&known, endpoint.as_deref(), destination.port()) else {
         // A port of a pod that is no port of its service: not ours to judge. A port that the service does not have: nobody's.
         return match endpoint {
             Some(_) => pass_through(&worker, stream, destination).await,
             None => Conn::plain(stream, BytesMut::new()).abort(),
         };
     };
-    let limits =
-        Limits { header_timeout: worker.shared.config.header_timeout, max_head: worker.shared.config.max_header_bytes };
     // A client that has left has no address any more, and no need of one.
-    let source = stream.peer_addr().map_or(0, |peer| hash::of(peer.ip().to_canonical().to_string().as_bytes()));
-    let outbound = Outbound { worker, limits, service, port, endpoint, source, known };
-    outbound.carry(stream, destination).await;
+    let source = stream.peer_addr().map(|peer| peer.ip()).ok();
+    Outbound::new(worker, known, port, endpoint, source).carry(stream, destination).await;
+}
+
+/// Which of the service's ports `port` is, for who dials the service, or one `endpoint` of it.
+fn dialled(known: &Known, endpoint: Option<&str>, port: u16) -> Option<usize> {
+    let ports = &known.view.service.ports;
+    match endpoint {
+        None => ports.iter().position(|p| p.port.get() == port),
+        Some(id) => {
+            let endpoint = known.view.endpoints.get(id)?;
+            ports.iter().position(|p| endpoint.port_for(p).get() == port)
+        }
+    }
 }
 
 /// Bytes to a place the mesh does not know, exactly as without it.
 async fn pass_through(worker: &Worker, stream: TcpStream, destination: SocketAddr) {
     let mut client = Conn::plain(stream, BytesMut::new());
     let _open = worker.shared.metrics.connection(Direction::Outbound, "pass-through", false);
-    match connect(&[destination.ip()], destination.port(), None, PASS_THROUGH_CONNECT).await {
+    match Box::pin(connect(&[destination.ip()], destination.port(), None, PASS_THROUGH_CONNECT)).await {
         Ok(server) => join(worker, client, server).await,
         Err(failure) => {
             tracing::debug!(%destination, %failure, "pass-through failed");
@@ -124,6 +127,19 @@ async fn join(worker: &Worker, mut client: Conn, mut server: Conn) {
 }
 
 impl Outbound {
+    fn new(
+        worker: Rc<Worker>,
+        known: Arc<Known>,
+        port: usize,
+        endpoint: Option<String>,
+        source: Option<IpAddr>,
+    ) -> Self {
+        let config = &worker.shared.config;
+        let limits = Limits { header_timeout: config.header_timeout, max_head: config.max_header_bytes };
+        let source = source.map_or(0, |source| hash::of(source.to_canonical().to_string().as_bytes()));
+        Self { limits, service: known.view.service.name.clone(), port, endpoint, source, known, worker }
+    }
+
     async fn carry(self, mut stream: TcpStream, destination: SocketAddr) {
         let mut buf = BytesMut::new();
         let first = match self.known.view.service.ports[self.port].protocol {
@@ -142,7 +158,8 @@ impl Outbound {
         };
         match first {
             First::Gone => {}
-            First::Silent => self.server_first(stream, destination).await,
+            // Boxed, as what dials below: rare or short, it must not make the task of every connection larger.
+            First::Silent => Box::pin(self.server_first(stream, destination)).await,
             other => self.speak(other, Conn::plain(stream, buf)).await,
         }
     }
@@ -212,7 +229,7 @@ impl Outbound {
 
     /// A connection of its own to one endpoint; others are tried when it cannot be made, for nothing has been sent yet.
     async fn dial(&self) -> Result<(Rc<Upstream>, Conn), Failure> {
-        let plan = self.straight(self.present(), |_| None);
+        let plan = self.straight(self.present(), None);
         let mut attempts = Attempts::new(&plan);
         loop {
             let upstream = attempts.pick(Instant::now())?;

@@ -6,9 +6,11 @@
 mod attempts;
 mod copy;
 mod ending;
+mod held;
 
 pub use attempts::Attempts;
 pub use ending::decide;
+pub use held::Held;
 
 use crate::affinity;
 use crate::balance::hash;
@@ -22,7 +24,7 @@ use crate::worker::MirrorPermit;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use weft_model::policy::{CookieAffinity, Retry};
+use weft_model::policy::Retry;
 
 /// Where requests of one connection come from and what is decided about them. Implemented by `outbound` and `inbound`.
 pub trait Story {
@@ -65,8 +67,8 @@ pub enum Target {
         port: usize,
         /// Dialled by its own address: this endpoint or none.
         only: Option<Rc<Upstream>>,
-        /// The endpoint that the client's session belongs to.
-        session: Option<Rc<Upstream>>,
+        /// The client's session, should it be kept.
+        session: Option<Box<Held>>,
         /// What a balancer that hashes finds the endpoint by.
         key: Option<u64>,
     },
@@ -158,7 +160,7 @@ impl Plan {
     }
 
     /// How long the balancer remembers a latency.
-    fn decay(&self) -> Duration {
+    pub fn decay(&self) -> Duration {
         match &self.target {
             Target::Local { .. } => LOCAL_CONNECT,
             Target::Service { known, .. } => known.view.policy.balancer.decay(),
@@ -183,15 +185,10 @@ impl Plan {
         }
     }
 
-    /// The cookie to give to the client when `upstream` serves it and its session did not lead there.
-    pub fn new_session(&self, upstream: &Rc<Upstream>) -> Option<&CookieAffinity> {
+    /// The header field that keeps the client's session with `upstream`, which serves it, unless it has that already.
+    pub fn session_field(&self, upstream: &Rc<Upstream>) -> Option<(&str, String)> {
         match &self.target {
-            Target::Service { known, session, only: None, .. } => known
-                .view
-                .policy
-                .affinity
-                .as_ref()
-                .filter(|_| !session.as_ref().is_some_and(|s| Rc::ptr_eq(s, upstream))),
+            Target::Service { session: Some(held), only: None, .. } => held.field(upstream),
             _ => None,
         }
     }

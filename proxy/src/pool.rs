@@ -6,7 +6,7 @@
 
 use crate::conn::Conn;
 use crate::error::Failure;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use h2::client::SendRequest;
 use std::cell::{Cell, RefCell};
@@ -96,7 +96,9 @@ impl Pool {
     }
 
     /// Keeps a connection whose last exchange is complete.
-    pub fn put(&self, conn: Conn, now: Instant) {
+    pub fn put(&self, mut conn: Conn, now: Instant) {
+        // Nothing is in it, and its memory is not needed until the next answer.
+        conn.buf = BytesMut::new();
         let mut idle = self.idle.borrow_mut();
         // The fresh one is worth more: requests that cannot be repeated use no other.
         if idle.len() >= MAX_IDLE {

@@ -108,6 +108,47 @@ mod tests {
     }
 
     #[test]
+    fn every_failure_says_why_in_every_protocol() {
+        use Failure::*;
+        let text = || "text".to_owned();
+        let all = [
+            NoEndpoints,
+            NoRoute,
+            NoSuchService,
+            InvalidBackend,
+            ConnectRefused,
+            ConnectTimeout,
+            ConnectFailed(std::io::ErrorKind::Other),
+            TlsFailed(text()),
+            PeerIdentity(text()),
+            RequestTimeout,
+            TryTimeout,
+            ResetBeforeResponse,
+            ResetMidResponse,
+            RefusedStream,
+            GoAway,
+            StaleConnection,
+            Unwelcome(503),
+            Unreached,
+            MalformedResponse("text"),
+            MalformedRequest("text"),
+            HeadersTooLarge,
+            HeaderTimeout,
+        ];
+        for failure in &all {
+            let mut out = Vec::new();
+            http1(failure, false, false, &mut out);
+            let line = format!("\r\nweft-reason: {}\r\n", failure.reason());
+            assert!(String::from_utf8(out).unwrap().contains(&line), "{failure}");
+            for grpc in [false, true] {
+                let response = http2(failure, grpc);
+                assert_eq!(response.headers()[REASON], failure.reason());
+                assert_eq!(response.headers().contains_key("grpc-status"), grpc);
+            }
+        }
+    }
+
+    #[test]
     fn a_redirect_has_a_location_and_the_rules_headers() {
         let edit = HeaderEdit { set: vec![("x-a".into(), "1".into())], ..HeaderEdit::default() };
         let mut out = Vec::new();

@@ -7,6 +7,7 @@
 
 mod matching;
 mod rule;
+mod why;
 
 pub use rule::{Carried, Chosen, CompiledRule};
 
@@ -35,6 +36,8 @@ struct Entry {
     port: Option<u16>,
     group: Group,
     hostnames: Vec<String>,
+    /// Which match of the rule.
+    number: usize,
     matcher: Matcher,
     rule: Arc<CompiledRule>,
 }
@@ -60,9 +63,9 @@ impl Table {
                 let compiled = Arc::new(CompiledRule::compile(route, number, rule));
                 let every = [Match::default()];
                 let matches = if rule.matches.is_empty() { &every[..] } else { &rule.matches };
-                table.entries.extend(matches.iter().filter_map(|matched| {
+                table.entries.extend(matches.iter().enumerate().filter_map(|(number, matched)| {
                     let (hostnames, rule) = (route.hostnames.clone(), Arc::clone(&compiled));
-                    Some(Entry { port, group, hostnames, matcher: Matcher::compile(matched)?, rule })
+                    Some(Entry { port, group, hostnames, number, matcher: Matcher::compile(matched)?, rule })
                 }));
             }
         }
@@ -73,23 +76,38 @@ impl Table {
 
     /// What becomes of `request` to `port`.
     pub fn decide(&self, port: u16, request: &impl RequestView) -> Routed<'_> {
-        let here = |bound: &Option<u16>| bound.is_none_or(|p| p == port);
-        let attached = self.attached.iter().filter(|(bound, _)| here(bound));
-        let Some(group) = attached.map(|(_, group)| *group).max() else { return Routed::Unrouted };
-        let matching = self.entries.iter().filter(|e| e.group == group && here(&e.port));
+        let Some(group) = self.group(port) else { return Routed::Unrouted };
+        self.best(group, port, request).map_or(Routed::NoMatch, |entry| Routed::To(&entry.rule))
+    }
+
+    /// The group in force on `port`; `None`: no route is attached to it.
+    fn group(&self, port: u16) -> Option<Group> {
+        let attached = self.attached.iter().filter(|(bound, _)| is_for(*bound, port));
+        attached.map(|(_, group)| *group).max()
+    }
+
+    /// The match that a request to `port`, where `group` is in force, takes.
+    fn best(&self, group: Group, port: u16, request: &impl RequestView) -> Option<&Entry> {
+        let matching = self.entries.iter().filter(|e| e.group == group && e.is_for(port));
         let best = matching
             .filter_map(|e| Some((e.host_rank(request.host())?, e)))
             .filter(|(_, e)| e.matcher.matches(request))
             // The first of the best: entries are in order already, only the host name can change it.
             .min_by_key(|(rank, _)| Reverse(*rank));
-        match best {
-            Some((_, entry)) => Routed::To(&entry.rule),
-            None => Routed::NoMatch,
-        }
+        best.map(|(_, entry)| entry)
     }
 }
 
+/// What is bound to no port is for all of them.
+fn is_for(bound: Option<u16>, port: u16) -> bool {
+    bound.is_none_or(|bound| bound == port)
+}
+
 impl Entry {
+    fn is_for(&self, port: u16) -> bool {
+        is_for(self.port, port)
+    }
+
     /// How specifically the route's host names match: an exact one beats any wildcard, a longer wildcard a shorter.
     fn host_rank(&self, host: &str) -> Option<usize> {
         if self.hostnames.is_empty() {

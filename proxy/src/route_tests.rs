@@ -5,8 +5,10 @@
 use super::*;
 use proptest::prelude::*;
 use weft_model::ServiceName;
+use weft_model::explain::Verdict;
 use weft_model::route::{Backend, PathMatch, Rule, ValueMatch, ValuePattern};
 
+#[derive(Debug)]
 struct Asked {
     method: &'static str,
     host: &'static str,
@@ -211,4 +213,74 @@ proptest! {
         let expected = expected.map_or("none".to_owned(), |n| n.to_string());
         prop_assert_eq!(chosen(&super::tests::compiled(&[route(named)]), &request), expected);
     }
+
+    /// What is said of why agrees with what is done, for tables of all kinds of routes and any request.
+    #[test]
+    fn the_reasons_agree_with_the_decision(routes in prop::collection::vec(any_route(), 0..4), request in any_request(), port in 80u16..82) {
+        let table = compiled(&routes);
+        let why = table.why(port, &request);
+        let chosen: Vec<_> = why.iter().filter(|c| c.verdict == Verdict::Chosen).collect();
+        match table.decide(port, &request) {
+            Routed::To(rule) => {
+                prop_assert_eq!(chosen.len(), 1);
+                prop_assert_eq!(&chosen[0].rule, &rule.label);
+            }
+            Routed::NoMatch => prop_assert!(chosen.is_empty() && why.iter().all(|c| c.verdict != Verdict::Outranked)),
+            Routed::Unrouted => prop_assert!(why.iter().all(|c| c.verdict == Verdict::OtherPort)),
+        }
+        for (considered, entry) in why.iter().zip(&table.entries) {
+            let matches = entry.host_rank(request.host()).is_some() && entry.matcher.matches(&request);
+            prop_assert_eq!(considered.missed.is_empty(), matches);
+            prop_assert_eq!(considered.verdict == Verdict::Unmatched, !matches && entry.is_for(port) && Some(entry.group) == table.group(port));
+        }
+    }
+}
+
+fn any_value() -> impl Strategy<Value = ValueMatch> {
+    let pattern = prop_oneof!["[xy]".prop_map(ValuePattern::Exact), Just(ValuePattern::Regex("x|y".into()))];
+    ("[ab]", pattern).prop_map(|(name, value)| ValueMatch { name, value })
+}
+
+fn any_match() -> impl Strategy<Value = Match> {
+    let path = prop_oneof![
+        "/[ab]{0,2}".prop_map(PathMatch::Exact),
+        "/[ab]{0,1}".prop_map(PathMatch::Prefix),
+        Just(PathMatch::Regex("/a+".into())),
+    ];
+    let values = || prop::collection::vec(any_value(), 0..2);
+    (path, prop::option::of("GET|PUT"), values(), values()).prop_map(|(path, method, headers, query)| Match {
+        path,
+        method,
+        headers,
+        query,
+    })
+}
+
+fn any_route() -> impl Strategy<Value = Route> {
+    let rules = prop::collection::vec(prop::collection::vec(any_match(), 0..3), 1..3);
+    let hosts = prop::collection::vec(prop::sample::select(vec!["cart.shop", "*.shop", "other"]), 0..2);
+    let kind = prop::sample::select(vec![RouteKind::Http, RouteKind::Http, RouteKind::Grpc]);
+    let bound = (prop::option::of(80u16..82), prop::sample::select(vec!["shop", "shop", "web"]), "[a-z]{3}", kind);
+    (rules, hosts, bound).prop_map(|(rules, hosts, (port, namespace, name, kind))| Route {
+        kind,
+        namespace: namespace.into(),
+        name,
+        port: port.map(|port| port.try_into().unwrap()),
+        hostnames: hosts.into_iter().map(str::to_owned).collect(),
+        rules: rules.into_iter().enumerate().map(|(n, matches)| rule(&n.to_string(), matches)).collect(),
+    })
+}
+
+fn any_request() -> impl Strategy<Value = Asked> {
+    let headers =
+        prop::collection::vec((prop::sample::select(vec!["a", "b"]), prop::sample::select(vec!["x", "z"])), 0..3);
+    let select = prop::sample::select::<&'static str>;
+    (
+        select(vec!["GET", "PUT"]),
+        select(vec!["cart.shop", "x.shop", "none"]),
+        select(vec!["/", "/a", "/aa", "/b/a"]),
+        select(vec!["", "a=x", "b=z&a=y", "a=%78"]),
+        headers,
+    )
+        .prop_map(|(method, host, path, query, headers)| Asked { method, host, path, query, headers })
 }

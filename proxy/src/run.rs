@@ -12,6 +12,7 @@ use crate::discovery::Discovery;
 use crate::drain::{Direction, Drain};
 use crate::health::{Checker, HealthMetrics};
 use crate::metrics::Metrics;
+use crate::questions::{self, Answers};
 use crate::register::{Registrar, Registrations};
 use crate::state_dir::StateDir;
 use crate::worker::Shared;
@@ -99,7 +100,8 @@ async fn start(config: &Arc<Config>, ended: CancellationToken) -> anyhow::Result
 
     let identity = certifier.obtain().await?;
     tokio::spawn(certifier.keep(identity.clone()));
-    follow(config, &catalog, catalog_metrics, discovery, &identity, describe, known, feed, directory);
+    let (answers, questions) = questions::channel(config.workers);
+    follow(config, &catalog, catalog_metrics, discovery, &identity, (describe, answers), known, feed, directory);
     if let Some(dns) = dns {
         tokio::spawn(dns.run());
     }
@@ -116,7 +118,8 @@ async fn start(config: &Arc<Config>, ended: CancellationToken) -> anyhow::Result
         drain: drain.clone(),
         own,
     });
-    let workers = (0..config.workers).map(|n| serve::start(Arc::clone(&shared), n)).collect::<Result<_, _>>()?;
+    let workers = questions.into_iter().enumerate();
+    let workers = workers.map(|(n, asked)| serve::start(Arc::clone(&shared), n, asked)).collect::<Result<_, _>>()?;
     listening.met();
     let registrations = registrar.start(&identity);
     tracing::info!(name = config.name, identity = %config.identity(), workers = config.workers, "serving");
@@ -131,7 +134,7 @@ fn follow(
     metrics: CatalogMetrics,
     discovery: Discovery,
     identity: &Identity,
-    describe: Describe,
+    (describe, answers): (Describe, Answers),
     ready: weft_telemetry::admin::Condition,
     feed: catalog::Feed,
     directory: StateDir,
@@ -141,9 +144,10 @@ fn follow(
         namespace: config.namespace.clone(),
         zone: config.zone.clone().unwrap_or_default(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        answers: questions::TOPICS.iter().map(|topic| (*topic).to_owned()).collect(),
     };
     tokio::spawn(keep_on_disk(catalog.clone(), directory.clone(), metrics.clone()));
-    let stream = Stream { discovery, identity: identity.clone(), hello, describe, metrics, ready };
+    let stream = Stream { discovery, identity: identity.clone(), hello, describe, answers, metrics, ready };
     tokio::spawn(stream.run(feed, directory));
 }
 

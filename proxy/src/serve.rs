@@ -4,6 +4,7 @@
 
 use crate::accept;
 use crate::drain::Direction;
+use crate::questions::{self, Question};
 use crate::worker::{Shared, Worker};
 use crate::{inbound, outbound};
 use std::io;
@@ -11,13 +12,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc::Receiver;
 use tokio::task::{LocalSet, spawn_local};
 
 /// How often pools are looked through for connections that have been idle too long.
 const SWEEP: Duration = Duration::from_secs(5);
 
 /// Opens the listeners of one worker and starts its thread. Fails when an address cannot be bound.
-pub fn start(shared: Arc<Shared>, number: usize) -> io::Result<std::thread::JoinHandle<()>> {
+pub fn start(
+    shared: Arc<Shared>,
+    number: usize,
+    questions: Receiver<Question>,
+) -> io::Result<std::thread::JoinHandle<()>> {
     let (outbound, inbound) = (shared.config.outbound_port, shared.config.inbound_port);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let listeners = {
@@ -26,7 +32,9 @@ pub fn start(shared: Arc<Shared>, number: usize) -> io::Result<std::thread::Join
     };
     std::thread::Builder::new().name(format!("weft-data-{number}")).spawn(move || {
         let tasks = LocalSet::new();
-        tasks.block_on(&runtime, serve(Rc::new(Worker::new(shared)), listeners.0, listeners.1));
+        let worker = Rc::new(Worker::new(shared));
+        tasks.spawn_local(answer(Rc::clone(&worker), questions));
+        tasks.block_on(&runtime, serve(worker, listeners.0, listeners.1));
     })
 }
 
@@ -50,6 +58,18 @@ async fn serve(worker: Rc<Worker>, outbound: Vec<TcpListener>, inbound: Vec<TcpL
         drain.wait_empty(direction).await;
     }
     sweeper.abort();
+}
+
+/// Answers what discovery asks, one question after the other.
+async fn answer(worker: Rc<Worker>, mut questions: Receiver<Question>) {
+    while let Some(Question { topic, json, reply }) = questions.recv().await {
+        let said = match topic.as_str() {
+            questions::EXPLAIN => outbound::explain(&worker, &json).await,
+            other => Err(format!("no worker knows questions about {other:?}")),
+        };
+        // Who asked may have given up meanwhile.
+        let _ = reply.send(said);
+    }
 }
 
 /// Accepts on one listener until its direction is closed.

@@ -22,6 +22,9 @@ fn main() -> ExitCode {
         .case("apply says what became of each document, and again that nothing changed", apply)
         .case("a dry run changes nothing", dry_run)
         .case("a route takes force within a second and goes again", route)
+        .case("get routes judges routes of both kinds, anew each time", judged)
+        .case("the example of the routing page", routing_page)
+        .case("bad documents are refused naming the field", bad_documents)
         .case("a wrong command line ends with status 2", usage)
         .case("without discovery it fails and says what to look at", unreachable)
         .run()
@@ -136,6 +139,83 @@ async fn route(world: &World) -> Outcome {
     done(world, &["delete", "httproute", "marked", "-n", "test"], "")?;
     marked(false)?;
     Ok(())
+}
+
+async fn judged(world: &World) -> Outcome {
+    let led = ROUTE.replace("marked", "led");
+    let led = led.replace("backendRefs: [{ name: echo, port: 80 }]", "backendRefs: [{ name: later, port: 80 }]");
+    let rpc = "apiVersion: gateway.networking.k8s.io/v1\nkind: GRPCRoute\nmetadata: { name: rpc, namespace: test }\nspec: \
+               { parentRefs: [{ group: '', kind: Service, name: nobody }], rules: [{ backendRefs: [{ name: far, namespace: other, port: 80 }] }] }\n";
+    done(world, &["apply", "-f", "-"], &format!("{led}---\n{rpc}"))?;
+    let says = |name: &str, words: &[&str]| {
+        let mut table = String::new();
+        let look = || {
+            table = done(world, &["get", "routes", "-n", "test"], "").ok()?;
+            let row = table.lines().find(|line| line.split_whitespace().nth(1) == Some(name))?;
+            words.iter().all(|word| row.contains(word)).then_some(())
+        };
+        let found = poll_until(Instant::now() + SOON, "the conditions", look);
+        found.with_context(|| format!("{name} never {words:?}: {table}"))
+    };
+    says("led", &["HTTPRoute", "True", "False: BackendNotFound"])?;
+    says("rpc", &["GRPCRoute", "False: NoMatchingParent", "False: RefNotPermitted"])?;
+    let of_one_kind = done(world, &["get", "httproutes", "-n", "test"], "")?;
+    ensure!(of_one_kind.contains("led") && !of_one_kind.contains("rpc"), "{of_one_kind}");
+    let json: Value =
+        serde_json::from_str(&done(world, &["get", "httproute", "led", "-n", "test", "-o", "json"], "")?)?;
+    let parent = &json["status"]["parents"][0];
+    ensure!(parent["controllerName"] == "weft.dev/mesh" && parent["parentRef"]["name"] == "echo", "{parent}");
+    let yaml = done(world, &["get", "httproute", "led", "-n", "test", "-o", "yaml"], "")?;
+    ensure!(yaml.contains("reason: BackendNotFound"), "{yaml}");
+    // What was printed can be applied again; what was missing comes later.
+    ensure!(done(world, &["apply", "-f", "-"], &yaml)?.contains("unchanged"));
+    done(world, &["apply", "-f", "-"], &SERVICE.replace("fresh", "later"))?;
+    says("led", &["True", "True"])?;
+    for (kind, name) in [("httproute", "led"), ("grpcroute", "rpc"), ("service", "later")] {
+        done(world, &["delete", kind, name, "-n", "test"], "")?;
+    }
+    Ok(())
+}
+
+async fn routing_page(world: &World) -> Outcome {
+    done(world, &["apply", "-f", "-"], &weft_tests::pages::example("routing", 0)?)?;
+    let url = world.url("/");
+    let says = |args: &[&str], word: &str| {
+        let mut said = String::new();
+        let look = || {
+            said = curl(world.client(), args).unwrap_or_default();
+            said.to_lowercase().contains(word).then_some(())
+        };
+        poll_until(Instant::now() + SOON, word, look).with_context(|| said.clone())
+    };
+    says(&["-i", "-H", "x-user: beta-1", &url], "x-rule: beta")?;
+    says(&["-i", &world.url("/old/a")], "/new/a")?;
+    // `later` does not exist: its tenth of the requests.
+    says(&["-i", &url], "weft-reason: invalid-backend")?;
+    says(&["-i", &url], "200 ok")?;
+    let table = done(world, &["get", "routes", "-n", "test"], "")?;
+    ensure!(table.contains("False: BackendNotFound"), "{table}");
+    done(world, &["delete", "httproute", "echo", "-n", "test"], "").map(drop)
+}
+
+async fn bad_documents(world: &World) -> Outcome {
+    let policy = |spec: &str| {
+        format!(
+            "apiVersion: weft.dev/v1alpha1\nkind: TrafficPolicy\nmetadata: {{ name: bad, namespace: test }}\n\
+             spec: {{ targetRefs: [{{ kind: Service, name: echo }}], {spec} }}\n"
+        )
+    };
+    let regex = format!("path: {{ type: RegularExpression, value: '{}' }}", "x".repeat(1025));
+    for (document, field) in [
+        (ROUTE.replace("path: { type: PathPrefix, value: /echo }", &regex), "spec.rules[0].matches[0].path.value"),
+        (policy("loadBalancer: { algorithm: fastest }"), "spec.loadBalancer.algorithm"),
+        (policy("timeouts: { request: -5s }"), "spec.timeouts.request"),
+        (policy("sessionAffinity: { cookie: { name: a, sameSite: None } }"), "spec.sessionAffinity.cookie.sameSite"),
+        (policy("sessionAffinity: { cookie: { name: a, ttl: -1h } }"), "spec.sessionAffinity.cookie.ttl"),
+    ] {
+        fails(world, &["apply", "-f", "-"], &document, 1, &[field])?;
+    }
+    fails(world, &["get", "policy", "bad", "-n", "test"], "", 1, &["bad"])
 }
 
 async fn usage(world: &World) -> Outcome {

@@ -8,6 +8,7 @@ use crate::print::{Table, relative, time};
 use anyhow::Context as _;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::time::SystemTime;
@@ -50,7 +51,7 @@ pub fn objects(kind: Kind, objects: &[v1::Object], endpoints: &[v1::Object], vie
     match kind {
         Kind::Services => services(objects, endpoints, view),
         Kind::Endpoints => self::endpoints(objects, view),
-        Kind::Routes | Kind::GrpcRoutes => routes(objects, view),
+        Kind::Routes | Kind::HttpRoutes | Kind::GrpcRoutes => routes(objects, view),
         Kind::Grants => grants(objects, view),
         Kind::Policies => policies(objects, view),
     }
@@ -138,21 +139,40 @@ struct AttachedRoute {
 }
 
 fn routes(objects: &[v1::Object], view: View) -> anyhow::Result<Table> {
-    let mut table = view.table(&["NAME", "SERVICES", "HOSTNAMES", "RULES", "BACKENDS"], &["SOURCE"]);
+    let usual = ["KIND", "NAME", "SERVICES", "HOSTNAMES", "RULES", "BACKENDS", "ACCEPTED", "RESOLVED"];
+    let mut table = view.table(&usual, &["SOURCE"]);
     for object in objects {
         let AttachedRoute { parents, route } = model(object)?;
         let mut backends: Vec<_> = route.rules.iter().flat_map(led_to).collect();
         backends.dedup();
         let usual = vec![
+            object.kind.clone(),
             object.name.clone(),
             listed(parents),
             listed(&route.hostnames),
             route.rules.len().to_string(),
             listed(backends),
+            judged(object, "Accepted")?,
+            judged(object, "ResolvedRefs")?,
         ];
         view.row(&mut table, &object.namespace, usual, vec![object.source.clone()]);
     }
     Ok(table)
+}
+
+/// A condition of a route: True, or why not for which of its parents. Empty: a discovery that does not say.
+fn judged(object: &v1::Object, condition: &str) -> anyhow::Result<String> {
+    if object.status_json.is_empty() {
+        return Ok(String::new());
+    }
+    let status: Value = serde_json::from_str(&object.status_json)?;
+    let parents = status["parents"].as_array().into_iter().flatten();
+    let conditions = parents.flat_map(|parent| parent["conditions"].as_array().into_iter().flatten());
+    let of_type = conditions.filter(|given| given["type"] == condition);
+    let reasons = of_type.filter(|given| given["status"] != "True").filter_map(|given| given["reason"].as_str());
+    let mut reasons: Vec<_> = reasons.collect();
+    reasons.dedup();
+    Ok(if reasons.is_empty() { "True".to_owned() } else { format!("False: {}", listed(reasons)) })
 }
 
 /// Where a rule's requests go: backends with their weights, or a redirect.
@@ -196,7 +216,7 @@ fn policies(objects: &[v1::Object], view: View) -> anyhow::Result<Table> {
             object.name.clone(),
             listed(targets),
             policy.balancer.name().to_owned(),
-            policy.affinity.map(|affinity| format!("cookie {}", affinity.name)).unwrap_or_default(),
+            policy.affinity.map(|session| format!("cookie {}", session.name)).unwrap_or_default(),
             retry.attempts.to_string(),
             policy.timeouts.request.map(precise).unwrap_or_default(),
         ];
@@ -235,7 +255,7 @@ fn listed(items: impl IntoIterator<Item = impl Display>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
     use weft_model::SpiffeId;
 
     const PLAIN: View = View { wide: false, namespaces: false };
@@ -249,6 +269,7 @@ mod tests {
             source: "apply".to_owned(),
             document_json: String::new(),
             model_json: serde_json::to_string(model).unwrap(),
+            status_json: String::new(),
         }
     }
 
@@ -298,8 +319,14 @@ mod tests {
             {"service": {"namespace": "shop", "name": "cart-next"}, "port": 80, "weight": 1},
         ]);
         let route = json!({"namespace": "shop", "name": "canary", "rules": [{"backends": backends}]});
-        let routes = [object("HTTPRoute", "canary", &json!({"parents": [cart()], "route": route}))];
+        let mut routes = [object("HTTPRoute", "canary", &json!({"parents": [cart()], "route": route}))];
+        routes[0].status_json = json!({"parents": [{"conditions": [
+            {"type": "Accepted", "status": "True", "reason": "Accepted"},
+            {"type": "ResolvedRefs", "status": "False", "reason": "BackendNotFound"},
+        ]}]})
+        .to_string();
         let table = objects(Kind::Routes, &routes, &[], PLAIN).unwrap().render();
+        assert!(table.contains("True      False: BackendNotFound"), "{table}");
         assert!(table.contains("cart.shop:80 (9),cart-next.shop:80 (1)"), "{table}");
 
         let moved =

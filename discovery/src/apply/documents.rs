@@ -131,19 +131,27 @@ impl Documents {
         namespace: &str,
         name: &str,
     ) -> Result<(Vec<v1::Object>, Revision), ApplyError> {
-        let kind = parse_kind(kind)?;
-        let range = self.store.range(plan::prefix(kind)).await?;
-        let objects = range.entries.iter().filter_map(|entry| Content::decode(entry)?.ok());
+        let kinds = match kind.to_ascii_lowercase().as_str() {
+            "routes" | "route" => vec![Kind::HttpRoute, Kind::GrpcRoute],
+            _ => vec![parse_kind(kind)?],
+        };
+        let (mut entries, mut revision) = (Vec::new(), 0);
+        for kind in kinds {
+            let range = self.store.range(plan::prefix(kind)).await?;
+            entries.extend(range.entries);
+            revision = range.revision;
+        }
+        let objects = entries.iter().filter_map(|entry| Content::decode(entry)?.ok());
         let objects = objects.filter_map(|(key, content)| object(&key, &content));
         let wanted = |object: &v1::Object| {
             (namespace.is_empty() || object.namespace == namespace) && (name.is_empty() || object.name == name)
         };
-        Ok((objects.filter(wanted).collect(), range.revision))
+        Ok((objects.filter(wanted).collect(), revision))
     }
 }
 
 fn parse_kind(word: &str) -> Result<Kind, ApplyError> {
-    let kinds = "services, endpoints, routes, grpcroutes, referencegrants and policies";
+    let kinds = "services, endpoints, routes, httproutes, grpcroutes, referencegrants and policies";
     Kind::from_word(word).ok_or_else(|| ApplyError::Asked(format!("kind: {word:?} is not known; there are {kinds}")))
 }
 
@@ -155,7 +163,7 @@ fn object(key: &Key, content: &Content) -> Option<v1::Object> {
         Key::Grant { namespace, name } => (Kind::ReferenceGrant, namespace.clone(), name.clone()),
         Key::Policy { namespace, name } => (Kind::TrafficPolicy, namespace.clone(), name.clone()),
         Key::Endpoint { service, id } => (Kind::Endpoint, service.namespace.clone(), id.clone()),
-        Key::Withdrawal(_) => return None,
+        Key::Withdrawal(_) | Key::SessionKeys => return None,
     };
     let (source, document, model_json) = match content {
         Content::Service(record) => (record.source, &record.document, json(&record.model)),
@@ -163,11 +171,11 @@ fn object(key: &Key, content: &Content) -> Option<v1::Object> {
         Content::Grant(record) => (record.source, &record.document, json(&record.model)),
         Content::Policy(record) => (record.source, &record.document, json(&record.model)),
         Content::Endpoint(record) => (record.source, &record.document, json(&record.model)),
-        Content::Withdrawal(_) => return None,
+        Content::Withdrawal(_) | Content::SessionKeys(_) => return None,
     };
     let document_json = document.as_ref().map(json).unwrap_or_default();
     let (kind, source) = (kind.name().to_owned(), source.to_string());
-    Some(v1::Object { kind, namespace, name, source, document_json, model_json })
+    Some(v1::Object { kind, namespace, name, source, document_json, model_json, status_json: String::new() })
 }
 
 fn json<T: Serialize>(value: &T) -> String {

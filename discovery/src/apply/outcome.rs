@@ -74,7 +74,7 @@ pub(super) fn owned(title: &str, content: &Content) -> Result<(), ApplyError> {
         Content::Grant(record) => record.source,
         Content::Policy(record) => record.source,
         Content::Endpoint(record) => record.source,
-        Content::Withdrawal(_) => return Ok(()),
+        Content::Withdrawal(_) | Content::SessionKeys(_) => return Ok(()),
     };
     match source {
         Source::Apply => Ok(()),

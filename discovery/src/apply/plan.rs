@@ -209,7 +209,7 @@ fn encode(content: &Content) -> bytes::Bytes {
         Content::Grant(record) => record.encode(),
         Content::Policy(record) => record.encode(),
         Content::Endpoint(record) => record.encode(),
-        // Plans are made of documents, and no document is a withdrawal.
-        Content::Withdrawal(_) => bytes::Bytes::new(),
+        // Plans are made of documents, and no document is one of these.
+        Content::Withdrawal(_) | Content::SessionKeys(_) => bytes::Bytes::new(),
     }
 }

@@ -4,8 +4,8 @@
 //! one is decided before, by `certify`.
 
 use super::fault::AuthorityError;
-use super::root;
 use super::token::{self, JoinToken, TokenError};
+use super::{root, sessions};
 use crate::rpc::seconds;
 
 use crate::store::{Op, Store, StoreError};
@@ -56,6 +56,7 @@ impl Authority {
     /// Reads the root from the store, or makes it and puts it there; the first replica to do so decides.
     pub async fn open(store: Arc<dyn Store>, trust_domain: &str, lifetime: Duration) -> Result<Self, AuthorityError> {
         let root = root::agree(&*store, trust_domain).await?;
+        sessions::agree(&*store, SystemTime::now()).await?;
         Ok(Self { store, root, trust_domain: trust_domain.to_owned(), lifetime })
     }
 

@@ -17,6 +17,8 @@ pub enum Target {
     Service(ServiceName),
     /// What an address stands for.
     Address(IpAddr),
+    /// What session tokens are sealed with.
+    SessionKeys,
 }
 
 /// Where the registry announces changes.

@@ -4,9 +4,11 @@
 //! the store is away the last world stays; a value that cannot be read leaves the last good one in force. Readers take no lock.
 
 mod follow;
+mod attached;
 mod state;
 mod brake;
 mod references;
+pub mod conditions;
 mod world;
 mod changes;
 mod published;

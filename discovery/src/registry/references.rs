@@ -15,18 +15,25 @@ pub(super) fn checked<'a>(
     grants: impl Iterator<Item = &'a Grant> + Clone,
 ) -> impl Iterator<Item = Route> {
     let mut route = attached.route.clone();
-    let (kind, own) = (route.kind, route.namespace.clone());
-    let refused = |to: &ServiceName| {
-        to.namespace != own
-            && to.namespace != service.namespace
-            && !grants.clone().any(|grant| grant.allows(kind, &own, to))
-    };
+    let refused = |to: &ServiceName| refused(&attached.route, service, to, grants.clone());
     for rule in &mut route.rules {
         rule.backends.iter_mut().for_each(|backend| backend.refused = refused(&backend.service));
         rule.mirrors.iter_mut().for_each(|mirror| mirror.refused = refused(&mirror.service));
     }
     let parents = attached.parents.iter().filter(|parent| parent.service == *service);
     parents.map(move |parent| Route { port: parent.port.or(route.port), ..route.clone() })
+}
+
+/// Whether `route`, attached to `parent`, may not refer to `to`.
+pub(super) fn refused<'a>(
+    route: &Route,
+    parent: &ServiceName,
+    to: &ServiceName,
+    mut grants: impl Iterator<Item = &'a Grant>,
+) -> bool {
+    to.namespace != route.namespace
+        && to.namespace != parent.namespace
+        && !grants.any(|grant| grant.allows(route.kind, &route.namespace, to))
 }
 
 /// Whether `route` refers to a service of `namespace`, which is not its own.

@@ -3,6 +3,7 @@
 //! Decides what a batch of store events changes, without input or output; `follow` feeds it. A value that cannot be read is
 //! skipped and leaves the last good one in force. Invariant: the world is what it would be if it were built anew.
 
+use super::attached::{Attached, reattach};
 use super::brake::{Brake, BrakeSettings};
 use super::changes::Target;
 use super::references;
@@ -14,6 +15,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 use weft_model::route::{Grant, RouteKind};
+use weft_model::session::SessionKey;
 use weft_model::{Binding, Endpoint, Service, ServiceName, ServiceView};
 
 /// Namespace and name of a policy or grant.
@@ -21,9 +23,6 @@ type DocumentName = (String, String);
 
 /// Namespace, name and kind of a route.
 type RouteName = (String, String, RouteKind);
-
-/// What is attached to a service, oldest first: by the revision that made it, then by name.
-type Attached<N> = HashMap<ServiceName, BTreeSet<(Revision, N)>>;
 
 /// Who says that an address is theirs; the first of them wins.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,6 +46,8 @@ pub(super) struct State {
     world: World,
     /// Services whose view has to be made anew.
     touched: HashSet<ServiceName>,
+    new_session_keys: bool,
+    new_grants: bool,
     pub(super) tally: Tally,
 }
 
@@ -72,6 +73,8 @@ impl State {
             brake: Brake::new(brake),
             world: World::default(),
             touched: HashSet::new(),
+            new_session_keys: false,
+            new_grants: false,
             tally: Tally::default(),
         }
     }
@@ -137,6 +140,14 @@ impl State {
         for name in std::mem::take(&mut self.touched) {
             self.renew(name, &mut changed);
         }
+        if std::mem::take(&mut self.new_session_keys) {
+            changed.insert(Target::SessionKeys);
+        }
+        if std::mem::take(&mut self.new_grants) {
+            // In order, so that equal books make equal worlds.
+            let grants: BTreeMap<_, _> = self.grants.iter().collect();
+            self.world.grants = grants.into_values().cloned().collect();
+        }
         self.world.counts.services = self.services.len();
         self.world.counts.routes = self.routes.len();
         self.world.counts.policies = self.policies.len();
@@ -177,6 +188,7 @@ impl State {
             (Key::Grant { namespace, name }, Content::Grant(record)) => {
                 self.touch_references_to(&namespace);
                 self.grants.insert((namespace, name), record.model);
+                self.new_grants = true;
             }
             (Key::Policy { namespace, name }, Content::Policy(record)) => {
                 let document = (namespace, name);
@@ -193,6 +205,11 @@ impl State {
             (Key::Withdrawal(service), Content::Withdrawal(withdrawal)) => {
                 withdrawal.ids.iter().for_each(|id| self.brake.settled(&service, id));
                 self.touched.insert(service);
+            }
+            (Key::SessionKeys, Content::SessionKeys(sessions)) => {
+                let keys: Arc<[SessionKey]> = sessions.keys.into();
+                self.new_session_keys |= self.world.session_keys != keys;
+                self.world.session_keys = keys;
             }
             // `Content::decode` gives a key and a content of one kind.
             _ => {}
@@ -222,6 +239,7 @@ impl State {
             Some(Ok(Key::Grant { namespace, name })) => {
                 self.touch_references_to(&namespace);
                 self.grants.remove(&(namespace, name));
+                self.new_grants = true;
             }
             Some(Ok(Key::Policy { namespace, name })) => {
                 let document = (namespace, name);
@@ -234,8 +252,8 @@ impl State {
                 self.remove_endpoint(&service, &id, on_purpose, now);
                 self.touched.insert(service);
             }
-            // Not ours, or never taken in.
-            Some(Ok(Key::Withdrawal(_)) | Err(_)) | None => {}
+            // Not ours, never taken in, or nothing that could be done without.
+            Some(Ok(Key::Withdrawal(_) | Key::SessionKeys) | Err(_)) | None => {}
         }
     }
 
@@ -344,31 +362,6 @@ impl State {
         }
         differs
     }
-}
-
-/// Moves a document from the services it was attached to, to those it is attached to; returns both.
-fn reattach<N: Clone + Ord>(
-    attached: &mut Attached<N>,
-    document: &N,
-    old: Option<(Revision, &[ServiceName])>,
-    new: Option<(Revision, &[ServiceName])>,
-) -> Vec<ServiceName> {
-    if let Some((created, services)) = old {
-        for service in services {
-            if let Some(documents) = attached.get_mut(service) {
-                documents.remove(&(created, document.clone()));
-                if documents.is_empty() {
-                    attached.remove(service);
-                }
-            }
-        }
-    }
-    if let Some((created, services)) = new {
-        for service in services {
-            attached.entry(service.clone()).or_default().insert((created, document.clone()));
-        }
-    }
-    old.into_iter().chain(new).flat_map(|(_, services)| services.iter().cloned()).collect()
 }
 
 /// The addresses that a view says are its own.

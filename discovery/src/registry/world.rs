@@ -7,6 +7,8 @@ use crate::store::Revision;
 use rpds::HashTrieMapSync;
 use std::net::IpAddr;
 use std::sync::Arc;
+use weft_model::route::Grant;
+use weft_model::session::SessionKey;
 use weft_model::{Binding, ServiceName, ServiceView};
 
 /// A view and the revision that made it what it is.
@@ -32,6 +34,8 @@ pub struct World {
     pub(super) revision: Revision,
     pub(super) services: HashTrieMapSync<ServiceName, Arc<Versioned>>,
     pub(super) addresses: HashTrieMapSync<IpAddr, Binding>,
+    pub(super) session_keys: Arc<[SessionKey]>,
+    pub(super) grants: Arc<[Grant]>,
     pub(super) counts: Counts,
 }
 
@@ -52,6 +56,15 @@ impl World {
     /// What an address stands for: a virtual address before an endpoint's, and among several of a kind the first by name.
     pub fn binding(&self, address: IpAddr) -> Binding {
         self.addresses.get(&address).cloned().unwrap_or(Binding::Unknown)
+    }
+
+    /// What session tokens are sealed with.
+    pub fn session_keys(&self) -> &[SessionKey] {
+        &self.session_keys
+    }
+
+    pub fn grants(&self) -> &[Grant] {
+        &self.grants
     }
 
     pub fn counts(&self) -> Counts {

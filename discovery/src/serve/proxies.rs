@@ -1,7 +1,8 @@
-//! The proxies that have a stream open to this replica: what `weftctl status` shows, and the way to ask one for a dump.
+//! The proxies that have a stream open to this replica: what `weftctl status` shows, and the way to ask one something.
 //!
 //! Written by the streams, read by the admin service. A stream takes itself out when it ends, however it ends.
 
+use super::questions::{Question, Said, Subject};
 use crate::rpc::Caller;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,11 +11,8 @@ use std::time::SystemTime;
 use tokio::sync::{mpsc, oneshot};
 use weft_proto::v1;
 
-/// Requests for a dump that may wait for one proxy.
-const DUMPS: usize = 4;
-
-/// Where the answer to a request for a dump goes.
-pub type DumpReply = oneshot::Sender<String>;
+/// Questions that may wait for one proxy.
+const QUESTIONS: usize = 4;
 
 /// One stream.
 #[derive(Debug)]
@@ -26,14 +24,19 @@ pub struct Session {
     pub acked: AtomicU64,
     pub subscriptions: AtomicU64,
     pub pending: AtomicU64,
-    dumps: mpsc::Sender<DumpReply>,
+    questions: mpsc::Sender<Question>,
 }
 
 impl Session {
-    /// Asks the proxy what it knows. `None`: too many are asking already, or the stream has ended.
-    pub fn dump(&self) -> Option<oneshot::Receiver<String>> {
+    /// Asks the proxy about `subject`. `None`: too many are asking already, or the stream has ended.
+    pub fn ask(&self, subject: Subject) -> Option<oneshot::Receiver<Said>> {
         let (reply, answer) = oneshot::channel();
-        self.dumps.try_send(reply).ok().map(|()| answer)
+        self.questions.try_send(Question { subject, reply }).ok().map(|()| answer)
+    }
+
+    /// The proxy's name with its namespace.
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.hello.namespace, self.hello.proxy)
     }
 }
 
@@ -56,13 +59,13 @@ pub struct Entered {
 }
 
 impl Proxies {
-    /// Enters a stream. What the receiver yields are requests for a dump.
-    pub fn enter(&self, hello: v1::Hello, caller: Caller) -> (Entered, mpsc::Receiver<DumpReply>) {
-        let (dumps, asked) = mpsc::channel(DUMPS);
+    /// Enters a stream. What the receiver yields are questions to its proxy.
+    pub fn enter(&self, hello: v1::Hello, caller: Caller) -> (Entered, mpsc::Receiver<Question>) {
+        let (questions, asked) = mpsc::channel(QUESTIONS);
         let zero = AtomicU64::default;
         let (sent, acked, subscriptions, pending) = (zero(), zero(), zero(), zero());
         let connected = SystemTime::now();
-        let session = Arc::new(Session { hello, caller, connected, sent, acked, subscriptions, pending, dumps });
+        let session = Arc::new(Session { hello, caller, connected, sent, acked, subscriptions, pending, questions });
         let number = self.0.next.fetch_add(1, Ordering::Relaxed);
         self.open().insert(number, session.clone());
         (Entered { number, all: self.clone(), session }, asked)

@@ -4,11 +4,12 @@
 //! for it, from what was told last and what is so then. A slow proxy therefore costs a set of names, and delays nobody.
 
 use super::difference::{self, Told};
-use super::proxies::{DumpReply, Entered, Proxies};
+use super::proxies::{Entered, Proxies};
+use super::questions::{self, Question, Questions};
 use crate::metrics::{Metrics, Outcome, Push};
 use crate::registry::{Pending, Registry, Subscriber, Target, Versioned};
 use crate::rpc::Caller;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,6 +18,7 @@ use tokio::sync::mpsc::{Permit, Receiver, Sender};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
+use weft_model::session::SessionKey;
 use weft_model::{Binding, ServiceName};
 use weft_proto::v1;
 use weft_proto::v1::subscribe_request::Body as Request;
@@ -24,8 +26,6 @@ use weft_proto::v1::subscribe_response::Body as Response;
 
 /// How long the last word of a stream may wait for a proxy that reads slowly.
 const LAST_WORD: Duration = Duration::from_secs(1);
-/// Requests for a dump that one proxy has not answered yet.
-const OPEN_DUMPS: usize = 16;
 
 /// How a stream is kept.
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +60,7 @@ pub struct Stream {
     supply: Supply,
     to: Sender<Result<v1::SubscribeResponse, Status>>,
     entered: Entered,
-    asked: Receiver<DumpReply>,
+    asked: Receiver<Question>,
     state: State,
 }
 
@@ -74,10 +74,7 @@ struct State {
     due: Vec<Target>,
     pending: Pending,
     beat_due: bool,
-    /// Dumps to ask for, and those asked for.
-    dumps: VecDeque<DumpReply>,
-    dumping: VecDeque<(u64, DumpReply)>,
-    dump_number: u64,
+    questions: Questions,
     heard: Instant,
 }
 
@@ -97,7 +94,9 @@ impl Stream {
         to: Sender<Result<v1::SubscribeResponse, Status>>,
     ) -> Self {
         let (entered, asked) = supply.proxies.enter(hello, caller);
-        let subscriber = supply.registry.changes();
+        let mut subscriber = supply.registry.changes();
+        // Every proxy is told, unasked.
+        subscriber.watch(Target::SessionKeys);
         let state = State {
             pending: subscriber.pending(),
             subscriber,
@@ -105,9 +104,7 @@ impl Stream {
             addresses: HashMap::new(),
             due: Vec::new(),
             beat_due: false,
-            dumps: VecDeque::new(),
-            dumping: VecDeque::new(),
-            dump_number: 0,
+            questions: Questions::default(),
             heard: Instant::now(),
         };
         Self { supply: supply.clone(), to, entered, asked, state }
@@ -139,7 +136,7 @@ impl Stream {
     async fn step(&mut self, from: &mut Streaming<v1::SubscribeRequest>, beats: &mut Interval) -> Result<(), End> {
         let to = self.to.clone();
         let state = &mut self.state;
-        let speak = !state.due.is_empty() || state.beat_due || !state.dumps.is_empty();
+        let speak = !state.due.is_empty() || state.beat_due || state.questions.is_due();
         tokio::select! {
             () = self.supply.shutdown.cancelled() => Err(("shutdown", shutting_down())),
             () = tokio::time::sleep_until(state.heard + self.supply.settings.silence) => {
@@ -155,8 +152,8 @@ impl Stream {
                 state.beat_due = true;
                 Ok(())
             }
-            Some(reply) = self.asked.recv() => {
-                state.dumps.push_back(reply);
+            Some(question) = self.asked.recv() => {
+                state.questions.push(question);
                 Ok(())
             }
             changed = state.subscriber.next(), if state.due.is_empty() => {
@@ -188,7 +185,8 @@ impl Stream {
             }
             Request::Ack(ack) => drop(self.entered.session.acked.fetch_max(ack.revision, Ordering::Relaxed)),
             Request::Beat(_) => {}
-            Request::Dump(dump) => self.state.answer_dump(dump),
+            Request::Dump(dump) => self.state.questions.answered(dump.id, Ok(dump.json)),
+            Request::Answer(answer) => self.state.questions.answered(answer.id, questions::said(answer.said)),
         }
         self.entered.session.subscriptions.store(self.state.subscriptions() as u64, Ordering::Relaxed);
         Ok(())
@@ -220,6 +218,7 @@ impl State {
         let known = match &target {
             Target::Service(name) => self.services.contains_key(name),
             Target::Address(address) => self.addresses.contains_key(address),
+            Target::SessionKeys => true,
         };
         if full && !known {
             let reason = format!("a stream may have {limit} subscriptions: unsubscribe from what is not dialled");
@@ -228,6 +227,7 @@ impl State {
         match &target {
             Target::Service(name) => drop(self.services.insert(name.clone(), Told::Nothing)),
             Target::Address(address) => drop(self.addresses.insert(*address, None)),
+            Target::SessionKeys => {}
         }
         if !self.subscriber.watch(target.clone()) && !self.due.contains(&target) {
             self.due.push(target);
@@ -240,19 +240,11 @@ impl State {
         let known = match &target {
             Target::Service(name) => self.services.remove(name).is_some(),
             Target::Address(address) => self.addresses.remove(address).is_some(),
+            Target::SessionKeys => return false,
         };
         self.subscriber.unwatch(&target);
         self.due.retain(|due| *due != target);
         known
-    }
-
-    fn answer_dump(&mut self, dump: v1::DumpResponse) {
-        if let Some(at) = self.dumping.iter().position(|(id, _)| *id == dump.id)
-            && let Some((_, reply)) = self.dumping.remove(at)
-        {
-            // Who asked may have given up meanwhile.
-            let _ = reply.send(dump.json);
-        }
     }
 
     /// The next thing to say, if the change that was due is one for this proxy.
@@ -260,12 +252,13 @@ impl State {
         let world = registry.world();
         let body = if std::mem::take(&mut self.beat_due) {
             Some(Response::Beat(v1::Beat {}))
-        } else if let Some(reply) = self.dumps.pop_front() {
-            Some(self.ask_for_dump(reply))
+        } else if self.questions.is_due() {
+            self.questions.next()
         } else {
             match self.due.pop()? {
                 Target::Service(name) => self.service(&name, world.service(&name)),
                 Target::Address(address) => self.address(address, world.binding(address)),
+                Target::SessionKeys => session_keys(world.session_keys()),
             }
         };
         body.map(|body| v1::SubscribeResponse { revision: world.revision(), body: Some(body) })
@@ -285,15 +278,12 @@ impl State {
         *told = Some(now);
         message
     }
+}
 
-    fn ask_for_dump(&mut self, reply: DumpReply) -> Response {
-        if self.dumping.len() == OPEN_DUMPS {
-            self.dumping.pop_front();
-        }
-        self.dump_number += 1;
-        self.dumping.push_back((self.dump_number, reply));
-        Response::Dump(v1::DumpRequest { id: self.dump_number })
-    }
+/// None while there are none: every store has them once an authority has been opened on it.
+fn session_keys(keys: &[SessionKey]) -> Option<Response> {
+    let keys: Vec<_> = keys.iter().map(Into::into).collect();
+    (!keys.is_empty()).then_some(Response::SessionKeys(v1::SessionKeys { keys }))
 }
 
 fn send(
@@ -309,10 +299,12 @@ fn send(
         Some(Response::Gone(_)) => "gone",
         Some(Response::Binding(_)) => "binding",
         Some(Response::Dump(_)) => "dump",
+        Some(Response::Ask(_)) => "ask",
+        Some(Response::SessionKeys(_)) => "session-keys",
         Some(Response::Beat(_)) | None => "beat",
     };
     metrics.pushes.get_or_create(&Push { kind }).inc();
-    if kind != "beat" && kind != "dump" {
+    if !matches!(kind, "beat" | "dump" | "ask") {
         entered.session.sent.fetch_max(message.revision, Ordering::Relaxed);
     }
     room.send(Ok(message));

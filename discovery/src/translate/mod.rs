@@ -9,6 +9,7 @@ mod field;
 mod service;
 mod endpoint;
 mod balancer;
+mod session;
 mod policy;
 mod health;
 mod spec;

@@ -7,9 +7,10 @@ use super::balancer::{self, LoadBalancerSpec};
 use super::fault::Faults;
 use super::field;
 use super::health::{self, HealthCheckSpec, ThrottleSpec};
+use super::session::{self, SessionAffinitySpec};
 use serde::Deserialize;
 use std::collections::BTreeSet;
-use weft_model::policy::{CookieAffinity, Retry, Timeouts};
+use weft_model::policy::{Retry, Timeouts};
 use weft_model::{ServiceName, TrafficPolicy};
 
 /// `spec` of `weft.dev/v1alpha1 TrafficPolicy`.
@@ -42,22 +43,6 @@ struct TargetRef {
     kind: Option<String>,
     /// The Service's name.
     name: String,
-}
-
-#[derive(Debug, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-struct SessionAffinitySpec {
-    /// A cookie that names the endpoint.
-    cookie: CookieSpec,
-}
-
-#[derive(Debug, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-struct CookieSpec {
-    /// The cookie's name (RFC 6265 token).
-    name: String,
-    /// How long the client keeps it; more than 0s. Left out: until the client's session ends.
-    ttl: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -108,7 +93,7 @@ pub fn translate(namespace: &str, spec: TrafficPolicySpec, faults: &mut Faults) 
     let policy = TrafficPolicy {
         balancer,
         spread,
-        affinity: spec.session_affinity.and_then(|spec| affinity(spec.cookie, faults)),
+        affinity: spec.session_affinity.and_then(|spec| session::affinity(spec, faults)),
         retry: spec.retry.map(|spec| retry(spec, faults)).unwrap_or(default.retry),
         timeouts: spec.timeouts.map(|spec| timeouts(spec, faults)).unwrap_or(default.timeouts),
         health_check: spec.health_check.and_then(|spec| health::translate(spec, faults)),
@@ -131,12 +116,6 @@ fn targets(namespace: &str, refs: &[TargetRef], faults: &mut Faults) -> Vec<Serv
         }
     }
     seen.into_iter().collect()
-}
-
-fn affinity(spec: CookieSpec, faults: &mut Faults) -> Option<CookieAffinity> {
-    field::cookie_name(&spec.name, "spec.sessionAffinity.cookie.name", faults);
-    let ttl = spec.ttl.and_then(|ttl| field::positive(&ttl, "spec.sessionAffinity.cookie.ttl", faults));
-    Some(CookieAffinity { name: spec.name, ttl })
 }
 
 fn retry(spec: RetrySpec, faults: &mut Faults) -> Retry {

@@ -5,7 +5,7 @@
 
 use super::fault::Faults;
 use super::spec::{BackendRef, GrpcRouteSpec, HttpRouteSpec, RetrySpec, RouteSpec, RuleSpec, TimeoutsSpec};
-use super::{field, filter, matching, reference};
+use super::{field, filter, matching, reference, session};
 use std::time::Duration;
 use weft_model::route::{Backend, Match, Parent, PathMatch, Route, RouteKind, RouteRetry, Rule};
 
@@ -53,8 +53,7 @@ fn translate<M>(
     }
     field::at_most(16, spec.rules.len(), "spec.rules", faults);
     let rules = spec.rules.into_iter().enumerate();
-    let rules: Vec<_> =
-        rules.map(|(i, spec)| rule(namespace, spec, matching, &format!("spec.rules[{i}]"), faults)).collect();
+    let rules: Vec<_> = rules.map(|(i, spec)| rule(kind, [namespace, name], i, spec, matching, faults)).collect();
     for (index, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.name.is_some()) {
         if rules[..index].iter().any(|other| other.name == rule.name) {
             faults.add(format!("spec.rules[{index}].name"), "is the name of another rule too");
@@ -83,7 +82,15 @@ fn hostname(text: &str, at: String, faults: &mut Faults) -> Option<String> {
     Some(text.to_owned())
 }
 
-fn rule<M>(namespace: &str, spec: RuleSpec<M>, matching: Matching<M>, at: &str, faults: &mut Faults) -> Rule {
+fn rule<M>(
+    kind: RouteKind,
+    route: [&str; 2],
+    number: usize,
+    spec: RuleSpec<M>,
+    matching: Matching<M>,
+    faults: &mut Faults,
+) -> Rule {
+    let (namespace, at) = (route[0], &*format!("spec.rules[{number}]"));
     let name = spec.name.and_then(|name| field::subdomain(&name, format!("{at}.name"), faults));
     field::at_most(64, spec.matches.len(), &format!("{at}.matches"), faults);
     let matches = spec.matches.into_iter().enumerate();
@@ -100,6 +107,12 @@ fn rule<M>(namespace: &str, spec: RuleSpec<M>, matching: Matching<M>, at: &str, 
             Vec::new()
         }
     };
+    let session = spec.session_persistence.and_then(|spec| {
+        let kind = if kind == RouteKind::Http { "http" } else { "grpc" };
+        let rule = name.clone().unwrap_or_else(|| number.to_string());
+        let at = format!("{at}.sessionPersistence");
+        session::persistence(spec, [kind, namespace, route[1]], &rule, &at, faults)
+    });
     let (request_timeout, backend_timeout) = timeouts(spec.timeouts.unwrap_or_default(), at, faults);
     Rule {
         name,
@@ -111,6 +124,7 @@ fn rule<M>(namespace: &str, spec: RuleSpec<M>, matching: Matching<M>, at: &str, 
         mirrors: filters.mirrors,
         backends,
         retry: spec.retry.map(|spec| retry(spec, &format!("{at}.retry"), faults)),
+        session,
         request_timeout,
         backend_timeout,
     }
@@ -153,9 +167,6 @@ fn backends(namespace: &str, refs: Vec<BackendRef>, at: &str, faults: &mut Fault
         return Vec::new();
     }
     field::at_most(16, refs.len(), at, faults);
-    if refs.iter().all(|backend| backend.weight == Some(0)) {
-        faults.add(at, "weights sum to zero");
-    }
     let refs = refs.into_iter().enumerate();
     refs.filter_map(|(i, spec)| backend(namespace, spec, &format!("{at}[{i}]"), faults)).collect()
 }

@@ -3,6 +3,7 @@
 //! Written out here because the generated types repeat every filter for every place it may stand in, and have no `retry`. What
 //! is not here is an unknown field, which `document` refuses by its name.
 
+use super::session::SessionPersistenceSpec;
 use gateway_api::grpcroutes::GrpcRouteRulesMatches;
 use gateway_api::httproutes::HttpRouteRulesMatches;
 use serde::{Deserialize, Serialize};
@@ -63,6 +64,8 @@ pub struct RuleSpec<M> {
     pub timeouts: Option<TimeoutsSpec>,
     /// HTTPRoute only.
     pub retry: Option<RetrySpec>,
+    /// Keeps a client with the endpoint that served it first (GEP-1619).
+    pub session_persistence: Option<SessionPersistenceSpec>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod routes;
+mod sessions;
 
 use std::time::Duration;
 use weft_discovery::translate::{Object, Translated, translate};

@@ -22,6 +22,7 @@ both! {
     a_lease_that_runs_out_is_told
     addresses_are_told_by_what_they_stand_for
     status_shows_streams_and_dumps
+    questions_reach_the_proxy_that_is_meant
 }
 
 async fn a_snapshot_and_then_what_changes(fixture: Fixture) {
@@ -124,6 +125,51 @@ async fn status_shows_streams_and_dumps(fixture: Fixture) {
     assert_eq!(dump.unwrap().json, "{}");
     drop(stream);
     crate::eventually("the stream is taken out", async || list().await.is_none()).await;
+}
+
+async fn questions_reach_the_proxy_that_is_meant(fixture: Fixture) {
+    let plane = Plane::start(&fixture).await;
+    plane.apply(CART).await;
+    let cart = Workload::join(&plane, "shop", "cart").await;
+    cart.register(cart.endpoint("cart", "cart-0", "10.0.0.1"), 0, 0).await.unwrap();
+    let hello = |proxy: &str, answers: &[&str]| {
+        let answers = answers.iter().map(|topic| (*topic).to_owned()).collect();
+        let (proxy, namespace) = (proxy.to_owned(), "shop".to_owned());
+        Body::Hello(v1::Hello { proxy, namespace, version: "0.1".to_owned(), answers, ..Default::default() })
+    };
+    let mut stream = cart.open(hello("cart-0", &["explain"])).await.unwrap();
+    let _old = cart.open(hello("old-0", &[])).await.unwrap();
+    let ask = |proxy: &str| {
+        let (topic, json) = ("explain".to_owned(), "?".to_owned());
+        let request = v1::AskProxyRequest { proxy: proxy.to_owned(), topic, json };
+        let mut admin = plane.admin.clone();
+        async move { admin.ask_proxy(request).await.map(|answer| answer.into_inner().json) }
+    };
+    // By its name, by its service's, with and without the namespace.
+    let proxies = ["cart-0", "shop/cart-0", "cart", "shop/cart"];
+    for (number, proxy) in proxies.into_iter().enumerate() {
+        let id = number as u64 + 1;
+        let answer = async {
+            assert_eq!(stream.told().await, format!("ask {id} explain ?"));
+            let said = match proxy {
+                "cart" => v1::answer::Said::Refused("not today".to_owned()),
+                _ => v1::answer::Said::Json("!".to_owned()),
+            };
+            stream.say(Body::Answer(v1::Answer { id, said: Some(said) })).await;
+        };
+        match tokio::join!(ask(proxy), answer).0 {
+            Ok(json) => assert!(json == "!" && proxy != "cart"),
+            Err(status) => assert_eq!(status.message(), "shop/cart-0: not today"),
+        }
+    }
+    let old = ask("old-0").await.unwrap_err();
+    assert_eq!(old.code(), Code::FailedPrecondition);
+    assert!(old.message().contains("shop/old-0 (version 0.1) does not know"), "{old}");
+    for nobody in ["nobody", "other/cart-0", "other/cart"] {
+        assert_eq!(ask(nobody).await.unwrap_err().code(), Code::NotFound, "{nobody}");
+    }
+    drop(stream);
+    crate::eventually("the stream is gone", async || ask("cart-0").await.unwrap_err().code() == Code::NotFound).await;
 }
 
 async fn refused(workload: &Workload, first: Body) -> tonic::Status {

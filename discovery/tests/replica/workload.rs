@@ -159,7 +159,7 @@ impl Subscription {
         self.say(Body::Subscribe(v1::Target { by: Some(by) })).await;
     }
 
-    /// The next message that is not a beat; keeps the stream alive meanwhile. An error: how the stream ended.
+    /// The next message that is neither a beat nor session keys; keeps the stream alive meanwhile. An error: how the stream ended.
     pub async fn next(&mut self) -> Result<v1::SubscribeResponse, Status> {
         let ended = || Status::unknown("ended without a status");
         loop {
@@ -168,6 +168,7 @@ impl Subscription {
                 Some(v1::subscribe_response::Body::Beat(_)) => {
                     let _ = self.to.try_send(v1::SubscribeRequest { body: Some(Body::Beat(v1::Beat {})) });
                 }
+                Some(v1::subscribe_response::Body::SessionKeys(_)) => {}
                 _ => return Ok(message),
             }
         }
@@ -207,6 +208,8 @@ pub fn told(message: &v1::SubscribeResponse) -> String {
             None => format!("{} is unknown", binding.address),
         },
         Told::Dump(dump) => format!("dump {}", dump.id),
+        Told::Ask(ask) => format!("ask {} {} {}", ask.id, ask.topic, ask.json),
+        Told::SessionKeys(keys) => format!("session keys {:?}", keys.keys.iter().map(|key| key.id).collect::<Vec<_>>()),
         Told::Beat(_) => "beat".to_owned(),
     }
 }

@@ -1,13 +1,14 @@
 //! Traffic policies and their parts.
 //!
 //! A part that is missing stands for the model's default, so that an older discovery does not change what newer proxies
-//! do by default. Refuses statuses that no response can have and cookie names that no client would send back.
+//! do by default. Refuses statuses that no response can have.
 
-use super::{ConvertError, Result, is_token, micros, some_duration, some_micros, statuses};
+use super::{ConvertError, Result, micros, some_duration, some_micros, statuses};
 use crate::v1;
 use std::time::Duration;
 use weft_model::health::HealthCheck;
-use weft_model::policy::{Balancer, CookieAffinity, Retry, Spread, Timeouts, TrafficPolicy};
+use weft_model::policy::{Balancer, Retry, Spread, Timeouts, TrafficPolicy};
+use weft_model::session::Session;
 use weft_model::throttle::Throttle;
 
 impl From<&TrafficPolicy> for v1::TrafficPolicy {
@@ -28,7 +29,7 @@ impl TryFrom<v1::TrafficPolicy> for TrafficPolicy {
     type Error = ConvertError;
 
     fn try_from(wire: v1::TrafficPolicy) -> Result<Self> {
-        let affinity = wire.affinity.map(CookieAffinity::try_from).transpose().map_err(|e| e.within("affinity"))?;
+        let affinity = wire.affinity.map(Session::try_from).transpose().map_err(|e| e.within("affinity"))?;
         let retry = wire.retry.map(Retry::try_from).transpose().map_err(|e| e.within("retry"))?;
         let timeouts = wire.timeouts.map(Timeouts::try_from).transpose().map_err(|e| e.within("timeouts"))?;
         let balancer = wire.balancer.map(Balancer::try_from).transpose().map_err(|e| e.within("balancer"))?;
@@ -44,23 +45,6 @@ impl TryFrom<v1::TrafficPolicy> for TrafficPolicy {
             health_check: health_check.map_err(|e| e.within("health_check"))?,
             throttle,
         })
-    }
-}
-
-impl From<&CookieAffinity> for v1::CookieAffinity {
-    fn from(affinity: &CookieAffinity) -> Self {
-        Self { name: affinity.name.clone(), ttl_us: some_micros(affinity.ttl) }
-    }
-}
-
-impl TryFrom<v1::CookieAffinity> for CookieAffinity {
-    type Error = ConvertError;
-
-    fn try_from(wire: v1::CookieAffinity) -> Result<Self> {
-        if !is_token(&wire.name) {
-            return Err(ConvertError::new("name", format!("{:?} is not a cookie name (RFC 6265)", wire.name)));
-        }
-        Ok(Self { ttl: some_duration(wire.ttl_us), name: wire.name })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Routes: rules, matches, header edits and backends.
 //!
 //! Refuses what the proxy's route decision could not carry out: patterns that do not compile, names that no header can
-//! have, weights that leave nobody to send to.
+//! have.
 
 use super::{ConvertError, Result, each, is_token, name, name_text, port, some_duration, some_micros, some_text};
 use crate::v1;
@@ -9,6 +9,7 @@ use regex::Regex;
 use weft_model::names::{label, subdomain};
 use weft_model::route::{Backend, HeaderEdit, Match, Mirror, PathMatch, PathRewrite, Redirect, Rewrite};
 use weft_model::route::{Route, RouteKind, RouteRetry, Rule, ValueMatch, ValuePattern};
+use weft_model::session::Session;
 
 impl From<&Route> for v1::Route {
     fn from(route: &Route) -> Self {
@@ -62,6 +63,7 @@ impl From<&Rule> for v1::Rule {
             mirrors: rule.mirrors.iter().map(Into::into).collect(),
             backends: rule.backends.iter().map(Into::into).collect(),
             retry: rule.retry.as_ref().map(Into::into),
+            session: rule.session.as_ref().map(Into::into),
             request_timeout_us: some_micros(rule.request_timeout),
             backend_timeout_us: some_micros(rule.backend_timeout),
         }
@@ -76,10 +78,6 @@ impl TryFrom<v1::Rule> for Rule {
     type Error = ConvertError;
 
     fn try_from(wire: v1::Rule) -> Result<Self> {
-        let backends: Vec<Backend> = each("backends", wire.backends)?;
-        if !backends.is_empty() && backends.iter().all(|backend| backend.weight == 0) {
-            return Err(ConvertError::new("backends", "the weights sum to zero"));
-        }
         let rule = Self {
             name: some_text(wire.name),
             matches: each("matches", wire.matches)?,
@@ -88,8 +86,9 @@ impl TryFrom<v1::Rule> for Rule {
             redirect: wire.redirect.map(Redirect::try_from).transpose().map_err(|error| error.within("redirect"))?,
             rewrite: wire.rewrite.map(Rewrite::try_from).transpose().map_err(|error| error.within("rewrite"))?,
             mirrors: each::<_, Mirror>("mirrors", wire.mirrors)?,
-            backends,
+            backends: each::<_, Backend>("backends", wire.backends)?,
             retry: wire.retry.map(RouteRetry::try_from).transpose().map_err(|error| error.within("retry"))?,
+            session: wire.session.map(Session::try_from).transpose().map_err(|error| error.within("session"))?,
             request_timeout: some_duration(wire.request_timeout_us),
             backend_timeout: some_duration(wire.backend_timeout_us),
         };

@@ -11,11 +11,10 @@ use proptest::prelude::*;
 use prost::Message;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use weft_model::policy::{
-    Balancer, CookieAffinity, HashKey, RING_POINTS, Retry, Spread, Timeouts, TrafficPolicy, ZonePreference,
-};
+use weft_model::policy::{Balancer, HashKey, RING_POINTS, Retry, Spread, Timeouts, TrafficPolicy, ZonePreference};
 use weft_model::route::{Backend, HeaderEdit, Match, Mirror, PathMatch, PathRewrite, Redirect, Rewrite};
 use weft_model::route::{Route, RouteKind, RouteRetry, Rule, Scheme, ValueMatch, ValuePattern};
+use weft_model::session::{Carrier, Session};
 use weft_model::{Binding, Endpoint, EndpointState, Protocol, Service, ServicePort, ServiceView, SpiffeId};
 
 const LABEL: &str = "[a-z]([a-z0-9-]{0,8}[a-z0-9])?";
@@ -162,19 +161,17 @@ prop_compose! {
         redirect in of(any_redirect()),
         rewrite in of((of(LABEL), of(any_path_rewrite()))),
         mirrors in vec(any_mirror(), 0..2),
-        mut backends in vec(any_backend(), 0..3),
+        backends in vec(any_backend(), 0..3),
         retry in of(any_route_retry()),
         timeouts in (of(any_duration()), of(any_duration())),
+        session in of(session::tests::any_session()),
     ) -> Rule {
-        if let Some(last) = backends.last_mut() {
-            last.weight = last.weight.max(1);
-        }
         let (request_headers, response_headers) = edits;
         let (request_timeout, backend_timeout) = timeouts;
         let rewrite = rewrite.map(|(hostname, path)| Rewrite { hostname, path });
         Rule {
             name, matches, request_headers, response_headers, redirect, rewrite, mirrors, backends, retry,
-            request_timeout, backend_timeout,
+            session, request_timeout, backend_timeout,
         }
     }
 }
@@ -246,7 +243,7 @@ prop_compose! {
         TrafficPolicy {
             balancer,
             spread,
-            affinity: affinity.map(|(name, ttl)| CookieAffinity { name, ttl }),
+            affinity: affinity.map(|(name, absolute_timeout)| Session { name, absolute_timeout, idle_timeout: None, carrier: Carrier::default() }),
             retry,
             timeouts: Timeouts { connect, request },
             health_check,
@@ -407,7 +404,6 @@ fn broken_routes_and_policies_are_named() {
         field.strip_prefix("routes[0].rules[0].").unwrap().to_owned()
     };
     assert_eq!(rule(|r| r.backends[0].port = 0), "backends[0].port");
-    assert_eq!(rule(|r| r.backends[0].weight = 0), "backends");
     assert_eq!(rule(|r| r.backends[0].service = "a/b/c".to_owned()), "backends[0].service");
     assert_eq!(rule(|r| r.matches[0].method = "GET /".to_owned()), "matches[0].method");
     assert_eq!(rule(|r| r.matches[0].path = Some(v1::PathMatch::default())), "matches[0].path.kind");
@@ -430,7 +426,7 @@ fn broken_routes_and_policies_are_named() {
     let policy = |change: fn(&mut v1::TrafficPolicy)| refused(|view| change(view.policy.as_mut().unwrap()));
     assert_eq!(policy(|p| p.retry.as_mut().unwrap().statuses.push(600)), "policy.retry.statuses[3]");
     assert_eq!(policy(|p| p.timeouts.as_mut().unwrap().connect_us = 0), "policy.timeouts.connect_us");
-    assert_eq!(policy(|p| p.affinity = Some(v1::CookieAffinity::default())), "policy.affinity.name");
+    assert_eq!(policy(|p| p.affinity = Some(v1::Session::default())), "policy.affinity.name");
     let zero = |p: &mut v1::TrafficPolicy| {
         p.balancer = Some(v1::traffic_policy::Balancer::P2cEwma(v1::P2cEwma { decay_us: 0 }));
     };

@@ -53,14 +53,23 @@ impl<'a, C: Candidate> Admission<'a, C> {
 
     /// A new endpoint takes part in a growing share of the picks.
     pub fn ripe(&self, at: usize) -> bool {
-        let (Some(window), Some(since)) = (self.spread.slow_start, self.members[at].since) else { return true };
-        let ramp = ramp(self.now.saturating_duration_since(since), window);
+        let ramp = self.ramp(at);
         ramp >= 1.0 || hash::fraction(hash::mix(self.coin ^ self.members[at].hash)) < ramp
     }
 
     /// Ready, and nothing is found against it.
     fn usable(&self, member: &Member, candidate: &C) -> bool {
         member.ready() && candidate.is_healthy()
+    }
+
+    /// Past its slow start, whatever the coin says.
+    pub fn settled(&self, at: usize) -> bool {
+        self.ramp(at) >= 1.0
+    }
+
+    fn ramp(&self, at: usize) -> f64 {
+        let (Some(window), Some(since)) = (self.spread.slow_start, self.members[at].since) else { return 1.0 };
+        ramp(self.now.saturating_duration_since(since), window)
     }
 
     /// Too few are usable to carry the load of all.

@@ -16,14 +16,14 @@ use weft_model::policy::{Balancer, Spread};
 #[derive(Debug)]
 pub struct Chooser {
     balancer: Balancer,
-    spread: Spread,
-    members: Box<[Member]>,
+    pub(super) spread: Spread,
+    pub(super) members: Box<[Member]>,
     /// The members that this client is to use.
-    own: Part,
+    pub(super) own: Part,
     /// All, should there be more than its own.
     all: Option<Part>,
     /// In force, and somebody is near.
-    zoned: bool,
+    pub(super) zoned: bool,
 }
 
 impl Chooser {

@@ -10,6 +10,7 @@ use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::time::Duration;
 use weft_model::EndpointState;
+use weft_model::explain::Standing;
 use weft_model::policy::{HashKey, ZonePreference};
 
 const NEAR: fn(usize) -> bool = |at| at.is_multiple_of(2);
@@ -204,6 +205,38 @@ proptest! {
             let good = |at: usize| takes(at) && !tried(at) && !kinds[at].2;
             prop_assert!(good(at) || !all.clone().any(good));
             prop_assert!(!tried(at) || !all.clone().any(|at| takes(at) && !tried(at)));
+        }
+    }
+
+    /// Who is said to be chosen among is who is chosen among.
+    #[test]
+    fn the_standings_agree_with_the_choice(
+        kinds in prop::collection::vec((0u32..3, prop::sample::select(vec![0usize, 0, 0, 1, 2]), any::<bool>(), 0u64..4), 0..9),
+        which in 0usize..6,
+        (subset, panic) in (0u32..4, prop::sample::select(vec![0u32, 50])),
+        (zoned, slow) in any::<(bool, bool)>(),
+        key in any::<Option<u64>>(),
+        seed: u64,
+    ) {
+        use EndpointState::{NotReady, Ready, Terminating};
+        let now = Instant::now() + Duration::from_secs(60);
+        let (mut members, servers) = (members(kinds.len()), servers(kinds.len(), now));
+        for (at, (weight, state, shunned, age)) in kinds.iter().enumerate() {
+            members[at].weight = *weight;
+            members[at].state = [Ready, NotReady, Terminating][*state];
+            members[at].since = Some(now - Duration::from_secs(*age));
+            if *shunned {
+                servers[at].0.begin(now).unreached(now);
+            }
+        }
+        let zone = zoned.then_some(ZonePreference { max_in_flight: NonZeroU32::MIN });
+        let slow_start = slow.then_some(Duration::from_secs(3));
+        let spread = Spread { panic_percent: panic, slow_start, subset: NonZeroU32::new(subset), zone };
+        let chooser = chooser(&balancers()[which], &spread, members);
+        let standings = chooser.standings(&servers, key, now);
+        match chooser.choose(&servers, |_| false, key, now, &mut Rng::with_seed(seed)) {
+            None => prop_assert!(standings.iter().all(|standing| matches!(standing, Standing::Out(_)))),
+            Some(at) => prop_assert_eq!(&standings[at], &Standing::Candidate),
         }
     }
 }

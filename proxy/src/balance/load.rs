@@ -119,6 +119,11 @@ impl Load {
         self.0.shunned_until.get().is_some_and(|until| now < until)
     }
 
+    /// For how long it is still passed over because it could not be reached.
+    pub fn shunned_for(&self, now: Instant) -> Option<Duration> {
+        self.0.shunned_until.get().filter(|until| now < *until).map(|until| until.saturating_duration_since(now))
+    }
+
     /// The endpoint could not be reached at all. Attempts that were under way together count once.
     fn unreachable(&self, now: Instant) {
         if self.shunned(now) {

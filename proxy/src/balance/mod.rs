@@ -5,6 +5,7 @@
 
 pub mod chooser;
 mod admission;
+mod standing;
 mod part;
 mod member;
 pub mod p2c;
@@ -15,6 +16,9 @@ pub mod subset;
 pub mod draw;
 pub mod hash;
 pub mod load;
+
+#[cfg(test)]
+mod growth_tests;
 
 pub use chooser::Chooser;
 pub use load::Load;

@@ -70,6 +70,11 @@ impl Part {
         self
     }
 
+    /// Whether the member at this index is one of them.
+    pub fn has(&self, at: usize) -> bool {
+        self.at.contains(&at)
+    }
+
     /// How many members it has.
     pub fn len(&self) -> usize {
         self.at.len()

@@ -4,6 +4,7 @@
 //! damaged or of another version is ignored with a warning: an empty catalog is right, a wrong one is not.
 
 use super::{Bound, Catalog, CatalogMetrics, Known, Snapshot};
+use crate::affinity::Keys;
 use crate::state_dir::StateDir;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -11,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use weft_model::session::SessionKey;
 use weft_model::{Binding, ServiceView};
 
 /// The file's name in the state directory. Its first line says version and checksum of the second, which is the content.
@@ -33,6 +36,9 @@ struct Content<V, A> {
     revision: u64,
     services: Vec<Saved<V>>,
     addresses: Vec<(IpAddr, A)>,
+    /// So that sessions outlive a restart while discovery is away.
+    #[serde(default)]
+    session_keys: Vec<SessionKey>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -101,6 +107,7 @@ fn encode(snapshot: &Snapshot) -> Vec<u8> {
         revision: snapshot.revision,
         services: services.collect(),
         addresses: addresses.map(|(address, bound)| (*address, &bound.binding)).collect(),
+        session_keys: snapshot.session_keys.given().to_vec(),
     };
     let content = serde_json::to_vec(&content).expect("the model's types all have a JSON form");
     let head = Head { version: VERSION, sha256: checksum(&content) };
@@ -124,6 +131,7 @@ fn decode(bytes: &[u8]) -> Result<Snapshot, DiskError> {
     let content: Content<ServiceView, Binding> = serde_json::from_slice(content).map_err(DiskError::Content)?;
     let mut snapshot = Snapshot::of(content.services.into_iter().map(|saved| Known::new(saved.view, saved.revision)));
     snapshot.revision = content.revision;
+    snapshot.session_keys = Arc::new(Keys::new(content.session_keys));
     for (address, binding) in content.addresses {
         snapshot.addresses.insert(address, Bound::new(binding));
     }
@@ -150,6 +158,7 @@ mod tests {
         let endpoint = Binding::Endpoint { service: name("shop/cart"), id: "a".to_owned() };
         snapshot.addresses.insert("10.0.0.1".parse().unwrap(), Bound::new(endpoint));
         snapshot.addresses.insert("8.8.8.8".parse().unwrap(), Bound::new(Binding::Unknown));
+        snapshot.session_keys = Arc::new(Keys::new(vec![SessionKey { id: 3, secret: [5; 32], from: 9 }]));
         snapshot
     }
 
@@ -161,6 +170,7 @@ mod tests {
         dir.write(FILE, &encode(&before)).unwrap();
         let after = load(&dir).unwrap().unwrap();
         assert_eq!(after.revision, 7);
+        assert_eq!(after.session_keys.given(), before.session_keys.given());
         assert_eq!(after.services[&name("shop/cart")].view, before.services[&name("shop/cart")].view);
         let binding = |address: &str| after.addresses.get(&address.parse().unwrap()).map(|bound| bound.binding.clone());
         assert_eq!(binding("198.18.0.1"), Some(Binding::Service(name("shop/cart"))));

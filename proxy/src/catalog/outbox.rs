@@ -14,7 +14,8 @@ pub(super) struct Outbox {
     beat: bool,
     ack: Option<u64>,
     wishes: VecDeque<Wish>,
-    dumps: VecDeque<v1::DumpResponse>,
+    /// Dumps, and answers to questions.
+    answers: VecDeque<Body>,
 }
 
 impl Outbox {
@@ -30,12 +31,12 @@ impl Outbox {
         self.ack = Some(revision);
     }
 
-    pub fn dump(&mut self, dump: v1::DumpResponse) {
-        self.dumps.push_back(dump);
+    pub fn answer(&mut self, answer: Body) {
+        self.answers.push_back(answer);
     }
 
     pub fn is_empty(&self) -> bool {
-        !self.beat && self.ack.is_none() && self.wishes.is_empty() && self.dumps.is_empty()
+        !self.beat && self.ack.is_none() && self.wishes.is_empty() && self.answers.is_empty()
     }
 
     /// The next to send: beats first, for they are what the other side waits for.
@@ -44,7 +45,7 @@ impl Outbox {
         let body = beat
             .or_else(|| Some(Body::Ack(v1::Ack { revision: self.ack.take()? })))
             .or_else(|| self.wishes.pop_front().map(said))
-            .or_else(|| self.dumps.pop_front().map(Body::Dump));
+            .or_else(|| self.answers.pop_front());
         body.map(|body| v1::SubscribeRequest { body: Some(body) })
     }
 }

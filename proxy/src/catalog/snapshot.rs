@@ -4,11 +4,13 @@
 //! used, which is all that a reader ever writes; what nobody uses for a while is no longer subscribed to.
 
 use super::health::{Flags, Health, flags};
+use crate::affinity::{Home, Keys};
 use crate::route::Table;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use weft_model::session::Session;
 use weft_model::{Binding, ServiceName, ServiceView};
 
 /// Whether something was looked up since the last time somebody asked. Shared by all versions of the same thing.
@@ -35,6 +37,10 @@ pub struct Known {
     pub view: ServiceView,
     /// The view's routes, ready for use; shared by versions whose routes are the same.
     pub table: Arc<Table>,
+    /// The sessions that the policy asks for.
+    pub affinity: Option<Arc<Session>>,
+    /// What session tokens call the service.
+    pub home: [u8; 8],
     /// Of the store, when this was so.
     pub revision: u64,
     /// What active checks have found, where the policy asks for them.
@@ -45,7 +51,10 @@ pub struct Known {
 impl Known {
     pub fn new(view: ServiceView, revision: u64) -> Self {
         let table = Arc::new(Table::compile(&view.service.name, &view.routes));
-        Self { health: flags(&view, None), table, view, revision, usage: Usage::default() }
+        let affinity = view.policy.affinity.clone().map(Arc::new);
+        let home = Home::of(&view.service.name, "").service;
+        let health = flags(&view, None);
+        Self { table, affinity, home, health, view, revision, usage: Usage::default() }
     }
 
     /// The flag of the endpoint `id`, where the policy asks for active checks.
@@ -59,8 +68,12 @@ impl Known {
             true => self.table.clone(),
             false => Arc::new(Table::compile(&view.service.name, &view.routes)),
         };
+        let affinity = match view.policy.affinity == self.view.policy.affinity {
+            true => self.affinity.clone(),
+            false => view.policy.affinity.clone().map(Arc::new),
+        };
         let health = flags(&view, Some((&self.view, &self.health)));
-        Self { table, view, revision, health, usage: self.usage.clone() }
+        Self { table, affinity, home: self.home, health, view, revision, usage: self.usage.clone() }
     }
 
     /// The first version of what `usage` has been watching.
@@ -90,6 +103,7 @@ pub struct Snapshot {
     pub addresses: HashMap<IpAddr, Bound>,
     /// Services that discovery says do not exist.
     pub(super) absent: HashMap<ServiceName, Usage>,
+    pub session_keys: Arc<Keys>,
     /// The highest revision among the messages of the present stream.
     pub revision: u64,
 }

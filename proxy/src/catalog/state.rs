@@ -6,12 +6,13 @@
 
 use super::Target;
 use super::snapshot::{Bound, Known, Snapshot, Usage};
+use crate::affinity::Keys;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weft_model::{Binding, Endpoint, ServiceName, ServiceView};
-use weft_proto::convert::ConvertError;
+use weft_proto::convert::{ConvertError, session_keys};
 use weft_proto::v1;
 use weft_proto::v1::subscribe_response::Body;
 
@@ -71,6 +72,7 @@ pub struct State {
     namespace: String,
     services: HashMap<ServiceName, ServiceEntry>,
     addresses: HashMap<IpAddr, AddressEntry>,
+    session_keys: Arc<Keys>,
     revision: u64,
     /// The next message is the first of its stream, whose replica may be behind the one before.
     begun: bool,
@@ -126,8 +128,9 @@ impl State {
             Some(Body::Delta(delta)) => self.change(delta, revision, now),
             Some(Body::Gone(gone)) => self.forget(&gone.service),
             Some(Body::Binding(binding)) => self.bind(binding, now),
+            Some(Body::SessionKeys(keys)) => self.seal_with(keys),
             // Beats and dumps are the stream's own affair.
-            Some(Body::Beat(_) | Body::Dump(_)) | None => return Ok(Vec::new()),
+            Some(Body::Beat(_) | Body::Dump(_) | Body::Ask(_)) | None => return Ok(Vec::new()),
         };
         if result.is_ok() {
             self.revision = if std::mem::take(&mut self.begun) { revision } else { self.revision.max(revision) };
@@ -222,9 +225,16 @@ impl State {
         Ok(wishes)
     }
 
+    fn seal_with(&mut self, wire: v1::SessionKeys) -> Applied {
+        let keys = session_keys(wire).map_err(|error| (error, Vec::new()))?;
+        self.session_keys = Arc::new(Keys::new(keys));
+        Ok(Vec::new())
+    }
+
     /// What is known now.
     pub fn snapshot(&self) -> Snapshot {
-        let mut snapshot = Snapshot { revision: self.revision, ..Snapshot::default() };
+        let mut snapshot =
+            Snapshot { revision: self.revision, session_keys: self.session_keys.clone(), ..Snapshot::default() };
         for (address, entry) in &self.addresses {
             if let Some(binding) = entry.binding.clone() {
                 snapshot.addresses.insert(*address, Bound { binding, usage: entry.usage.clone() });
@@ -245,6 +255,9 @@ impl State {
     /// Takes over what an earlier process knew, as far as nothing is known yet.
     pub fn restore(&mut self, snapshot: Snapshot, now: Instant) {
         self.revision = self.revision.max(snapshot.revision);
+        if self.session_keys.given().is_empty() {
+            self.session_keys = snapshot.session_keys;
+        }
         for (name, known) in snapshot.services {
             let usage = known.usage.clone();
             let entry = ServiceEntry { said: Said::Known(known), sync: Sync::Awaited, usage, last_used: now };

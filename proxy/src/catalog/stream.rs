@@ -8,6 +8,7 @@ use super::state::{State, Wish};
 use super::{CatalogMetrics, Feed, disk};
 use crate::backoff::Backoff;
 use crate::discovery::{Discovery, DiscoveryError};
+use crate::questions::Answers;
 use crate::state_dir::StateDir;
 use futures::FutureExt;
 use std::fmt;
@@ -21,6 +22,7 @@ use tonic::{Status, Streaming};
 use weft_identity::rotate::Identity;
 use weft_proto::v1;
 use weft_proto::v1::discovery_client::DiscoveryClient;
+use weft_proto::v1::subscribe_request::Body as Said;
 use weft_proto::v1::subscribe_response::Body;
 use weft_telemetry::admin::Condition;
 
@@ -48,6 +50,7 @@ pub struct Stream {
     pub identity: Identity,
     pub hello: v1::Hello,
     pub describe: Describe,
+    pub answers: Answers,
     pub metrics: CatalogMetrics,
     /// Met once the catalog is worth something: discovery answers, or an earlier process has left one on disk.
     pub ready: Condition,
@@ -161,7 +164,7 @@ impl Follower {
         let tls = discovery.client(&self.stream.identity);
         let channel = self.meanwhile(discovery.connect(replica, tls)).await?;
         let (requests, queued) = mpsc::channel(16);
-        let hello = v1::subscribe_request::Body::Hello(self.stream.hello.clone());
+        let hello = Said::Hello(self.stream.hello.clone());
         // Has room: it is the first.
         let _ = requests.try_send(v1::SubscribeRequest { body: Some(hello) });
         let mut client = DiscoveryClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
@@ -182,7 +185,7 @@ impl Follower {
     ) -> Result<Never, StreamError> {
         let mut outbox = Outbox::default();
         outbox.extend(self.state.begin());
-        let (dumped, mut dumps) = mpsc::channel(1);
+        let (answered, mut answers) = mpsc::channel(1);
         let (mut beat, mut sweep) = (interval(BEAT), interval(SWEEP));
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -202,10 +205,10 @@ impl Follower {
                 message = timeout_at(heard + SILENCE, messages.next()) => {
                     let message = message.map_err(|_| StreamError::Silent)?.ok_or(StreamError::Closed)?;
                     heard = Instant::now();
-                    self.take(message, &mut messages, &mut outbox, &dumped)?;
+                    self.take(message, &mut messages, &mut outbox, &answered)?;
                 }
                 target = self.feed.question() => outbox.extend(self.state.want(target, Instant::now().into_std())),
-                Some(dump) = dumps.recv() => outbox.dump(dump),
+                Some(said) = answers.recv() => outbox.answer(said),
                 _ = beat.tick() => outbox.beat(),
                 _ = sweep.tick() => {
                     let ended = self.state.sweep(Instant::now().into_std());
@@ -225,14 +228,14 @@ impl Follower {
         message: Result<v1::SubscribeResponse, Status>,
         messages: &mut Streaming<v1::SubscribeResponse>,
         outbox: &mut Outbox,
-        dumped: &mpsc::Sender<v1::DumpResponse>,
+        answered: &mpsc::Sender<Said>,
     ) -> Result<(), StreamError> {
         let mut next = Some(message);
         let mut changed = false;
         let mut result = Ok(());
         for _ in 0..BATCH {
             match next.take() {
-                Some(Ok(message)) => changed |= self.one(message, outbox, dumped),
+                Some(Ok(message)) => changed |= self.one(message, outbox, answered),
                 Some(Err(status)) => {
                     result = Err(StreamError::Status(Box::new(status)));
                     break;
@@ -243,7 +246,7 @@ impl Follower {
             next = messages.next().now_or_never().flatten();
         }
         if let Some(left) = next.take() {
-            changed |= left.is_ok_and(|message| self.one(message, outbox, dumped));
+            changed |= left.is_ok_and(|message| self.one(message, outbox, answered));
         }
         if changed {
             self.publish();
@@ -253,24 +256,28 @@ impl Follower {
     }
 
     /// Whether the message may have changed anything.
-    fn one(
-        &mut self,
-        message: v1::SubscribeResponse,
-        outbox: &mut Outbox,
-        dumped: &mpsc::Sender<v1::DumpResponse>,
-    ) -> bool {
+    fn one(&mut self, message: v1::SubscribeResponse, outbox: &mut Outbox, answered: &mpsc::Sender<Said>) -> bool {
         self.stream.metrics.messages.inc();
         match &message.body {
             Some(Body::Beat(_)) | None => return false,
             Some(Body::Dump(request)) => {
-                let (id, dumped, describe) = (request.id, dumped.clone(), self.stream.describe.clone());
+                let (id, answered, describe) = (request.id, answered.clone(), self.stream.describe.clone());
                 tokio::task::spawn_blocking(move || {
                     // A stream that ended meanwhile takes the question with it.
-                    let _ = dumped.blocking_send(v1::DumpResponse { id, json: describe() });
+                    let _ = answered.blocking_send(Said::Dump(v1::DumpResponse { id, json: describe() }));
                 });
                 return false;
             }
-            Some(Body::Snapshot(_) | Body::Delta(_) | Body::Gone(_) | Body::Binding(_)) => {}
+            Some(Body::Ask(ask)) => {
+                let (id, answered) = (ask.id, answered.clone());
+                let answer = (self.stream.answers)(ask.topic.clone(), ask.json.clone());
+                tokio::spawn(async move {
+                    let said = answer.await.map_or_else(v1::answer::Said::Refused, v1::answer::Said::Json);
+                    let _ = answered.send(Said::Answer(v1::Answer { id, said: Some(said) })).await;
+                });
+                return false;
+            }
+            Some(Body::Snapshot(_) | Body::Delta(_) | Body::Gone(_) | Body::Binding(_) | Body::SessionKeys(_)) => {}
         }
         let wishes: Vec<Wish> = match self.state.apply(message, Instant::now().into_std()) {
             Ok(wishes) => wishes,

@@ -47,6 +47,7 @@ fn proxy_in(authority: &Authority, addresses: &[SocketAddr], dir: tempfile::Temp
         identity: identity(authority),
         hello,
         describe: Arc::new(|| "{\"all\":1}".to_owned()),
+        answers: Arc::new(|topic, json| Box::pin(async move { if topic == "echo" { Ok(json) } else { Err(topic) } })),
         metrics: metrics.clone(),
         ready: readiness.require("discovery", "nothing heard"),
     };
@@ -108,6 +109,16 @@ async fn what_is_asked_for_is_subscribed_to_published_and_acknowledged() {
 
     session.say(8, Body::Dump(v1::DumpRequest { id: 5 })).await;
     assert!(matches!(session.heard().await, Said::Dump(dump) if dump.id == 5 && dump.json == "{\"all\":1}"));
+
+    use v1::answer::Said as answered;
+    for (id, topic, expected) in
+        [(6, "echo", answered::Json("?".to_owned())), (7, "no", answered::Refused("no".to_owned()))]
+    {
+        session.say(8, Body::Ask(v1::Ask { id, topic: topic.to_owned(), json: "?".to_owned() })).await;
+        assert!(
+            matches!(session.heard().await, Said::Answer(answer) if answer == v1::Answer { id, said: Some(expected) })
+        );
+    }
 }
 
 #[tokio::test]

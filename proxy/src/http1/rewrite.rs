@@ -4,7 +4,6 @@
 //! discovery.
 
 use super::head::Head;
-use crate::affinity;
 use crate::cluster::Upstream;
 use crate::deadline::GRPC_TIMEOUT;
 use crate::plan::Plan;
@@ -67,8 +66,8 @@ pub fn response(
     for (name, value) in edit.iter().flat_map(|e| e.set.iter().chain(&e.add)) {
         line(out, name, value);
     }
-    if let Some(cookie) = plan.new_session(upstream) {
-        line(out, "set-cookie", &affinity::set_cookie(cookie, &upstream.token));
+    if let Some((name, value)) = plan.session_field(upstream) {
+        line(out, name, &value);
     }
     if let Some(connection) = connection {
         line(out, "connection", connection);

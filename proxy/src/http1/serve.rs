@@ -43,7 +43,7 @@ pub async fn serve(story: &impl Story, mut client: Conn) {
         if client.buf.is_empty() {
             tokio::select! {
                 biased;
-                filled = client.fill(4 * 1024) => match filled {
+                filled = client.fill_idle() => match filled {
                     Ok(n) if n > 0 => {}
                     Ok(_) => return client.finish().await,
                     Err(_) => return client.abort(),

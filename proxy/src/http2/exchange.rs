@@ -7,7 +7,6 @@ use super::body::{self, BodyError, Upload};
 use super::mirror;
 use super::rewrite;
 use super::view::View;
-use crate::affinity;
 use crate::cluster::Upstream;
 use crate::connect::http2::failure;
 use crate::deadline::GRPC_TIMEOUT;
@@ -250,10 +249,10 @@ impl<S: Story> Exchange<'_, S> {
         if let Some(rule) = self.plan.rule.as_ref().and_then(Carried::response_headers) {
             rewrite::edit(&mut parts.headers, rule);
         }
-        if let Some(cookie) = self.plan.new_session(upstream)
-            && let Ok(value) = HeaderValue::from_str(&affinity::set_cookie(cookie, &upstream.token))
+        if let Some((name, value)) = self.plan.session_field(upstream)
+            && let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value))
         {
-            parts.headers.append(http::header::SET_COOKIE, value);
+            parts.headers.append(name, value);
         }
         let ended = body.is_end_stream();
         let Ok(mut down) = respond.send_response(Response::from_parts(parts, ()), ended) else {

@@ -43,8 +43,8 @@ impl<'a> Attempts<'a> {
         if let Some(only) = only {
             return Ok(Rc::clone(only));
         }
-        if let Some(session) = session.as_ref().filter(|_| self.made == 1) {
-            return Ok(Rc::clone(session));
+        if let Some(home) = session.as_ref().filter(|_| self.made == 1).and_then(|held| held.home()) {
+            return Ok(Rc::clone(home));
         }
         let tried = |upstream: &Rc<Upstream>| self.tried.iter().any(|tried| Rc::ptr_eq(tried, upstream));
         cluster.choose(tried, *key, now, &mut Rng::new()).ok_or(Failure::NoEndpoints)

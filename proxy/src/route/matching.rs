@@ -6,6 +6,8 @@
 use crate::request::RequestView;
 use regex::Regex;
 use std::borrow::Cow;
+use std::fmt;
+use weft_model::explain::Mismatch;
 use weft_model::route::{Match, PathMatch, ValueMatch, ValuePattern};
 
 /// All parts have to match.
@@ -68,6 +70,24 @@ impl Matcher {
             && self.headers.iter().all(|h| h.in_headers(request))
             && self.query.iter().all(|q| q.in_query(request.query()))
     }
+
+    /// The parts that do not match; none of them: [`Matcher::matches`].
+    pub(super) fn missed(&self, request: &impl RequestView) -> Vec<Mismatch> {
+        let missed = |part: String, asked: String, found: Option<String>| Mismatch { part, asked, found };
+        let method = self.method.iter().filter(|m| *m != request.method());
+        let method = method.map(|m| missed("method".to_owned(), m.clone(), Some(request.method().to_owned())));
+        let path = (!self.path.matches(request.path()))
+            .then(|| missed("path".to_owned(), self.path.to_string(), Some(request.path().to_owned())));
+        let headers = self.headers.iter().filter(|h| !h.in_headers(request));
+        let headers =
+            headers.map(|h| missed(format!("header {}", h.name), h.pattern.to_string(), listed(request, &h.name)));
+        let query = self.query.iter().filter(|q| !q.in_query(request.query()));
+        let query = query.map(|q| {
+            let found = parameter(request.query(), &q.name).map(Cow::into_owned);
+            missed(format!("query parameter {}", q.name), q.pattern.to_string(), found)
+        });
+        method.chain(path).chain(headers).chain(query).collect()
+    }
 }
 
 fn value(from: &ValueMatch) -> Option<Value> {
@@ -78,9 +98,11 @@ fn value(from: &ValueMatch) -> Option<Value> {
     Some(Value { name: from.name.clone(), pattern })
 }
 
-/// The expression has to match the whole text.
+/// Around an expression that has to match the whole text.
+const WHOLE: (&str, &str) = ("^(?:", ")$");
+
 fn whole(text: &str) -> Option<Regex> {
-    Regex::new(&format!("^(?:{text})$")).ok()
+    Regex::new(&[WHOLE.0, text, WHOLE.1].concat()).ok()
 }
 
 impl Path {
@@ -114,20 +136,54 @@ impl Value {
         if count < 2 {
             return first;
         }
-        let mut values: Vec<String> = Vec::new();
-        request.headers(&self.name, &mut |value| {
-            values.push(String::from_utf8_lossy(value).into_owned());
-            false
-        });
-        self.is(&values.join(", "))
+        listed(request, &self.name).is_some_and(|list| self.is(&list))
     }
 
     /// The first parameter of that name counts.
     fn in_query(&self, query: &str) -> bool {
-        let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-        let mut named = pairs.filter(|(name, _)| decoded(name) == self.name);
-        named.next().is_some_and(|(_, value)| self.is(&decoded(value)))
+        parameter(query, &self.name).is_some_and(|value| self.is(&value))
     }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(path) => write!(f, "exactly {path}"),
+            Self::Prefix(prefix) => write!(f, "with prefix {}", if prefix.is_empty() { "/" } else { prefix }),
+            Self::Regex(regex) => write!(f, "matching {}", written(regex)),
+        }
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(text) => f.write_str(text),
+            Self::Regex(regex) => write!(f, "matching {}", written(regex)),
+        }
+    }
+}
+
+/// As the document has it.
+fn written(regex: &Regex) -> &str {
+    let text = regex.as_str();
+    text.strip_prefix(WHOLE.0).and_then(|text| text.strip_suffix(WHOLE.1)).unwrap_or(text)
+}
+
+/// All values of a field as one list; `None`: there is no such field.
+fn listed(request: &impl RequestView, name: &str) -> Option<String> {
+    let mut values: Vec<String> = Vec::new();
+    request.headers(name, &mut |value| {
+        values.push(String::from_utf8_lossy(value).into_owned());
+        false
+    });
+    (!values.is_empty()).then(|| values.join(", "))
+}
+
+/// The first parameter of that name.
+fn parameter<'a>(query: &'a str, wanted: &str) -> Option<Cow<'a, str>> {
+    let mut pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    pairs.find(|(name, _)| decoded(name) == wanted).map(|(_, value)| decoded(value))
 }
 
 /// Percent-decoding, with `+` for a space; what does not decode stays as it is.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use weft_model::policy::Retry;
 use weft_model::route::{Backend, HeaderEdit, Match, Mirror, PathMatch, PathRewrite, Redirect, Rewrite};
 use weft_model::route::{Route, RouteRetry, Rule, Scheme};
+use weft_model::session::Session;
 
 /// A rule ready for use.
 #[derive(Debug)]
@@ -20,6 +21,7 @@ pub struct CompiledRule {
     pub redirect: Option<Redirect>,
     pub request_timeout: Option<Duration>,
     pub backend_timeout: Option<Duration>,
+    pub session: Option<Arc<Session>>,
     /// With the rule's own edits in their edits.
     backends: Vec<Backend>,
     total: u64,
@@ -48,6 +50,7 @@ impl CompiledRule {
             redirect: rule.redirect.clone(),
             request_timeout: rule.request_timeout,
             backend_timeout: rule.backend_timeout,
+            session: rule.session.clone().map(Arc::new),
             total: rule.backends.iter().map(|b| u64::from(b.weight)).sum(),
             backends: rule.backends.iter().map(edited).collect(),
             mirrors: rule.mirrors.clone(),
@@ -55,6 +58,10 @@ impl CompiledRule {
             prefix: prefix.to_owned(),
             retry: rule.retry.clone(),
         }
+    }
+
+    pub fn backends(&self) -> &[Backend] {
+        &self.backends
     }
 
     /// The backend that `random` (any number) falls to, by weight. `None`: the rule has none.
@@ -66,6 +73,17 @@ impl CompiledRule {
             left = left.saturating_sub(weight);
             here
         })
+    }
+
+    /// Each backend with its share of the rule's requests, as a fraction of 1.
+    pub fn shares(&self) -> impl Iterator<Item = (usize, f64)> {
+        let total = self.total.max(1) as f64;
+        self.backends.iter().enumerate().map(move |(at, backend)| (at, f64::from(backend.weight) / total))
+    }
+
+    /// All who may get copies.
+    pub fn mirrors(&self) -> &[Mirror] {
+        &self.mirrors
     }
 
     /// Who is to get a copy of a request; `random` gives a number below its argument.
@@ -153,6 +171,11 @@ impl Chosen {
         rule.pick(random).map(|backend| Self { rule, backend })
     }
 
+    /// The backend number `backend`, whoever it would fall to by chance; `None`: the rule has no such backend.
+    pub fn at(rule: Arc<CompiledRule>, backend: usize) -> Option<Self> {
+        (backend < rule.backends.len()).then_some(Self { rule, backend })
+    }
+
     pub fn rule(&self) -> &CompiledRule {
         &self.rule
     }
@@ -168,6 +191,10 @@ impl Chosen {
 }
 
 impl Carried {
+    pub fn rule(&self) -> &CompiledRule {
+        &self.chosen.rule
+    }
+
     pub fn label(&self) -> &str {
         &self.chosen.rule.label
     }

@@ -1,0 +1,75 @@
+//! An explanation in which every step has something to say, as it is told.
+
+use super::*;
+use serde_json::json;
+
+fn request() -> Imagined {
+    serde_json::from_value(json!({"method": "GET", "host": "search.shop", "port": 80, "path": "/query", "query": "q=x",
+        "headers": [["user", "a\u{1b}[2J"], ["host", "search.shop"]]}))
+    .unwrap()
+}
+
+fn endpoint(id: &str, standing: serde_json::Value) -> serde_json::Value {
+    json!({"id": id, "address": "10.0.0.1:8080", "state": "ready", "weight": 1, "zone": "a", "in_flight": 2,
+        "identity": "spiffe://weft.local/ns/shop/sa/search", "latency": {"secs": 0, "nanos": 1_500_000},
+        "penalty": {"secs": 1, "nanos": 0}, "standing": standing})
+}
+
+fn explanation() -> Explanation {
+    let service = json!({"namespace": "shop", "name": "search"});
+    let considered = |rule: &str, verdict: &str, missed: serde_json::Value| json!({"kind": "http", "rule": rule, "number": 0, "consumer": false, "verdict": verdict, "missed": missed});
+    let limit = |origin: &str| json!({"value": {"secs": 2, "nanos": 0}, "origin": origin});
+    let endpoints = [
+        endpoint("search-0", json!("candidate")),
+        endpoint("search-1", json!({"later": {"unreached": {"secs": 3, "nanos": 0}}})),
+        endpoint("search-2", json!({"out": "not-ready"})),
+    ];
+    serde_json::from_value(json!({
+        "from": {"proxy": "cart-0", "namespace": "shop", "zone": "a", "revision": 7, "connected": true, "workers": 2},
+        "service": {"service": service, "virtual_addresses": ["198.18.0.1"], "port": 80, "protocol": "http"},
+        "routing": {"rule": "r/main", "considered": [
+            considered("r/beta", "unmatched", json!([{"part": "header user", "asked": "b", "found": "a"}, {"part": "query parameter lang", "asked": "en"}])),
+            considered("r/main", "chosen", json!([])),
+        ], "mirrors": [{"service": service, "port": 81, "numerator": 1, "denominator": 10, "refused": false}]},
+        "ways": [{"service": service, "port": 80, "share": 66.6667, "target": "/q?q=x",
+            "request_headers": {"set": [["x-a", "1"]], "remove": ["x-b"]},
+            "tries": {"balancer": "ring-hash", "hash": {"on": {"header": "user"}, "endpoint": "search-0"},
+                "session": {"name": "weft"}, "endpoints": endpoints, "idempotent": true,
+                "retry": {"value": {"attempts": 2}, "origin": "policy"}, "request": limit("rule"),
+                "each_try": {"value": null, "origin": "default"}, "connect": limit("default")}}],
+        "outcome": {"refused": {"status": 503, "reason": "no-endpoints", "text": "nobody is there"}},
+    }))
+    .unwrap()
+}
+
+#[test]
+fn every_step_is_told_in_80_columns() {
+    let text = tell(&request(), &explanation(), false);
+    for wanted in [
+        "request   GET /query?q=x\n",
+        "user: a\\u{1b}[2J\n",
+        "from      shop/cart-0, zone a, at revision 7\n",
+        "service   search.shop, port 80 (http), 198.18.0.1\n",
+        "it is a, not b",
+        "there is none, not en",
+        "r/main, match 0: matches: this rule applies\n",
+        "mirror    1 of 10 copied to search.shop:81\n",
+        "backend   search.shop:80, 66.7 % of the requests\n",
+        "rewrite   path /q?q=x\n",
+        "headers   of the request: set x-a: 1; remove x-b\n",
+        "balancer  ring-hash on header user, which gives search-0\n",
+        "session   by cookie weft; none yet",
+        "1.5ms+1s  yes\n",
+        "later: unreached, for 3s\n",
+        "no: not ready\n",
+        "mtls      to spiffe://weft.local/ns/shop/sa/search\n",
+        "request 2s (rule), each try no limit (default), connect 2s",
+        "retries   2 at most (policy): ",
+        "result    refused: 503, weft-reason: no-endpoints (nobody is there)\n",
+    ] {
+        assert!(text.contains(wanted), "{wanted:?} is not in\n{text}");
+    }
+    assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+    assert!(!text.contains('\u{1b}') && text.lines().all(|line| line.trim_end() == line));
+    assert!(tell(&request(), &explanation(), true).contains("\x1b[31mrefused"));
+}
