@@ -52,6 +52,11 @@ impl Deadline {
         Self { told: self.told.map(|told| told.min(end)), ..self }
     }
 
+    /// The same where a rule of its own says what the endpoint is told.
+    pub fn untold(self) -> Self {
+        Self { told: None, ..self }
+    }
+
     pub fn passed(&self, now: Instant) -> bool {
         self.at <= now
     }

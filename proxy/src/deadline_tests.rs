@@ -1,4 +1,6 @@
 //! Deadlines as clients write them, and as endpoints are told of them.
+//!
+//! The wall clock is handed in: it shows 1,000 seconds past the epoch.
 
 use super::*;
 use proptest::prelude::*;
@@ -102,6 +104,7 @@ fn an_endpoint_is_told_what_is_left_where_the_client_said_so() {
     // Nor is it told of more than its proxy waits.
     let bounded = said.within(now, Some(Duration::from_millis(50)));
     assert_eq!((bounded.at, bounded.grpc_timeout(now).as_deref()), (said.at, Some("50000000n")));
+    assert_eq!(said.untold().grpc_timeout(now), None);
     let unsaid = of(vec![(ABSOLUTE, "99999999999".to_owned())]);
     assert_eq!(unsaid.grpc_timeout(now), None);
 }

@@ -7,34 +7,24 @@
 mod ask;
 mod meter;
 mod streak;
+mod subject;
 
 pub use meter::HealthMetrics;
 
 use crate::balance::subset::Client;
-use crate::catalog::{Catalog, Health, Known, Snapshot};
+use crate::catalog::{Catalog, Snapshot};
 use ask::Asker;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use streak::{Streak, pause};
+use subject::{Subject, subjects};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use weft_identity::rotate::Identity;
-use weft_model::health::HealthCheck;
-use weft_model::{Endpoint, Protocol};
 
 /// Checks that may be under way at once; the others wait their turn, which does not count as their time.
 const AT_ONCE: usize = 64;
-
-/// Whom to ask, and how. A check goes on for as long as this stays the same.
-#[derive(Debug, Clone, PartialEq)]
-struct Subject {
-    endpoint: Endpoint,
-    check: HealthCheck,
-    port: u16,
-    protocol: Protocol,
-    health: Health,
-}
 
 /// Checks of one endpoint, until dropped.
 #[derive(Debug)]
@@ -120,28 +110,4 @@ impl Checker {
         });
         Watch { subject, task }
     }
-}
-
-/// The endpoints of a service that its policy wants checked by this client: of its subset, those that take work otherwise.
-fn subjects(known: &Known, client: Client) -> Vec<Subject> {
-    let Some(check) = &known.view.policy.health_check else { return Vec::new() };
-    let ports = &known.view.service.ports;
-    let Some(port) = ports.iter().find(|port| check.port.is_none_or(|wanted| port.port == wanted)) else {
-        tracing::warn!(service = %known.view.service.name, port = ?check.port, "health check of a port that the service lacks");
-        return Vec::new();
-    };
-    // As the balancer deals them.
-    let eligible: Vec<&Endpoint> = known.view.endpoints.values().filter(|endpoint| endpoint.weight > 0).collect();
-    let size = known.view.policy.spread.subset.map_or(usize::MAX, |size| size.get() as usize);
-    let chosen = client.subset(eligible.len(), size).into_iter().map(|at| eligible[at]);
-    let subject = |endpoint: &Endpoint| {
-        Some(Subject {
-            health: known.health_of(&endpoint.id)?.clone(),
-            endpoint: endpoint.clone(),
-            check: check.clone(),
-            port: endpoint.port_for(port).get(),
-            protocol: port.protocol,
-        })
-    };
-    chosen.filter(|endpoint| endpoint.takes_new_work()).filter_map(subject).collect()
 }

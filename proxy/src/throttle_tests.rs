@@ -1,4 +1,6 @@
 //! Throttling in simulated time, against services that accept all, nothing, or as much as they can.
+//!
+//! Chance is seeded and time handed in; a second is played request by request.
 
 use super::*;
 use proptest::prelude::*;

@@ -64,6 +64,14 @@ async fn make(world: &World, replica: &str, health: u16) -> Outcome {
     Ok(())
 }
 
+/// Whatever became of the case before.
+async fn all_well(world: &World) -> Outcome {
+    for replica in FLEET {
+        make(world, replica, 200).await?;
+    }
+    Ok(())
+}
+
 /// A connection to the replica's own address.
 fn at(world: &World, replica: &str) -> std::io::Result<Http1> {
     Http1::dial(world.client(), (world.pod(replica).ip(), ports::HTTP).into())
@@ -99,7 +107,9 @@ async fn answering(world: &World, service: &str) -> anyhow::Result<BTreeSet<Stri
 }
 
 async fn out_and_back(world: &World, health: u16, result: &str) -> Outcome {
+    all_well(world).await?;
     world.wait_replicas("echo", &FLEET)?;
+    wait_out(world, "echo", 0.0)?;
     make(world, "fleet-1", health).await?;
     wait_out(world, "echo", 1.0)?;
     let names = answering(world, "echo").await?;
@@ -131,7 +141,9 @@ async fn over_http2(world: &World) -> Outcome {
 async fn not_serving(world: &World) -> Outcome {
     let mut client = grpc(world.client(), world.at("called", ports::GRPC)).await?;
     let mut call = async || anyhow::Ok(client.unary(Message::default()).await?.into_inner().replica);
+    all_well(world).await?;
     call().await?;
+    wait_out(world, "called", 0.0)?;
     make(world, "fleet-2", 503).await?;
     wait_out(world, "called", 1.0)?;
     for _ in 0..40 {

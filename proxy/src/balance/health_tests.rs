@@ -1,4 +1,6 @@
 //! Endpoints that active checks have something against: as if not ready for every balancer, but for the panic.
+//!
+//! One property over all balancers, because admission is the same for all.
 
 use super::*;
 use crate::balance::subset::Client;

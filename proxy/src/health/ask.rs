@@ -3,7 +3,7 @@
 //! Each check makes a connection of its own, because an endpoint that cannot take new ones is not healthy. Fails with what
 //! was found; the whole is bounded by the check's time-out.
 
-use super::Subject;
+use super::subject::Subject;
 use crate::conn::Conn;
 use crate::connect::{self, Destination};
 use crate::error::Failure;

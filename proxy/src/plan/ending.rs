@@ -4,11 +4,13 @@
 //! about it. Costs requests without a deadline a look at two header names.
 
 use super::{Plan, Planned, Story};
-use crate::deadline::Deadline;
+use crate::deadline::{Deadline, GRPC_TIMEOUT};
 use crate::error::Failure;
 use crate::request::RequestView;
+use crate::route::Carried;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::time::timeout_at;
+use weft_model::route::HeaderEdit;
 
 /// Has `story` decide about `request`, as long as there is time for it.
 pub async fn decide(story: &impl Story, request: &impl RequestView) -> Result<Planned, Failure> {
@@ -21,11 +23,19 @@ pub async fn decide(story: &impl Story, request: &impl RequestView) -> Result<Pl
     let planned = timeout_at(deadline.at.into(), story.plan(request)).await;
     Ok(match planned.unwrap_or(Err(Failure::DeadlineExceeded))? {
         Planned::Forward(plan) => {
-            let deadline = deadline.within(now, plan.request_timeout);
+            let deadline = match plan.rule.as_ref().and_then(Carried::request_headers).is_some_and(edits_timeout) {
+                true => deadline.untold(),
+                false => deadline.within(now, plan.request_timeout),
+            };
             Planned::Forward(Plan { deadline: Some(deadline), ..plan })
         }
         redirect @ Planned::Redirect(_) => redirect,
     })
+}
+
+/// A route that says itself what endpoints are told has the last word.
+fn edits_timeout(edit: &HeaderEdit) -> bool {
+    edit.set.iter().chain(&edit.add).map(|(name, _)| name).chain(&edit.remove).any(|name| name == GRPC_TIMEOUT)
 }
 
 impl Plan {

@@ -1,4 +1,6 @@
-//! Health checks and throttles of any kind, and broken ones.
+//! Health checks and throttles of any kind, for the policies that have to survive the wire.
+//!
+//! And broken ones, each of which is named by its field.
 
 use super::*;
 use proptest::collection::vec;
