@@ -1,4 +1,6 @@
 //! An explanation in which every step has something to say, as it is told.
+//!
+//! Made of JSON, as the proxy sends it; a terminal's control characters must not get through.
 
 use super::*;
 use serde_json::json;

@@ -1,13 +1,12 @@
 //! What would become of a request that nobody sends: the way of a real one, told step by step.
 //!
-//! For `weftctl explain`, on a worker's thread, where loads live. Takes the decisions that requests take, by the same
-//! functions, and sends, counts and draws nothing; like a dial, it has discovery asked for what is not known yet. Fails, in
-//! words for people, where a real connection would not reach the mesh.
+//! For `weftctl explain`, on a worker's thread, where loads live. Decides by the functions that requests call, and sends,
+//! counts and draws nothing. Fails, in words for people, where a real connection would not reach the mesh.
 
 mod way;
 
 use super::{Outbound, dialled};
-use crate::catalog::Answer;
+use crate::catalog::{Answer, Known};
 use crate::error::Failure;
 use crate::plan::{Held, Plan};
 use crate::request::RequestView;
@@ -58,7 +57,9 @@ async fn explain(worker: &Rc<Worker>, request: &Imagined) -> Result<Explanation,
     let outbound = dial(worker, request).await?;
     let known = outbound.present();
     let view = &known.view;
-    let port = &view.service.ports[outbound.port];
+    let Some(port) = view.service.ports.get(outbound.port) else {
+        return Err(format!("the ports of service {} have changed this very moment: ask again", view.service.name));
+    };
     let shared = &worker.shared;
     let from = Asked {
         proxy: shared.config.name.clone(),
@@ -76,8 +77,8 @@ async fn explain(worker: &Rc<Worker>, request: &Imagined) -> Result<Explanation,
         endpoint: outbound.endpoint.clone(),
     };
     let (routing, ways, outcome) = match outbound.skips_routes(port.protocol) {
-        Some(why) => outbound.past_routes(why, request),
-        None => outbound.through_routes(request).await,
+        Some(why) => outbound.past_routes(&known, why, request),
+        None => outbound.through_routes(&known, port.port.get(), request).await,
     };
     Ok(Explanation { from, service, routing, ways, outcome })
 }
@@ -131,21 +132,19 @@ impl Outbound {
         }
     }
 
-    fn past_routes(&self, why: &str, request: &Imagined) -> Told {
-        let ways = Vec::from_iter(self.way(&self.straight(self.present(), None), 100.0, request));
+    fn past_routes(&self, known: &Arc<Known>, why: &str, request: &Imagined) -> Told {
+        let ways = Vec::from_iter(self.way(&self.straight(Arc::clone(known), None), 100.0, request));
         let outcome = outcome(&ways);
         (Routing { skipped: Some(why.to_owned()), ..Routing::default() }, ways, outcome)
     }
 
-    async fn through_routes(&self, request: &Imagined) -> Told {
-        let known = self.present();
-        let port = known.view.service.ports[self.port].port.get();
+    async fn through_routes(&self, known: &Arc<Known>, port: u16, request: &Imagined) -> Told {
         let considered = known.table.why(port, request);
         let routing = Routing { considered, ..Routing::default() };
         let rule = match known.table.decide(port, request) {
             Routed::Unrouted => {
                 let held = self.held(known.affinity.as_ref(), request);
-                let plan = self.straight(Arc::clone(&known), held).keyed_by(request);
+                let plan = self.straight(Arc::clone(known), held).keyed_by(request);
                 let ways = Vec::from_iter(self.way(&plan, 100.0, request));
                 let outcome = outcome(&ways);
                 return (routing, ways, outcome);
@@ -167,11 +166,11 @@ impl Outbound {
         }
         let mut ways = Vec::new();
         let held = || self.held(rule.session.as_ref().or(known.affinity.as_ref()), request);
-        match self.kept(&known, &rule, held().as_ref()).await {
-            Some(at) => ways.extend(self.backend_way(&rule, at, 100.0, held(), request).await),
+        match self.kept(known, &rule, held().as_ref()).await {
+            Some(at) => ways.extend(self.backend_way(known, &rule, at, 100.0, held(), request).await),
             None => {
                 for (at, share) in rule.shares().filter(|(_, share)| *share > 0.0) {
-                    ways.extend(self.backend_way(&rule, at, share * 100.0, held(), request).await);
+                    ways.extend(self.backend_way(known, &rule, at, share * 100.0, held(), request).await);
                 }
             }
         }
@@ -182,6 +181,7 @@ impl Outbound {
     /// What becomes of requests that fall to the backend number `at`.
     async fn backend_way(
         &self,
+        known: &Arc<Known>,
         rule: &Arc<CompiledRule>,
         at: usize,
         share: f64,
@@ -190,7 +190,7 @@ impl Outbound {
     ) -> Option<Way> {
         let chosen = Chosen::at(Arc::clone(rule), at)?;
         let (service, port) = (chosen.backend().service.clone(), chosen.backend().port);
-        match self.by_rule(&self.present(), chosen, held, request).await {
+        match self.by_rule(known, chosen, held, request).await {
             Ok(plan) => self.way(&plan, share, request),
             Err(failure) => Some(way::refused(service, port, share, &failure)),
         }
