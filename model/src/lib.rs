@@ -9,6 +9,8 @@ pub mod spiffe;
 pub mod endpoint;
 pub mod service;
 pub mod route;
+pub mod limits;
+pub mod faults;
 pub mod policy;
 pub mod view;
 

@@ -3,6 +3,8 @@
 //! Attached to a service's view; the proxy reads it for every request. Every value has a default, so that a service
 //! without a policy behaves well; the defaults stand here and nowhere else.
 
+use crate::faults::Faults;
+use crate::limits::Limits;
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -16,6 +18,8 @@ pub struct TrafficPolicy {
     pub affinity: Option<CookieAffinity>,
     pub retry: Retry,
     pub timeouts: Timeouts,
+    pub limits: Limits,
+    pub faults: Option<Faults>,
 }
 
 /// How an endpoint is chosen. All of them heed the endpoints' weights.

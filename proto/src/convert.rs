@@ -12,6 +12,8 @@ mod endpoint;
 mod route;
 mod action;
 mod balancer;
+mod limits;
+mod faults;
 mod policy;
 mod view;
 

@@ -9,6 +9,8 @@ mod field;
 mod service;
 mod endpoint;
 mod balancer;
+mod limits;
+mod faults;
 mod policy;
 mod spec;
 mod route;

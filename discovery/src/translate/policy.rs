@@ -5,7 +5,9 @@
 
 use super::balancer::{self, LoadBalancerSpec};
 use super::fault::Faults;
+use super::faults::{self, FaultsSpec};
 use super::field;
+use super::limits::{self, LimitsSpec};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use weft_model::policy::{CookieAffinity, Retry, Timeouts};
@@ -26,6 +28,10 @@ pub struct TrafficPolicySpec {
     retry: Option<RetrySpec>,
     /// Bounds on waiting.
     timeouts: Option<TimeoutsSpec>,
+    /// What each endpoint takes at most; the sidecar beside it refuses the rest.
+    limits: Option<LimitsSpec>,
+    /// Failures made on purpose by the clients' sidecars, for tests.
+    faults: Option<FaultsSpec>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -106,6 +112,8 @@ pub fn translate(namespace: &str, spec: TrafficPolicySpec, faults: &mut Faults) 
         affinity: spec.session_affinity.and_then(|spec| affinity(spec.cookie, faults)),
         retry: spec.retry.map(|spec| retry(spec, faults)).unwrap_or(default.retry),
         timeouts: spec.timeouts.map(|spec| timeouts(spec, faults)).unwrap_or(default.timeouts),
+        limits: spec.limits.map(|spec| limits::translate(spec, faults)).unwrap_or_default(),
+        faults: spec.faults.and_then(|spec| faults::translate(spec, faults)),
     };
     (targets, policy)
 }

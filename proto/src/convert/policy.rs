@@ -6,6 +6,8 @@
 use super::{ConvertError, Result, is_token, micros, some_duration, some_micros, statuses};
 use crate::v1;
 use std::time::Duration;
+use weft_model::faults::Faults;
+use weft_model::limits::Limits;
 use weft_model::policy::{Balancer, CookieAffinity, Retry, Spread, Timeouts, TrafficPolicy};
 
 impl From<&TrafficPolicy> for v1::TrafficPolicy {
@@ -16,6 +18,8 @@ impl From<&TrafficPolicy> for v1::TrafficPolicy {
             affinity: policy.affinity.as_ref().map(Into::into),
             retry: Some((&policy.retry).into()),
             timeouts: Some((&policy.timeouts).into()),
+            limits: Some((&policy.limits).into()),
+            faults: policy.faults.as_ref().map(Into::into),
         }
     }
 }
@@ -29,12 +33,16 @@ impl TryFrom<v1::TrafficPolicy> for TrafficPolicy {
         let timeouts = wire.timeouts.map(Timeouts::try_from).transpose().map_err(|e| e.within("timeouts"))?;
         let balancer = wire.balancer.map(Balancer::try_from).transpose().map_err(|e| e.within("balancer"))?;
         let spread = wire.spread.map(Spread::try_from).transpose().map_err(|e| e.within("spread"))?;
+        let limits = wire.limits.map(Limits::try_from).transpose().map_err(|e| e.within("limits"))?;
+        let faults = wire.faults.map(Faults::try_from).transpose().map_err(|e| e.within("faults"))?;
         Ok(Self {
             balancer: balancer.unwrap_or_default(),
             spread: spread.unwrap_or_default(),
             affinity,
             retry: retry.unwrap_or_default(),
             timeouts: timeouts.unwrap_or_default(),
+            limits: limits.unwrap_or_default(),
+            faults,
         })
     }
 }

@@ -1,6 +1,8 @@
 //! Every model value survives the wire, as bytes and back; every broken promise of the model is named by its field;
 //! arbitrary bytes are refused or make a sound value.
 
+mod limits;
+
 use super::*;
 use crate::v1;
 use proptest::collection::{btree_map, vec};
@@ -238,6 +240,8 @@ prop_compose! {
         retry in any_retry(),
         connect in any_duration(),
         request in of(any_duration()),
+        limits in limits::any_limits(),
+        faults in of(limits::any_faults()),
     ) -> TrafficPolicy {
         TrafficPolicy {
             balancer,
@@ -245,6 +249,8 @@ prop_compose! {
             affinity: affinity.map(|(name, ttl)| CookieAffinity { name, ttl }),
             retry,
             timeouts: Timeouts { connect, request },
+            limits,
+            faults,
         }
     }
 }
