@@ -61,6 +61,12 @@ struct ReasonLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FaultLabels {
+    service: String,
+    fault: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct MalformedLabels {
     protocol: &'static str,
 }
@@ -81,6 +87,7 @@ pub struct Metrics {
     malformed: Family<MalformedLabels, Counter>,
     accept_failures: Counter,
     mirrors_dropped: Counter,
+    faults_injected: Family<FaultLabels, Counter>,
 }
 
 impl Metrics {
@@ -126,6 +133,11 @@ impl Metrics {
             "Copies of requests that were not sent to a mirror",
             m.mirrors_dropped.clone(),
         );
+        registry.register(
+            "faults_injected",
+            "Faults that a policy asked for: delay or abort",
+            m.faults_injected.clone(),
+        );
         registry.register("accept_failures", "Connections the kernel could not hand over", m.accept_failures.clone());
         m
     }
@@ -170,6 +182,11 @@ impl Metrics {
 
     pub fn mirror_dropped(&self) {
         self.mirrors_dropped.inc();
+    }
+
+    /// A request to `service` met a fault that was made on purpose.
+    pub fn fault_injected(&self, service: &str, fault: &'static str) {
+        self.faults_injected.get_or_create(&FaultLabels { service: service.to_owned(), fault }).inc();
     }
 
     pub fn accept_failed(&self) {

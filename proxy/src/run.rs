@@ -107,6 +107,7 @@ async fn start(config: &Arc<Config>, ended: CancellationToken) -> anyhow::Result
         metrics,
         drain: drain.clone(),
         own: config.address.clone().into(),
+        gates: Arc::default(),
     });
     let workers = (0..config.workers).map(|n| serve::start(Arc::clone(&shared), n)).collect::<Result<_, _>>()?;
     listening.met();

@@ -34,12 +34,15 @@ struct Flags {
     /// Every HTTP/1.1 request is answered with this status, at once
     #[arg(long)]
     refuse: Option<u16>,
+    /// HTTP/1.1 requests that are worked on at once; the others queue
+    #[arg(long, default_value_t = 1_000_000)]
+    slots: usize,
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let flags = Flags::parse();
-    let state = Arc::new(State::new(flags.name, flags.delay, flags.refuse));
+    let state = Arc::new(State::new(flags.name, flags.delay, flags.refuse, flags.slots));
     let http = state.clone();
     serve(ports::HTTP, move |stream| web(stream, http.clone())).await?;
     serve(ports::ECHO, tcp::echo).await?;

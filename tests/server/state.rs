@@ -5,17 +5,20 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 pub struct State {
     pub name: String,
     pub delay: Duration,
     pub refuse: Option<u16>,
+    /// Taken for as long as a request is worked on.
+    pub slots: Semaphore,
     counts: Mutex<HashMap<String, u32>>,
 }
 
 impl State {
-    pub fn new(name: String, delay: Duration, refuse: Option<u16>) -> Self {
-        Self { name, delay, refuse, counts: Mutex::default() }
+    pub fn new(name: String, delay: Duration, refuse: Option<u16>, slots: usize) -> Self {
+        Self { name, delay, refuse, slots: Semaphore::new(slots), counts: Mutex::default() }
     }
 
     /// Counts one more of `key` and says how many that makes.

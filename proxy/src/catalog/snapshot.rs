@@ -3,7 +3,7 @@
 //! Made by [`state`](super::state), read by every worker until the next one is swapped in. A lookup marks what it finds as
 //! used, which is all that a reader ever writes; what nobody uses for a while is no longer subscribed to.
 
-use crate::route::Table;
+use crate::route::{Matches, Table};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -34,6 +34,8 @@ pub struct Known {
     pub view: ServiceView,
     /// The view's routes, ready for use; shared by versions whose routes are the same.
     pub table: Arc<Table>,
+    /// Which requests the policy's faults are for; `None`: it asks for none.
+    pub faults: Option<Arc<Matches>>,
     /// Of the store, when this was so.
     pub revision: u64,
     pub(super) usage: Usage,
@@ -42,7 +44,7 @@ pub struct Known {
 impl Known {
     pub fn new(view: ServiceView, revision: u64) -> Self {
         let table = Arc::new(Table::compile(&view.service.name, &view.routes));
-        Self { table, view, revision, usage: Usage::default() }
+        Self { table, faults: faults(&view), view, revision, usage: Usage::default() }
     }
 
     /// The version that comes after this one.
@@ -51,13 +53,21 @@ impl Known {
             true => self.table.clone(),
             false => Arc::new(Table::compile(&view.service.name, &view.routes)),
         };
-        Self { table, view, revision, usage: self.usage.clone() }
+        let faults = match view.policy.faults == self.view.policy.faults {
+            true => self.faults.clone(),
+            false => faults(&view),
+        };
+        Self { table, faults, view, revision, usage: self.usage.clone() }
     }
 
     /// The first version of what `usage` has been watching.
     pub(super) fn watched_by(self, usage: Usage) -> Self {
         Self { usage, ..self }
     }
+}
+
+fn faults(view: &ServiceView) -> Option<Arc<Matches>> {
+    view.policy.faults.as_ref().map(|faults| Arc::new(Matches::compile(&faults.matches)))
 }
 
 /// What an address stands for.

@@ -59,6 +59,9 @@ pub fn response(
     for (name, value) in edit.iter().flat_map(|e| e.set.iter().chain(&e.add)) {
         line(out, name, value);
     }
+    for (name, value) in plan.told() {
+        line(out, name, value);
+    }
     if let Some(cookie) = plan.new_session(upstream) {
         line(out, "set-cookie", &affinity::set_cookie(cookie, &upstream.token));
     }

@@ -245,6 +245,7 @@ impl<S: Story> Exchange<'_, S> {
         if let Some(rule) = self.plan.rule.as_ref().and_then(Carried::response_headers) {
             rewrite::edit(&mut parts.headers, rule);
         }
+        respond::add(&mut parts.headers, self.plan.told());
         if let Some(cookie) = self.plan.new_session(upstream)
             && let Ok(value) = HeaderValue::from_str(&affinity::set_cookie(cookie, &upstream.token))
         {

@@ -47,6 +47,7 @@ impl Outbound {
             try_timeout: known.view.policy.retry.per_try_timeout,
             rule: None,
             mirrors: Vec::new(),
+            admission: None,
             target: Target::Service { cluster, known, port, only, session, key },
         }
     }
@@ -92,8 +93,9 @@ impl Outbound {
     }
 }
 
-impl Story for Outbound {
-    async fn plan(&self, request: &impl RequestView) -> Result<Planned, Failure> {
+impl Outbound {
+    /// Where the routes lead `request`.
+    async fn routed(&self, request: &impl RequestView) -> Result<Planned, Failure> {
         let known = self.present();
         let Some(port) = known.view.service.ports.get(self.port) else { return Err(Failure::NoRoute) };
         if self.endpoint.is_some() {
@@ -127,6 +129,15 @@ impl Story for Outbound {
             mirrors,
             ..plan
         }))
+    }
+}
+
+impl Story for Outbound {
+    async fn plan(&self, request: &impl RequestView) -> Result<Planned, Failure> {
+        match self.routed(request).await? {
+            Planned::Forward(plan) => self.suffer(plan, request).await.map(Planned::Forward),
+            redirect => Ok(redirect),
+        }
     }
 
     fn added(&self) -> &[(&'static str, String)] {

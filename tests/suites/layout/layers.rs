@@ -37,9 +37,9 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("engines", &["http1", "http2"]),
     ("one request", &["plan"]),
     ("one worker's state", &["worker"]),
-    ("one service's state", &["cluster"]),
+    ("one service's state", &["cluster", "gate"]),
     ("input and output", &["accept", "sniff", "tunnel", "pool", "connect", "catalog", "metrics"]),
     ("what those stand on", &["conn", "discovery", "state_dir", "drain"]),
-    ("decisions", &["detect", "route", "retry", "balance", "affinity", "respond", "backoff"]),
+    ("decisions", &["detect", "route", "retry", "balance", "affinity", "respond", "backoff", "limit", "fault"]),
     ("ground", &["request", "error", "config"]),
 ];
