@@ -32,6 +32,12 @@ impl Table {
         Self { sets: (0..sets).map(|_| Set::default()).collect(), seed }
     }
 
+    /// What it takes of memory.
+    #[cfg(test)]
+    pub fn bytes(&self) -> usize {
+        std::mem::size_of_val(&*self.sets)
+    }
+
     /// What `key` owes; a key that is new owes nothing.
     pub fn due(&self, key: u64) -> &AtomicU64 {
         // One to one, but for the two keys that share 1, because 0 is nobody.
