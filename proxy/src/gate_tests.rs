@@ -1,4 +1,6 @@
 //! What a policy's limits let through, and what they tell clients.
+//!
+//! Without a network: a request is its path, a client its address or identity.
 
 use super::*;
 use std::num::NonZeroU32;

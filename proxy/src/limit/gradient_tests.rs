@@ -1,4 +1,6 @@
 //! The limit in simulated time, before a server with so many slots and a queue.
+//!
+//! Arrivals and work are random from a seed, the same everywhere.
 
 use super::*;
 use std::cmp::Reverse;

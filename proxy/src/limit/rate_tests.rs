@@ -1,4 +1,6 @@
 //! Rates over any pattern of arrivals, from many threads, and from more clients than are remembered.
+//!
+//! Time is an argument; only the threads are real.
 
 use super::*;
 use proptest::prelude::*;

@@ -1,4 +1,6 @@
 //! Limits and faults of every shape, and what is refused of them.
+//!
+//! The strategies are used for whole policies, which go through the bytes and back.
 
 use super::*;
 use std::num::NonZeroU32;
