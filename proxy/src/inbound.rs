@@ -201,7 +201,7 @@ impl Story for Inbound {
             request_timeout: None,
             mirrors: Vec::new(),
             try_timeout: None,
-            admission,
+            admission: admission.map(Box::new),
         }))
     }
 

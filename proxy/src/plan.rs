@@ -106,7 +106,7 @@ pub struct Plan {
     /// One attempt, to the response head.
     pub try_timeout: Option<Duration>,
     /// Held until the request has ended, where its number is limited.
-    pub admission: Option<Admission>,
+    pub admission: Option<Box<Admission>>,
 }
 
 /// A copy of a request, which nobody waits for.

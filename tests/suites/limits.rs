@@ -152,8 +152,8 @@ async fn concurrency(world: &World) -> Outcome {
     // Four at each of two endpoints: eight fit, wherever the balancer sends them first.
     let answers = at_once(world, "busy", "/delay/300ms", 8).await?;
     ensure!(count(&answers, 200) == 8, "{answers:?}");
-    let answers = at_once(world, "busy", "/delay/300ms", 30).await?;
-    ensure!((4..=16).contains(&count(&answers, 200)), "{} of 30 served", count(&answers, 200));
+    let answers = at_once(world, "busy", "/delay/2s", 30).await?;
+    ensure!((4..=8).contains(&count(&answers, 200)), "{} of 30 served", count(&answers, 200));
     let refused = answers.iter().filter(|answer| answer.status() == 503);
     for answer in refused {
         ensure!(answer.head.header("weft-reason") == Some("overloaded"), "{answer:?}");
@@ -199,7 +199,7 @@ async fn adaptive(world: &World) -> Outcome {
     let (median, p99) = (late[late.len() / 2], late[late.len() * 99 / 100]);
     println!("adaptive: {} served, {refused} refused, median {median:?}, p99 {p99:?}", late.len());
     // All twenty in the queue would wait for 200 ms each.
-    ensure!(median < Duration::from_millis(150), "median {median:?}, p99 {p99:?}");
+    ensure!(median < Duration::from_millis(180), "median {median:?}, p99 {p99:?}");
     Ok(())
 }
 
@@ -209,7 +209,7 @@ async fn connections(world: &World) -> Outcome {
     Http1::dial(world.client(), at)?.get("/name").await?;
     let look = || async {
         let dump = world.mesh().weftctl(&["proxy", "dump", "few-0", "-n", "test"]).ok()?;
-        dump.replace(' ', "").contains("\"connections\":3").then_some(())
+        dump.replace([' ', '"'], "").contains("connections:3").then_some(())
     };
     poll_until_async(Instant::now() + SOON, "the policy to be known", look).await?;
     let mut held = (0..8).map(|_| Http1::dial(world.client(), at)).collect::<Result<Vec<_>, _>>()?;
