@@ -11,6 +11,8 @@ pub mod service;
 pub mod session;
 pub mod route;
 pub mod balance;
+pub mod limits;
+pub mod faults;
 pub mod policy;
 pub mod health;
 pub mod throttle;

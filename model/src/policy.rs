@@ -4,7 +4,9 @@
 //! without a policy behaves well; the defaults stand here and nowhere else.
 
 use crate::balance::LoadReports;
+use crate::faults::Faults;
 use crate::health::HealthCheck;
+use crate::limits::Limits;
 use crate::session::Session;
 use crate::throttle::Throttle;
 use serde::{Deserialize, Serialize};
@@ -22,6 +24,8 @@ pub struct TrafficPolicy {
     pub timeouts: Timeouts,
     pub health_check: Option<HealthCheck>,
     pub throttle: Option<Throttle>,
+    pub limits: Limits,
+    pub faults: Option<Faults>,
 }
 
 /// How an endpoint is chosen. All of them heed the endpoints' weights.

@@ -13,6 +13,8 @@ mod session;
 mod route;
 mod action;
 mod balancer;
+mod limits;
+mod faults;
 mod policy;
 mod health;
 mod view;

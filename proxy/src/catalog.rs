@@ -136,7 +136,7 @@ impl Catalog {
     }
 
     /// How many snapshots have been put into force so far.
-    fn publications(&self) -> u64 {
+    pub fn publications(&self) -> u64 {
         self.0.publications.load(Ordering::Acquire)
     }
 

@@ -4,6 +4,7 @@
 //! request may be sent again, and what the client is told; each of these is one exhaustive match.
 
 use std::io::ErrorKind;
+use weft_model::faults::Answer;
 
 /// Which side of the proxy a failure belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +22,15 @@ pub enum RetrySafety {
     /// It may have been processed (RFC 9110 section 9.2.2).
     IfIdempotent,
     Never,
+}
+
+/// What a client is told whose request was one too many.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RateRefusal {
+    /// Of the limit.
+    pub name: String,
+    /// Fields of the answer: when to come again, and how the client stands.
+    pub fields: Vec<(&'static str, String)>,
 }
 
 /// A failure.
@@ -76,14 +86,25 @@ pub enum Failure {
     HeaderTimeout,
     #[error("the client went away")]
     ClientGone,
+    #[error("more requests than the limit {} admits", .0.name)]
+    RateLimited(Box<RateRefusal>),
+    #[error("the endpoint has as many requests under way as it takes")]
+    Overloaded,
+    #[error("the endpoint has as many connections as it takes")]
+    TooManyConnections,
+    #[error("a fault that the service's policy asks for")]
+    Injected(Answer),
 }
 
 impl Failure {
     pub fn side(&self) -> Side {
         match self {
-            Self::NoEndpoints | Self::NoRoute | Self::NoSuchService | Self::InvalidBackend | Self::Throttled => {
-                Side::Mesh
-            }
+            Self::NoEndpoints
+            | Self::NoRoute
+            | Self::NoSuchService
+            | Self::InvalidBackend
+            | Self::Throttled
+            | Self::Injected(_) => Side::Mesh,
             Self::ConnectRefused
             | Self::ConnectTimeout
             | Self::ConnectFailed(_)
@@ -98,12 +119,15 @@ impl Failure {
             | Self::StaleConnection
             | Self::Unwelcome(_)
             | Self::Unreached
-            | Self::MalformedResponse(_) => Side::Endpoint,
+            | Self::MalformedResponse(_)
+            | Self::Overloaded
+            | Self::TooManyConnections => Side::Endpoint,
             Self::DeadlineExceeded
             | Self::MalformedRequest(_)
             | Self::HeadersTooLarge
             | Self::HeaderTimeout
-            | Self::ClientGone => Side::Client,
+            | Self::ClientGone
+            | Self::RateLimited(_) => Side::Client,
         }
     }
 
@@ -116,7 +140,9 @@ impl Failure {
             | Self::PeerIdentity(_)
             | Self::RefusedStream
             | Self::GoAway
-            | Self::Unreached => RetrySafety::Always,
+            | Self::Unreached
+            | Self::Overloaded
+            | Self::TooManyConnections => RetrySafety::Always,
             Self::TryTimeout
             | Self::ResetBeforeResponse
             | Self::StaleConnection
@@ -133,13 +159,15 @@ impl Failure {
             | Self::MalformedRequest(_)
             | Self::HeadersTooLarge
             | Self::HeaderTimeout
-            | Self::ClientGone => RetrySafety::Never,
+            | Self::ClientGone
+            | Self::RateLimited(_)
+            | Self::Injected(_) => RetrySafety::Never,
         }
     }
 
     /// The service has said that it does not want the request now, whether it is too busy or has had too many.
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Unwelcome(429 | 503))
+        matches!(self, Self::Unwelcome(429 | 503) | Self::Overloaded)
     }
 
     /// The HTTP status the client gets.
@@ -164,17 +192,27 @@ impl Failure {
             | Self::PeerIdentity(_)
             | Self::RefusedStream
             | Self::GoAway
-            | Self::Unreached => 503,
-            Self::Unwelcome(status) => *status,
+            | Self::Unreached
+            | Self::Overloaded
+            | Self::TooManyConnections
+            | Self::Injected(Answer::GrpcStatus(_)) => 503,
+            Self::RateLimited(_) => 429,
+            Self::Unwelcome(status) | Self::Injected(Answer::Status(status)) => *status,
             Self::ConnectTimeout | Self::RequestTimeout | Self::DeadlineExceeded | Self::TryTimeout => 504,
         }
     }
 
     /// The gRPC status code (grpc.io "Status codes") the client gets.
     pub fn grpc_status(&self) -> u16 {
+        if let Self::Injected(Answer::GrpcStatus(code)) = self {
+            return *code;
+        }
         match self.status() {
             400 | 431 => 13,
+            401 => 16,
+            403 => 7,
             404 => 12,
+            429 => 8,
             408 | 504 => 4,
             499 => 1,
             _ => 14,
@@ -209,6 +247,18 @@ impl Failure {
             Self::HeadersTooLarge => "headers-too-large",
             Self::HeaderTimeout => "header-timeout",
             Self::ClientGone => "client-gone",
+            Self::RateLimited(_) => "rate-limited",
+            Self::Overloaded => "overloaded",
+            Self::TooManyConnections => "too-many-connections",
+            Self::Injected(_) => "fault-injected",
+        }
+    }
+
+    /// What else the answer says, beside the reason.
+    pub fn fields(&self) -> &[(&'static str, String)] {
+        match self {
+            Self::RateLimited(refusal) => &refusal.fields,
+            _ => &[],
         }
     }
 }

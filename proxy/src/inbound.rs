@@ -10,6 +10,7 @@ use crate::conn::{Conn, Tcp};
 use crate::detect::{Hello, client_hello_alpn};
 use crate::drain::Direction;
 use crate::error::Failure;
+use crate::gate::{Guard, Peer};
 use crate::plan::{Limits, Plan, Planned, Story, Target};
 use crate::request::RequestView;
 use crate::sniff::{self, First};
@@ -18,7 +19,7 @@ use crate::{http1, http2, probe, tunnel};
 use bytes::BytesMut;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsStream};
@@ -39,6 +40,8 @@ struct Inbound {
     limits: Limits,
     upstream: Rc<Upstream>,
     address: SocketAddr,
+    guard: Rc<Guard>,
+    peer: Peer,
     added: Vec<(&'static str, String)>,
 }
 
@@ -49,10 +52,20 @@ pub async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: SocketAddr, 
         // Dialled by its own port, past the redirect: there is no application to go to.
         return Conn::plain(stream, BytesMut::new()).abort();
     }
+    let guard = worker.guard(destination);
+    let _place = match guard.connect() {
+        Ok(place) => place,
+        Err(failure) => {
+            worker.shared.metrics.refused_connection(failure.reason());
+            return Conn::plain(stream, BytesMut::new()).abort();
+        }
+    };
     let limits = Limits { header_timeout: config.header_timeout, max_head: config.max_header_bytes };
     let wait = config.detect_timeout;
     let upstream = worker.local(destination);
-    let mut inbound = Inbound { worker, limits, upstream, address: destination, added: Vec::new() };
+    let client = Peer::at(peer);
+    let mut inbound =
+        Inbound { worker, limits, upstream, address: destination, guard, peer: client, added: Vec::new() };
     let mut buf = BytesMut::new();
     // Also where the application is known to speak first: bytes in the clear must not overtake a sidecar's ClientHello.
     match sniff::first(&mut stream, &mut buf, wait).await {
@@ -100,6 +113,7 @@ impl Inbound {
         let peer = tls.get_ref().1.peer_certificates().and_then(<[_]>::first);
         let peer = peer.and_then(|leaf| spiffe::id_of(leaf).ok()).ok_or("no identity")?;
         let own = self.worker.shared.identity.credentials();
+        self.peer.known_as(&peer.to_string());
         self.added.push((PEER, format!("By={};URI={peer}", own.id)));
         Ok(Conn::tls(TlsStream::Server(tls)))
     }
@@ -192,7 +206,9 @@ impl Inbound {
 }
 
 impl Story for Inbound {
-    async fn plan(&self, _request: &impl RequestView) -> Result<Planned, Failure> {
+    async fn plan(&self, request: &impl RequestView) -> Result<Planned, Failure> {
+        let gate = self.guard.gate();
+        let admission = gate.map(|gate| gate.admit(request, &self.peer, Instant::now())).transpose()?;
         Ok(Planned::Forward(Plan {
             target: Target::Local { upstream: Rc::clone(&self.upstream), port: self.address.port() },
             rule: None,
@@ -200,6 +216,7 @@ impl Story for Inbound {
             deadline: None,
             mirrors: Vec::new(),
             try_timeout: None,
+            admission: admission.map(Box::new),
         }))
     }
 

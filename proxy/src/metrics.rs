@@ -66,6 +66,12 @@ struct ReasonLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FaultLabels {
+    service: String,
+    fault: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct MalformedLabels {
     protocol: &'static str,
 }
@@ -87,6 +93,7 @@ pub struct Metrics {
     accept_failures: Counter,
     mirrors_dropped: Counter,
     reports_malformed: Family<ServiceLabels, Counter>,
+    faults_injected: Family<FaultLabels, Counter>,
 }
 
 impl Metrics {
@@ -137,6 +144,11 @@ impl Metrics {
             "Load reports of backends that could not be read",
             m.reports_malformed.clone(),
         );
+        registry.register(
+            "faults_injected",
+            "Faults that a policy asked for: delay or abort",
+            m.faults_injected.clone(),
+        );
         registry.register("accept_failures", "Connections the kernel could not hand over", m.accept_failures.clone());
         m
     }
@@ -181,6 +193,11 @@ impl Metrics {
 
     pub fn mirror_dropped(&self) {
         self.mirrors_dropped.inc();
+    }
+
+    /// A request to `service` met a fault that was made on purpose.
+    pub fn fault_injected(&self, service: &str, fault: &'static str) {
+        self.faults_injected.get_or_create(&FaultLabels { service: service.to_owned(), fault }).inc();
     }
 
     pub fn accept_failed(&self) {

@@ -5,6 +5,7 @@
 //! is reset when it is TCP, and answered with a reason when it is HTTP.
 
 mod decide;
+mod fault;
 mod explain;
 
 pub use explain::answer as explain;

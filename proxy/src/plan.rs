@@ -18,6 +18,7 @@ use crate::catalog::Known;
 use crate::cluster::{Cluster, Upstream};
 use crate::deadline::Deadline;
 use crate::error::Failure;
+use crate::gate::Admission;
 use crate::request::RequestView;
 use crate::route::{Carried, CompiledRule};
 use crate::worker::MirrorPermit;
@@ -112,6 +113,8 @@ pub struct Plan {
     pub deadline: Option<Deadline>,
     /// One attempt, to the response head.
     pub try_timeout: Option<Duration>,
+    /// Held until the request has ended, where its number is limited.
+    pub admission: Option<Box<Admission>>,
 }
 
 /// A copy of a request, which nobody waits for.
@@ -158,6 +161,11 @@ impl Plan {
     /// The application's answer, which the mesh's own fields must not come in with.
     pub fn is_local(&self) -> bool {
         matches!(self.target, Target::Local { .. })
+    }
+
+    /// What the mesh tells the client in the answer's head.
+    pub fn told(&self) -> &[(&'static str, String)] {
+        self.admission.as_ref().map_or(&[], |admission| &admission.told)
     }
 
     /// How long the balancer remembers a latency.

@@ -18,6 +18,9 @@ pub fn http1(failure: &Failure, close: bool, to_head: bool, out: &mut Vec<u8>) {
     let length = format!("weft: {failure}\n").len();
     out.extend_from_slice(format!("HTTP/1.1 {status} {phrase}\r\n").as_bytes());
     out.extend_from_slice(format!("weft-reason: {}\r\n", failure.reason()).as_bytes());
+    for (name, value) in failure.fields() {
+        out.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+    }
     out.extend_from_slice(format!("content-type: text/plain\r\ncontent-length: {length}\r\n").as_bytes());
     out.extend_from_slice(if close { b"connection: close\r\n\r\n" } else { b"\r\n" });
     out.extend_from_slice(body.as_bytes());
@@ -56,6 +59,7 @@ pub fn http2(failure: &Failure, grpc: bool) -> Response<()> {
     let mut response = Response::new(());
     let headers = response.headers_mut();
     headers.insert(REASON, HeaderValue::from_static(failure.reason()));
+    add(headers, failure.fields());
     if grpc {
         headers.insert("content-type", HeaderValue::from_static("application/grpc"));
         headers.insert("grpc-status", HeaderValue::from(failure.grpc_status()));
@@ -66,11 +70,21 @@ pub fn http2(failure: &Failure, grpc: bool) -> Response<()> {
     response
 }
 
-/// What is wrong with an endpoint's answer, if anything is: a server error, a refusal, or its sidecar saying that it could not reach
-/// the application, or not in time (`reason`, which the sidecar alone can set between proxies).
+/// Adds `fields`; what does not make one is left out.
+pub fn add(headers: &mut HeaderMap, fields: &[(&'static str, String)]) {
+    for (name, value) in fields {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.append(*name, value);
+        }
+    }
+}
+
+/// What is wrong with an endpoint's answer, if anything is: a server error, a refusal, or its sidecar saying that the request has not
+/// reached the application (`reason`, which the sidecar alone can set between proxies).
 pub fn unwelcome(status: u16, reason: Option<&[u8]>) -> Option<Failure> {
     match reason {
         Some(b"connect-refused" | b"connect-failed" | b"connect-timeout") => Some(Failure::Unreached),
+        Some(b"overloaded") => Some(Failure::Overloaded),
         Some(b"deadline-exceeded") => Some(Failure::DeadlineExceeded),
         _ => (status == 429 || (500..600).contains(&status)).then_some(Failure::Unwelcome(status)),
     }

@@ -13,6 +13,7 @@ pub use rule::{Carried, Chosen, CompiledRule};
 
 use crate::request::RequestView;
 use matching::Matcher;
+pub use matching::Matches;
 use std::cmp::Reverse;
 use std::sync::Arc;
 use weft_model::ServiceName;

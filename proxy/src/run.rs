@@ -117,6 +117,7 @@ async fn start(config: &Arc<Config>, ended: CancellationToken) -> anyhow::Result
         metrics,
         drain: drain.clone(),
         own,
+        gates: Arc::default(),
     });
     let workers = questions.into_iter().enumerate();
     let workers = workers.map(|(n, asked)| serve::start(Arc::clone(&shared), n, asked)).collect::<Result<_, _>>()?;

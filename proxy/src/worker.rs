@@ -8,6 +8,7 @@ use crate::catalog::{Catalog, Known};
 use crate::cluster::{Cluster, Surroundings, Upstream};
 use crate::config::Config;
 use crate::drain::Drain;
+use crate::gate::{Gates, Guard};
 use crate::metrics::Metrics;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -33,6 +34,8 @@ pub struct Shared {
     pub drain: Drain,
     /// This pod's addresses.
     pub own: Arc<[IpAddr]>,
+    /// What is admitted to the application beside this proxy.
+    pub gates: Arc<Gates>,
 }
 
 /// One worker's own state.
@@ -42,6 +45,7 @@ pub struct Worker {
     client: Client,
     clusters: RefCell<HashMap<ServiceName, Rc<Cluster>>>,
     locals: RefCell<HashMap<SocketAddr, Rc<Upstream>>>,
+    guards: RefCell<HashMap<SocketAddr, Rc<Guard>>>,
     server_first: RefCell<HashSet<SocketAddr>>,
     /// One reference for each copy under way, and one of its own.
     mirrored: Rc<()>,
@@ -60,6 +64,7 @@ impl Worker {
             shared,
             clusters: RefCell::default(),
             locals: RefCell::default(),
+            guards: RefCell::default(),
             server_first: RefCell::default(),
             mirrored: Rc::default(),
         }
@@ -100,6 +105,15 @@ impl Worker {
         Rc::clone(locals.entry(address).or_insert_with(make))
     }
 
+    /// Who stands before the application at `address`.
+    pub fn guard(&self, address: SocketAddr) -> Rc<Guard> {
+        let make = || {
+            let registered = self.shared.config.register.iter().map(|r| r.service.clone()).collect();
+            Rc::new(Guard::new(self.shared.catalog.clone(), Arc::clone(&self.shared.gates), address, registered))
+        };
+        Rc::clone(self.guards.borrow_mut().entry(address).or_insert_with(make))
+    }
+
     /// A place for one more copy of a request, if there is one.
     pub fn mirror_permit(&self) -> Option<MirrorPermit> {
         let free = Rc::strong_count(&self.mirrored) <= MAX_MIRRORED;
@@ -130,5 +144,6 @@ impl Worker {
         });
         // Somebody who dials all ports of the pod leaves nothing behind.
         self.locals.borrow_mut().retain(|_, local| local.sweep(now, limit) > 0 || Rc::strong_count(local) > 1);
+        self.guards.borrow_mut().retain(|_, guard| guard.keep() || Rc::strong_count(guard) > 1);
     }
 }

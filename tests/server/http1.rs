@@ -37,6 +37,7 @@ pub async fn serve(mut wire: Wire<TcpStream>, state: Arc<State>) -> Result<()> {
             wire.send("HTTP/1.1 100 Continue\r\n\r\n").await?;
         }
         let body = wire.body(head.framing().unwrap_or(Framing::Length(0))).await?;
+        let _slot = state.slots.acquire().await;
         tokio::time::sleep(state.delay).await;
         if let Some(status) = state.refuse {
             respond(&mut wire, &status.to_string(), &[], b"refused").await?;

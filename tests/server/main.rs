@@ -37,6 +37,9 @@ struct Flags {
     /// What every answer says in `endpoint-load-metrics`; with HTTP/2 in the trailers
     #[arg(long)]
     report: Option<String>,
+    /// HTTP/1.1 requests that are worked on at once; the others queue
+    #[arg(long, default_value_t = 1_000_000)]
+    slots: usize,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -44,7 +47,7 @@ async fn main() -> anyhow::Result<()> {
     let flags = Flags::parse();
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
-    let state = Arc::new(State::new(flags.name, flags.delay, flags.refuse, flags.report, reporter));
+    let state = Arc::new(State::new(flags.name, flags.delay, flags.refuse, flags.slots, flags.report, reporter));
     let http = state.clone();
     serve(ports::HTTP, move |stream| web(stream, http.clone())).await?;
     serve(ports::ECHO, tcp::echo).await?;

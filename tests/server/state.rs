@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
@@ -13,6 +14,8 @@ pub struct State {
     pub name: String,
     pub delay: Duration,
     pub refuse: Option<u16>,
+    /// Taken for as long as a request is worked on.
+    pub slots: Semaphore,
     pub report: Option<String>,
     /// What health checks over HTTP are answered with; 0: nothing.
     health: AtomicU16,
@@ -26,10 +29,20 @@ impl State {
         name: String,
         delay: Duration,
         refuse: Option<u16>,
+        slots: usize,
         report: Option<String>,
         reporter: HealthReporter,
     ) -> Self {
-        Self { name, delay, refuse, report, health: AtomicU16::new(200), reporter, counts: Mutex::default() }
+        Self {
+            name,
+            delay,
+            refuse,
+            slots: Semaphore::new(slots),
+            report,
+            health: AtomicU16::new(200),
+            reporter,
+            counts: Mutex::default(),
+        }
     }
 
     /// Health checks are answered with this status from now on; 0: not at all.

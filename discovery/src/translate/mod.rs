@@ -12,6 +12,8 @@ mod load_balancer;
 mod balancer;
 mod spread;
 mod session;
+mod limits;
+mod faults;
 mod policy;
 mod health;
 mod spec;

@@ -5,8 +5,10 @@
 
 use super::balancer;
 use super::fault::Faults;
+use super::faults::{self, FaultsSpec};
 use super::field;
 use super::health::{self, HealthCheckSpec, ThrottleSpec};
+use super::limits::{self, LimitsSpec};
 use super::load_balancer::LoadBalancerSpec;
 use super::session::{self, SessionAffinitySpec};
 use serde::Deserialize;
@@ -33,6 +35,10 @@ pub struct TrafficPolicySpec {
     health_check: Option<HealthCheckSpec>,
     /// Holds requests back while the service refuses most of them. Default: none.
     throttle: Option<ThrottleSpec>,
+    /// What each endpoint takes at most; the sidecar beside it refuses the rest.
+    limits: Option<LimitsSpec>,
+    /// Failures made on purpose by the clients' sidecars, for tests.
+    faults: Option<FaultsSpec>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -99,6 +105,8 @@ pub fn translate(namespace: &str, spec: TrafficPolicySpec, faults: &mut Faults) 
         timeouts: spec.timeouts.map(|spec| timeouts(spec, faults)).unwrap_or(default.timeouts),
         health_check: spec.health_check.and_then(|spec| health::translate(spec, faults)),
         throttle: spec.throttle.and_then(|spec| health::throttle(spec, faults)),
+        limits: spec.limits.map(|spec| limits::translate(spec, faults)).unwrap_or_default(),
+        faults: spec.faults.and_then(|spec| faults::translate(spec, faults)),
     };
     (targets, policy)
 }

@@ -6,7 +6,9 @@
 use super::{ConvertError, Result, micros, some_duration, some_micros, statuses};
 use crate::v1;
 use std::time::Duration;
+use weft_model::faults::Faults;
 use weft_model::health::HealthCheck;
+use weft_model::limits::Limits;
 use weft_model::policy::{Balancer, Retry, Spread, Timeouts, TrafficPolicy};
 use weft_model::session::Session;
 use weft_model::throttle::Throttle;
@@ -21,6 +23,8 @@ impl From<&TrafficPolicy> for v1::TrafficPolicy {
             timeouts: Some((&policy.timeouts).into()),
             health_check: policy.health_check.as_ref().map(Into::into),
             throttle: policy.throttle.as_ref().map(Into::into),
+            limits: Some((&policy.limits).into()),
+            faults: policy.faults.as_ref().map(Into::into),
         }
     }
 }
@@ -36,6 +40,8 @@ impl TryFrom<v1::TrafficPolicy> for TrafficPolicy {
         let health_check = wire.health_check.map(HealthCheck::try_from).transpose();
         let throttle = wire.throttle.map(Throttle::try_from).transpose().map_err(|e| e.within("throttle"))?;
         let spread = wire.spread.map(Spread::try_from).transpose().map_err(|e| e.within("spread"))?;
+        let limits = wire.limits.map(Limits::try_from).transpose().map_err(|e| e.within("limits"))?;
+        let faults = wire.faults.map(Faults::try_from).transpose().map_err(|e| e.within("faults"))?;
         Ok(Self {
             balancer: balancer.unwrap_or_default(),
             spread: spread.unwrap_or_default(),
@@ -44,6 +50,8 @@ impl TryFrom<v1::TrafficPolicy> for TrafficPolicy {
             timeouts: timeouts.unwrap_or_default(),
             health_check: health_check.map_err(|e| e.within("health_check"))?,
             throttle,
+            limits: limits.unwrap_or_default(),
+            faults,
         })
     }
 }

@@ -2,6 +2,7 @@
 //! arbitrary bytes are refused or make a sound value.
 
 mod checks;
+mod limits;
 
 use super::*;
 use crate::v1;
@@ -253,6 +254,8 @@ prop_compose! {
         request in of(any_duration()),
         health_check in of(checks::any_check()),
         throttle in of(checks::any_throttle()),
+        limits in limits::any_limits(),
+        faults in of(limits::any_faults()),
     ) -> TrafficPolicy {
         TrafficPolicy {
             balancer,
@@ -262,6 +265,8 @@ prop_compose! {
             timeouts: Timeouts { connect, request },
             health_check,
             throttle,
+            limits,
+            faults,
         }
     }
 }

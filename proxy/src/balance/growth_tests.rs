@@ -26,6 +26,8 @@ fn homes(balancer: &Balancer, name: &str, n: usize) -> Vec<usize> {
         weight: 1,
         state: EndpointState::Ready,
         near: false,
+        distance: 0.0,
+        level: 0,
         since: None,
     };
     let members = (0..n).map(member).collect();

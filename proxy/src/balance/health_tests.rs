@@ -47,7 +47,7 @@ proptest! {
         key: u64,
     ) {
         let now = Instant::now();
-        let member = |at: usize| Member { hash: hash::mix(at as u64), weight: 1, state: EndpointState::Ready, near: false, since: None };
+        let member = |at: usize| Member { hash: hash::mix(at as u64), weight: 1, state: EndpointState::Ready, near: false, distance: 0.0, level: 0, since: None };
         let members = (0..healthy.len()).map(member).collect();
         let spread = Spread { panic_percent, ..Spread::default() };
         let chooser = Chooser::new(&balancer, &spread, members, Client::named("web-0"), None, 5);

@@ -5,7 +5,7 @@
 
 use super::health::{Flags, Health, flags};
 use crate::affinity::{Home, Keys};
-use crate::route::Table;
+use crate::route::{Matches, Table};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -41,6 +41,8 @@ pub struct Known {
     pub affinity: Option<Arc<Session>>,
     /// What session tokens call the service.
     pub home: [u8; 8],
+    /// Which requests the policy's faults are for; `None`: it asks for none.
+    pub faults: Option<Arc<Matches>>,
     /// Of the store, when this was so.
     pub revision: u64,
     /// What active checks have found, where the policy asks for them.
@@ -54,7 +56,7 @@ impl Known {
         let affinity = view.policy.affinity.clone().map(Arc::new);
         let home = Home::of(&view.service.name, "").service;
         let health = flags(&view, None);
-        Self { table, affinity, home, health, view, revision, usage: Usage::default() }
+        Self { table, affinity, home, health, faults: faults(&view), view, revision, usage: Usage::default() }
     }
 
     /// The flag of the endpoint `id`, where the policy asks for active checks.
@@ -73,13 +75,21 @@ impl Known {
             false => view.policy.affinity.clone().map(Arc::new),
         };
         let health = flags(&view, Some((&self.view, &self.health)));
-        Self { table, affinity, home: self.home, health, view, revision, usage: self.usage.clone() }
+        let faults = match view.policy.faults == self.view.policy.faults {
+            true => self.faults.clone(),
+            false => faults(&view),
+        };
+        Self { table, affinity, home: self.home, health, faults, view, revision, usage: self.usage.clone() }
     }
 
     /// The first version of what `usage` has been watching.
     pub(super) fn watched_by(self, usage: Usage) -> Self {
         Self { usage, ..self }
     }
+}
+
+fn faults(view: &ServiceView) -> Option<Arc<Matches>> {
+    view.policy.faults.as_ref().map(|faults| Arc::new(Matches::compile(&faults.matches)))
 }
 
 /// What an address stands for.

@@ -75,6 +75,9 @@ pub fn response(
     for (name, value) in edit.iter().flat_map(|e| e.set.iter().chain(&e.add)) {
         line(out, name, value);
     }
+    for (name, value) in plan.told() {
+        line(out, name, value);
+    }
     if let Some((name, value)) = plan.session_field(upstream) {
         line(out, name, &value);
     }

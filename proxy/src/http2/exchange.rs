@@ -251,6 +251,7 @@ impl<S: Story> Exchange<'_, S> {
         if let Some(rule) = self.plan.rule.as_ref().and_then(Carried::response_headers) {
             rewrite::edit(&mut parts.headers, rule);
         }
+        respond::add(&mut parts.headers, self.plan.told());
         if let Some((name, value)) = self.plan.session_field(upstream)
             && let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value))
         {

@@ -52,6 +52,7 @@ impl Outbound {
             try_timeout: known.view.policy.retry.per_try_timeout,
             rule: None,
             mirrors: Vec::new(),
+            admission: None,
             target: Target::Service { cluster, known, port, only, session, key },
         }
     }
@@ -138,10 +139,9 @@ impl Outbound {
             ..plan
         })
     }
-}
 
-impl Story for Outbound {
-    async fn plan(&self, request: &impl RequestView) -> Result<Planned, Failure> {
+    /// Where the routes lead `request`.
+    async fn routed(&self, request: &impl RequestView) -> Result<Planned, Failure> {
         let known = self.present();
         let Some(port) = known.view.service.ports.get(self.port) else { return Err(Failure::NoRoute) };
         if self.endpoint.is_some() {
@@ -166,6 +166,15 @@ impl Story for Outbound {
         let kept = self.kept(&known, &rule, held.as_ref()).await.and_then(|n| Chosen::at(Arc::clone(&rule), n));
         let chosen = kept.or_else(|| Chosen::by(rule, fastrand::u64(..))).ok_or(Failure::InvalidBackend)?;
         Ok(Planned::Forward(Plan { mirrors, ..self.by_rule(&known, chosen, held, request).await? }))
+    }
+}
+
+impl Story for Outbound {
+    async fn plan(&self, request: &impl RequestView) -> Result<Planned, Failure> {
+        match self.routed(request).await? {
+            Planned::Forward(plan) => self.suffer(plan, request).await.map(Planned::Forward),
+            redirect => Ok(redirect),
+        }
     }
 
     fn added(&self) -> &[(&'static str, String)] {

@@ -53,6 +53,9 @@ impl<'a> Attempts<'a> {
     /// Notes how a try went.
     pub fn ended(&self, begun: Begun, failure: Option<&Failure>) {
         let now = Instant::now();
+        if let (Some(admission), None | Some(Failure::Unwelcome(_))) = (&self.plan.admission, failure) {
+            admission.answered(now);
+        }
         match failure {
             Some(
                 Failure::ConnectRefused | Failure::ConnectTimeout | Failure::ConnectFailed(_) | Failure::Unreached,

@@ -19,6 +19,25 @@ pub struct Matcher {
     query: Vec<Value>,
 }
 
+/// Matches of which one is enough.
+#[derive(Debug)]
+pub struct Matches {
+    /// Nothing was asked for: every request is meant.
+    all: bool,
+    matchers: Vec<Matcher>,
+}
+
+impl Matches {
+    /// A match with an expression that is not valid matches nothing.
+    pub fn compile(from: &[Match]) -> Self {
+        Self { all: from.is_empty(), matchers: from.iter().filter_map(Matcher::compile).collect() }
+    }
+
+    pub fn any(&self, request: &impl RequestView) -> bool {
+        self.all || self.matchers.iter().any(|matcher| matcher.matches(request))
+    }
+}
+
 #[derive(Debug)]
 enum Path {
     Exact(String),

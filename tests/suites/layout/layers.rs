@@ -37,9 +37,15 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("engines", &["http1", "http2"]),
     ("one request", &["plan"]),
     ("one worker's state", &["worker"]),
-    ("one service's state", &["cluster"]),
+    ("one service's state", &["cluster", "gate"]),
     ("input and output", &["accept", "sniff", "tunnel", "pool", "probe", "connect", "catalog", "metrics"]),
     ("what those stand on", &["conn", "discovery", "questions", "state_dir", "drain"]),
-    ("decisions", &["detect", "deadline", "route", "throttle", "retry", "balance", "affinity", "respond", "backoff"]),
+    (
+        "decisions",
+        &[
+            "detect", "deadline", "route", "throttle", "retry", "balance", "affinity", "respond", "backoff", "limit",
+            "fault",
+        ],
+    ),
     ("ground", &["request", "error", "config"]),
 ];
