@@ -8,6 +8,7 @@ use weft_model::ServiceName;
 use weft_model::explain::Verdict;
 use weft_model::route::{Backend, PathMatch, Rule, ValueMatch, ValuePattern};
 
+#[derive(Debug)]
 struct Asked {
     method: &'static str,
     host: &'static str,
