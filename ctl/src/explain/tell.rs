@@ -237,7 +237,7 @@ fn standing(endpoint: &Candidate) -> String {
         Standing::Later(Behind::Zone) => "later: other zone".to_owned(),
         Standing::Later(Behind::SlowStart) => "later: new".to_owned(),
         Standing::Later(Behind::Subset) => "later: not in subset".to_owned(),
-        Standing::Later(Behind::Unreached(left)) => format!("later: unreached, for {}", time(*left)),
+        Standing::Later(Behind::Unreached(left)) => format!("later: unreached, {}", time(*left)),
         Standing::Later(Behind::NotNamed) => "later".to_owned(),
         Standing::Out(Unfit::NotReady) => "no: not ready".to_owned(),
         Standing::Out(Unfit::Terminating) => "no: terminating".to_owned(),
