@@ -63,7 +63,10 @@ fn url(text: &str) -> Result<Uri, String> {
     }
     match uri.authority() {
         Some(authority) if authority.as_str().contains('@') => Err("a URL with a user is not supported".to_owned()),
-        Some(authority) if authority.port().is_some() && authority.port_u16().is_none_or(|port| port == 0) => {
+        // Of a port that is none the parts say nothing.
+        Some(authority)
+            if authority.as_str() != authority.host() && authority.port_u16().is_none_or(|port| port == 0) =>
+        {
             Err("the port is not one of 1 to 65535".to_owned())
         }
         _ => Ok(uri),
