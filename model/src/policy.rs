@@ -3,6 +3,10 @@
 //! Attached to a service's view; the proxy reads it for every request. Every value has a default, so that a service
 //! without a policy behaves well; the defaults stand here and nowhere else.
 
+mod outlier;
+
+pub use outlier::{OutlierDetection, SuccessRate};
+
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -16,6 +20,8 @@ pub struct TrafficPolicy {
     pub affinity: Option<CookieAffinity>,
     pub retry: Retry,
     pub timeouts: Timeouts,
+    /// `None`: nobody is ejected.
+    pub outlier: Option<OutlierDetection>,
 }
 
 /// How an endpoint is chosen. All of them heed the endpoints' weights.
@@ -156,6 +162,33 @@ pub struct Retry {
     pub budget_percent: u32,
     /// ... plus this many per second.
     pub budget_min_per_second: u32,
+    pub backoff: Backoff,
+}
+
+/// How long to wait before a try after the first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Backoff {
+    /// Pauses are random, below a bound that starts from this and doubles with every try ...
+    pub base: Duration,
+    /// ... up to this.
+    pub max: Duration,
+    /// An answer's `retry-after` is waited for up to this.
+    pub max_retry_after: Duration,
+}
+
+impl Backoff {
+    pub const DEFAULT: Self = Self {
+        base: Duration::from_millis(20),
+        max: Duration::from_millis(250),
+        max_retry_after: Duration::from_secs(1),
+    };
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
 }
 
 impl Default for Retry {
@@ -168,6 +201,7 @@ impl Default for Retry {
             replay_bytes: 64 * 1024,
             budget_percent: 20,
             budget_min_per_second: 10,
+            backoff: Backoff::default(),
         }
     }
 }

@@ -13,6 +13,7 @@ mod route;
 mod action;
 mod balancer;
 mod policy;
+mod resilience;
 mod view;
 
 use std::fmt::Display;

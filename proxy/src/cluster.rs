@@ -4,13 +4,16 @@
 //! whenever the catalog has one; an endpoint that is still the same keeps its load history and its connections.
 //! Never fails: a service without endpoints is a cluster without upstreams.
 
+mod eject;
+
 use crate::affinity;
 use crate::balance::subset::Client;
 use crate::balance::{Candidate, Chooser, Load, Member};
-use crate::catalog::Known;
+use crate::catalog::{Catalog, Known};
 use crate::conn::Conn;
 use crate::connect::{connect, http2};
 use crate::drain::Direction;
+use crate::ejections::Ejections;
 use crate::error::Failure;
 use crate::metrics::{Metrics, RequestMeter};
 use crate::pool::{Place, Pool};
@@ -18,7 +21,7 @@ use crate::retry::Budget;
 use bytes::Bytes;
 use fastrand::Rng;
 use h2::client::SendRequest;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -33,6 +36,8 @@ use weft_model::{Endpoint, EndpointState, ServiceName};
 pub struct Surroundings {
     pub identity: Identity,
     pub metrics: Metrics,
+    pub ejections: Ejections,
+    pub catalog: Catalog,
     /// This pod's own addresses: an endpoint there is the application next door, reached without its sidecar.
     pub own: Arc<[IpAddr]>,
     pub zone: Option<Arc<str>>,
@@ -63,6 +68,8 @@ pub struct Cluster {
     upstreams: RefCell<Rc<[Rc<Upstream>]>>,
     /// Over exactly these upstreams.
     chooser: RefCell<Rc<Chooser>>,
+    /// When success rates were compared last.
+    compared: Cell<Option<Instant>>,
     around: Surroundings,
 }
 
@@ -80,6 +87,7 @@ impl Cluster {
             chooser: RefCell::new(Rc::new(chooser(&known, &upstreams, &around, None))),
             upstreams: RefCell::new(upstreams),
             known: RefCell::new(known),
+            compared: Cell::new(None),
             around,
         }
     }
@@ -120,6 +128,11 @@ impl Cluster {
         chosen.map(|at| Rc::clone(&upstreams[at]))
     }
 
+    /// An endpoint cannot be reached, again and again: it may be gone without discovery's having been heard.
+    pub fn doubt(&self) {
+        self.around.catalog.doubt(&self.name);
+    }
+
     /// The endpoints at this moment; a refresh meanwhile does not change what the caller holds.
     pub fn upstreams(&self) -> Rc<[Rc<Upstream>]> {
         Rc::clone(&self.upstreams.borrow())
@@ -154,7 +167,8 @@ impl Upstream {
     fn of(endpoint: Endpoint, since: Option<Instant>, around: Surroundings) -> Self {
         let meter = around.metrics.request_meter(Direction::Outbound, &endpoint.service.to_string(), &endpoint.id);
         let token = affinity::token(&endpoint.service, &endpoint.id);
-        Self { endpoint, load: Load::new(Instant::now()), since, token, meter, pools: RefCell::default(), around }
+        let load = Load::marked(Instant::now(), around.ejections.mark(&endpoint.service, &endpoint.id));
+        Self { endpoint, load, since, token, meter, pools: RefCell::default(), around }
     }
 
     /// The application beside this proxy, at `address`; requests to it are counted under `service`.

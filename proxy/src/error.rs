@@ -62,6 +62,8 @@ pub enum Failure {
     Unwelcome(u16),
     #[error("the endpoint's sidecar could not reach it")]
     Unreached,
+    #[error("the retry budget is used up; the last try ended with {0}")]
+    RetryBudgetExhausted(u16),
     #[error("the endpoint's answer is malformed: {0}")]
     MalformedResponse(&'static str),
     #[error("the request is malformed: {0}")]
@@ -92,6 +94,7 @@ impl Failure {
             | Self::StaleConnection
             | Self::Unwelcome(_)
             | Self::Unreached
+            | Self::RetryBudgetExhausted(_)
             | Self::MalformedResponse(_) => Side::Endpoint,
             Self::MalformedRequest(_) | Self::HeadersTooLarge | Self::HeaderTimeout | Self::ClientGone => Side::Client,
         }
@@ -118,6 +121,7 @@ impl Failure {
             | Self::InvalidBackend
             | Self::RequestTimeout
             | Self::ResetMidResponse
+            | Self::RetryBudgetExhausted(_)
             | Self::MalformedRequest(_)
             | Self::HeadersTooLarge
             | Self::HeaderTimeout
@@ -147,7 +151,7 @@ impl Failure {
             | Self::RefusedStream
             | Self::GoAway
             | Self::Unreached => 503,
-            Self::Unwelcome(status) => *status,
+            Self::Unwelcome(status) | Self::RetryBudgetExhausted(status) => *status,
             Self::ConnectTimeout | Self::RequestTimeout | Self::TryTimeout => 504,
         }
     }
@@ -184,6 +188,7 @@ impl Failure {
             Self::StaleConnection => "stale-connection",
             Self::Unwelcome(_) => "endpoint-status",
             Self::Unreached => "unreached",
+            Self::RetryBudgetExhausted(_) => "retry-budget-exhausted",
             Self::MalformedResponse(_) => "malformed-response",
             Self::MalformedRequest(_) => "malformed-request",
             Self::HeadersTooLarge => "headers-too-large",

@@ -18,6 +18,7 @@ pub mod balance;
 pub mod affinity;
 pub mod worker;
 pub mod cluster;
+pub mod ejections;
 pub mod pool;
 pub mod connect;
 pub mod conn;

@@ -6,7 +6,7 @@
 mod attempts;
 mod copy;
 
-pub use attempts::Attempts;
+pub use attempts::{Attempts, Sent};
 
 use crate::affinity;
 use crate::balance::hash;
@@ -19,7 +19,7 @@ use crate::worker::MirrorPermit;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use weft_model::policy::{CookieAffinity, Retry};
+use weft_model::policy::{Backoff, CookieAffinity, Retry};
 
 /// Where requests of one connection come from and what is decided about them. Implemented by `outbound` and `inbound`.
 pub trait Story {
@@ -124,6 +124,7 @@ static NO_RETRY: Retry = Retry {
     replay_bytes: 0,
     budget_percent: 0,
     budget_min_per_second: 0,
+    backoff: Backoff::DEFAULT,
 };
 
 /// How long the application next door may take to accept a connection.

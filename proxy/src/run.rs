@@ -9,6 +9,7 @@ use crate::certify::Certifier;
 use crate::config::Config;
 use crate::discovery::Discovery;
 use crate::drain::{Direction, Drain};
+use crate::ejections::{EjectedGauge, Ejections};
 use crate::metrics::Metrics;
 use crate::register::{Registrar, Registrations};
 use crate::state_dir::StateDir;
@@ -76,6 +77,8 @@ async fn start(config: &Arc<Config>, ended: CancellationToken) -> anyhow::Result
     let mut registry = Registry::new("weft-proxy", env!("CARGO_PKG_VERSION"));
     let readiness = Readiness::default();
     let metrics = Metrics::register(&mut registry);
+    let ejections = Ejections::default();
+    registry.register_collector(EjectedGauge(ejections.clone()));
     let catalog_metrics = CatalogMetrics::register(&mut registry);
     let directory = StateDir::open(&config.state_dir)?;
     let discovery = Discovery::new(config);
@@ -105,6 +108,7 @@ async fn start(config: &Arc<Config>, ended: CancellationToken) -> anyhow::Result
         catalog,
         identity: identity.clone(),
         metrics,
+        ejections,
         drain: drain.clone(),
         own: config.address.clone().into(),
     });

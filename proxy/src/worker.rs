@@ -8,6 +8,7 @@ use crate::catalog::{Catalog, Known};
 use crate::cluster::{Cluster, Surroundings, Upstream};
 use crate::config::Config;
 use crate::drain::Drain;
+use crate::ejections::Ejections;
 use crate::metrics::Metrics;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -30,6 +31,7 @@ pub struct Shared {
     pub catalog: Catalog,
     pub identity: Identity,
     pub metrics: Metrics,
+    pub ejections: Ejections,
     pub drain: Drain,
     /// This pod's addresses.
     pub own: Arc<[IpAddr]>,
@@ -69,6 +71,8 @@ impl Worker {
         Surroundings {
             identity: self.shared.identity.clone(),
             metrics: self.shared.metrics.clone(),
+            ejections: self.shared.ejections.clone(),
+            catalog: self.shared.catalog.clone(),
             own: Arc::clone(&self.shared.own),
             zone: self.zone.clone(),
             client: self.client,

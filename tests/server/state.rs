@@ -9,13 +9,27 @@ use std::time::Duration;
 pub struct State {
     pub name: String,
     pub delay: Duration,
-    pub refuse: Option<u16>,
     counts: Mutex<HashMap<String, u32>>,
+    mood: Mutex<Mood>,
+}
+
+/// What becomes of HTTP/1.1 requests while a test wants it so.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mood {
+    #[default]
+    Well,
+    /// Every request gets this status.
+    Answers(u16),
+    /// No request is answered.
+    Hangs,
+    /// Every request is answered with a reset.
+    Resets,
 }
 
 impl State {
     pub fn new(name: String, delay: Duration, refuse: Option<u16>) -> Self {
-        Self { name, delay, refuse, counts: Mutex::default() }
+        let mood = refuse.map_or(Mood::Well, Mood::Answers);
+        Self { name, delay, counts: Mutex::default(), mood: Mutex::new(mood) }
     }
 
     /// Counts one more of `key` and says how many that makes.
@@ -24,6 +38,21 @@ impl State {
         let count = counts.entry(key.to_owned()).or_default();
         *count += 1;
         *count
+    }
+
+    pub fn mood(&self) -> Mood {
+        *self.mood.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the mood called `name`: a status, `hangs`, `resets` or `well`.
+    pub fn become_like(&self, name: &str) {
+        let mood = match (name, name.parse()) {
+            ("hangs", _) => Mood::Hangs,
+            ("resets", _) => Mood::Resets,
+            (_, Ok(status)) => Mood::Answers(status),
+            _ => Mood::Well,
+        };
+        *self.mood.lock().unwrap_or_else(PoisonError::into_inner) = mood;
     }
 
     /// How many of `key` there were.

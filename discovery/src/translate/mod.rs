@@ -10,6 +10,7 @@ mod service;
 mod endpoint;
 mod balancer;
 mod policy;
+mod outlier;
 mod spec;
 mod route;
 mod reference;

@@ -6,9 +6,11 @@
 use super::balancer::{self, LoadBalancerSpec};
 use super::fault::Faults;
 use super::field;
+use super::outlier::{self, OutlierDetectionSpec};
 use serde::Deserialize;
 use std::collections::BTreeSet;
-use weft_model::policy::{CookieAffinity, Retry, Timeouts};
+use std::time::Duration;
+use weft_model::policy::{Backoff, CookieAffinity, Retry, Timeouts};
 use weft_model::{ServiceName, TrafficPolicy};
 
 /// `spec` of `weft.dev/v1alpha1 TrafficPolicy`.
@@ -26,6 +28,8 @@ pub struct TrafficPolicySpec {
     retry: Option<RetrySpec>,
     /// Bounds on waiting.
     timeouts: Option<TimeoutsSpec>,
+    /// Leaves endpoints out for a while that answer badly. Left out: nobody is.
+    outlier_detection: Option<OutlierDetectionSpec>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -71,6 +75,20 @@ struct RetrySpec {
     replay_bytes: Option<i64>,
     /// How many retries the service may get in all.
     budget: Option<BudgetSpec>,
+    /// How long to wait before another try.
+    backoff: Option<BackoffSpec>,
+}
+
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+struct BackoffSpec {
+    /// Pauses are random below a bound that starts from this and doubles with every try; more than 0s, at most 1m. Default 20ms.
+    base: Option<String>,
+    /// The highest bound, at least base, at most 1m. Default 250ms, or base if that is longer.
+    max: Option<String>,
+    /// How long an answer's `retry-after` is waited for at most; 0s: not at all; at most 1m. Default 1s.
+    max_retry_after: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -106,6 +124,7 @@ pub fn translate(namespace: &str, spec: TrafficPolicySpec, faults: &mut Faults) 
         affinity: spec.session_affinity.and_then(|spec| affinity(spec.cookie, faults)),
         retry: spec.retry.map(|spec| retry(spec, faults)).unwrap_or(default.retry),
         timeouts: spec.timeouts.map(|spec| timeouts(spec, faults)).unwrap_or(default.timeouts),
+        outlier: spec.outlier_detection.map(|spec| outlier::translate(&spec, faults)),
     };
     (targets, policy)
 }
@@ -158,7 +177,33 @@ fn retry(spec: RetrySpec, faults: &mut Faults) -> Retry {
         let checked = field::number(rate, 0, 1_000_000, "spec.retry.budget.minPerSecond", faults);
         retry.budget_min_per_second = checked.unwrap_or_default();
     }
+    if let Some(spec) = spec.backoff {
+        retry.backoff = backoff(&spec, faults);
+    }
     retry
+}
+
+/// Longer pauses are taken for mistakes.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+fn backoff(spec: &BackoffSpec, faults: &mut Faults) -> Backoff {
+    let mut pause = |given: &Option<String>, name: &str, zero: bool| {
+        let at = format!("spec.retry.backoff.{name}");
+        let text = given.as_ref()?;
+        let pause = if zero { field::duration(text, &at, faults)? } else { field::positive(text, &at, faults)? };
+        if pause > LONGEST_PAUSE {
+            faults.add(at, format_args!("{text:?} is longer than the {LONGEST_PAUSE:?} allowed"));
+        }
+        Some(pause)
+    };
+    let default = Backoff::default();
+    let base = pause(&spec.base, "base", false).unwrap_or(default.base);
+    let max = pause(&spec.max, "max", false);
+    let max_retry_after = pause(&spec.max_retry_after, "maxRetryAfter", true).unwrap_or(default.max_retry_after);
+    if max.is_some_and(|max| max < base) {
+        faults.add("spec.retry.backoff.max", "is shorter than base");
+    }
+    Backoff { base, max: max.unwrap_or(default.max.max(base)), max_retry_after }
 }
 
 fn timeouts(spec: TimeoutsSpec, faults: &mut Faults) -> Timeouts {

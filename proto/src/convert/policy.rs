@@ -6,7 +6,7 @@
 use super::{ConvertError, Result, is_token, micros, some_duration, some_micros, statuses};
 use crate::v1;
 use std::time::Duration;
-use weft_model::policy::{Balancer, CookieAffinity, Retry, Spread, Timeouts, TrafficPolicy};
+use weft_model::policy::{Backoff, Balancer, CookieAffinity, OutlierDetection, Retry, Spread, Timeouts, TrafficPolicy};
 
 impl From<&TrafficPolicy> for v1::TrafficPolicy {
     fn from(policy: &TrafficPolicy) -> Self {
@@ -16,6 +16,7 @@ impl From<&TrafficPolicy> for v1::TrafficPolicy {
             affinity: policy.affinity.as_ref().map(Into::into),
             retry: Some((&policy.retry).into()),
             timeouts: Some((&policy.timeouts).into()),
+            outlier: policy.outlier.as_ref().map(Into::into),
         }
     }
 }
@@ -29,12 +30,14 @@ impl TryFrom<v1::TrafficPolicy> for TrafficPolicy {
         let timeouts = wire.timeouts.map(Timeouts::try_from).transpose().map_err(|e| e.within("timeouts"))?;
         let balancer = wire.balancer.map(Balancer::try_from).transpose().map_err(|e| e.within("balancer"))?;
         let spread = wire.spread.map(Spread::try_from).transpose().map_err(|e| e.within("spread"))?;
+        let outlier = wire.outlier.map(OutlierDetection::try_from).transpose().map_err(|e| e.within("outlier"))?;
         Ok(Self {
             balancer: balancer.unwrap_or_default(),
             spread: spread.unwrap_or_default(),
             affinity,
             retry: retry.unwrap_or_default(),
             timeouts: timeouts.unwrap_or_default(),
+            outlier,
         })
     }
 }
@@ -66,6 +69,7 @@ impl From<&Retry> for v1::Retry {
             replay_bytes: retry.replay_bytes as u64,
             budget_percent: retry.budget_percent,
             budget_min_per_second: retry.budget_min_per_second,
+            backoff: Some((&retry.backoff).into()),
         }
     }
 }
@@ -82,6 +86,12 @@ impl TryFrom<v1::Retry> for Retry {
             replay_bytes: usize::try_from(wire.replay_bytes).map_err(|e| ConvertError::new("replay_bytes", e))?,
             budget_percent: wire.budget_percent,
             budget_min_per_second: wire.budget_min_per_second,
+            backoff: wire
+                .backoff
+                .map(Backoff::try_from)
+                .transpose()
+                .map_err(|e| e.within("backoff"))?
+                .unwrap_or_default(),
         })
     }
 }

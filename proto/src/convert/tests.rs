@@ -10,7 +10,8 @@ use prost::Message;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use weft_model::policy::{
-    Balancer, CookieAffinity, HashKey, RING_POINTS, Retry, Spread, Timeouts, TrafficPolicy, ZonePreference,
+    Backoff, Balancer, CookieAffinity, HashKey, OutlierDetection, RING_POINTS, Retry, Spread, SuccessRate, Timeouts,
+    TrafficPolicy, ZonePreference,
 };
 use weft_model::route::{Backend, HeaderEdit, Match, Mirror, PathMatch, PathRewrite, Redirect, Rewrite};
 use weft_model::route::{Route, RouteKind, RouteRetry, Rule, Scheme, ValueMatch, ValuePattern};
@@ -197,8 +198,26 @@ prop_compose! {
         replay_bytes: usize,
         budget_percent: u32,
         budget_min_per_second: u32,
+        (base, max, max_retry_after) in (any_duration(), any_duration(), of(any_duration())),
     ) -> Retry {
-        Retry { attempts, non_idempotent, statuses, per_try_timeout, replay_bytes, budget_percent, budget_min_per_second }
+        let backoff = Backoff { base, max, max_retry_after: max_retry_after.unwrap_or_default() };
+        Retry {
+            attempts, non_idempotent, statuses, per_try_timeout, replay_bytes, budget_percent, budget_min_per_second, backoff
+        }
+    }
+}
+
+prop_compose! {
+    fn any_outlier()(
+        gateway_errors: Option<std::num::NonZeroU32>,
+        local_failures: Option<std::num::NonZeroU32>,
+        success_rate: Option<(u32, u32, u32)>,
+        (interval, base_time, max_time) in (any_duration(), any_duration(), any_duration()),
+        max_percent in 1u32..=100,
+    ) -> OutlierDetection {
+        let rate = |(min_endpoints, min_requests, deviations)| SuccessRate { min_endpoints, min_requests, deviations };
+        let success_rate = success_rate.map(rate);
+        OutlierDetection { gateway_errors, local_failures, success_rate, interval, base_time, max_time, max_percent }
     }
 }
 
@@ -238,6 +257,7 @@ prop_compose! {
         retry in any_retry(),
         connect in any_duration(),
         request in of(any_duration()),
+        outlier in of(any_outlier()),
     ) -> TrafficPolicy {
         TrafficPolicy {
             balancer,
@@ -245,6 +265,7 @@ prop_compose! {
             affinity: affinity.map(|(name, ttl)| CookieAffinity { name, ttl }),
             retry,
             timeouts: Timeouts { connect, request },
+            outlier,
         }
     }
 }
@@ -430,6 +451,13 @@ fn broken_routes_and_policies_are_named() {
     };
     assert_eq!(policy(zero), "policy.balancer.p2c_ewma.decay_us");
     assert_eq!(policy(|p| p.spread.as_mut().unwrap().panic_percent = 101), "policy.spread.panic_percent");
+    assert_eq!(policy(|p| p.outlier = Some(v1::OutlierDetection::default())), "policy.outlier.max_percent");
+    let endless = |p: &mut v1::TrafficPolicy| {
+        p.outlier = Some(v1::OutlierDetection { interval_us: 0, ..(&OutlierDetection::default()).into() });
+    };
+    assert_eq!(policy(endless), "policy.outlier.interval_us");
+    let backoff = |p: &mut v1::TrafficPolicy| p.retry.as_mut().unwrap().backoff = Some(v1::Backoff::default());
+    assert_eq!(policy(backoff), "policy.retry.backoff.base_us");
 }
 
 #[test]

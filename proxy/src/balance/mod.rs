@@ -12,6 +12,7 @@ pub mod subset;
 pub mod draw;
 pub mod hash;
 pub mod load;
+pub mod eject;
 
 pub use chooser::{Candidate, Chooser, Member};
 pub use load::Load;

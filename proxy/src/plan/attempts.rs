@@ -7,25 +7,44 @@ use super::{Plan, Target};
 use crate::balance::load::Begun;
 use crate::cluster::Upstream;
 use crate::error::Failure;
-use crate::retry::{self, Request, Verdict};
+use crate::retry::{self, Request, Verdict, Why};
 use crate::route::Carried;
 use fastrand::Rng;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
+
+/// A try that failed, as far as repeating it goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Sent<'a> {
+    /// By its method.
+    pub idempotent: bool,
+    /// What has been sent of the body can be sent again.
+    pub repeatable: bool,
+    /// The answer's `retry-after`, if there was an answer.
+    pub retry_after: Option<&'a [u8]>,
+}
+
+impl Sent<'_> {
+    /// The connection was not made.
+    pub const NOTHING: Self = Self { idempotent: true, repeatable: true, retry_after: None };
+}
 
 /// The tries of one request.
 pub struct Attempts<'a> {
     plan: &'a Plan,
     tried: Vec<Rc<Upstream>>,
     made: u32,
+    /// When the request's time is over.
+    deadline: Option<Instant>,
 }
 
 impl<'a> Attempts<'a> {
     pub fn new(plan: &'a Plan) -> Self {
+        let now = Instant::now();
         if let Target::Service { cluster, .. } = &plan.target {
-            cluster.budget.request(Instant::now(), plan.retry());
+            cluster.budget.request(now, plan.retry());
         }
-        Self { plan, tried: Vec::new(), made: 0 }
+        Self { plan, tried: Vec::new(), made: 0, deadline: plan.request_timeout.map(|limit| now + limit) }
     }
 
     /// The endpoint for the next try: the session's on the first, otherwise the balancer's choice among those not yet
@@ -39,41 +58,71 @@ impl<'a> Attempts<'a> {
         if let Some(only) = only {
             return Ok(Rc::clone(only));
         }
-        if let Some(session) = session.as_ref().filter(|_| self.made == 1) {
+        // A session leaves an endpoint that is ejected, and stays where it went.
+        if let Some(session) = session.as_ref().filter(|session| self.made == 1 && !session.load.ejected(now)) {
             return Ok(Rc::clone(session));
         }
         let tried = |upstream: &Rc<Upstream>| self.tried.iter().any(|tried| Rc::ptr_eq(tried, upstream));
         cluster.choose(tried, *key, now, &mut Rng::new()).ok_or(Failure::NoEndpoints)
     }
 
-    /// Notes how a try went.
-    pub fn ended(&self, begun: Begun, failure: Option<&Failure>) {
+    /// Notes how a try at `upstream` went, also for the question whether it is to be ejected.
+    pub fn ended(&self, upstream: &Upstream, begun: Begun, failure: Option<&Failure>) {
+        if let Target::Service { cluster, known, .. } = &self.plan.target
+            && let Some(policy) = &known.view.policy.outlier
+        {
+            cluster.judge(upstream, failure, policy, Instant::now());
+        }
+        self.noted(upstream, begun, failure);
+    }
+
+    /// Notes how a try went for the balancer alone: what a copy met is nothing to hold against an endpoint.
+    pub fn noted(&self, upstream: &Upstream, begun: Begun, failure: Option<&Failure>) {
         let now = Instant::now();
         match failure {
-            Some(
-                Failure::ConnectRefused | Failure::ConnectTimeout | Failure::ConnectFailed(_) | Failure::Unreached,
-            ) => {
+            Some(Failure::ConnectRefused | Failure::ConnectTimeout | Failure::ConnectFailed(_)) => {
                 begun.unreached(now);
+                if upstream.load.given_up() {
+                    self.doubt();
+                }
+            }
+            Some(Failure::Unreached) => begun.unreached(now),
+            // Somebody else has the address now.
+            Some(Failure::PeerIdentity(_)) => {
+                begun.end(now, false, self.plan.decay());
+                self.doubt();
             }
             _ => begun.end(now, failure.is_none(), self.plan.decay()),
         }
     }
 
-    /// After a failed try: `Some(pause)` to try again.
-    pub fn again(
-        &mut self,
-        upstream: &Rc<Upstream>,
-        failure: &Failure,
-        idempotent: bool,
-        repeatable: bool,
-    ) -> Option<Duration> {
-        let Target::Service { cluster, .. } = &self.plan.target else { return None };
-        self.tried.push(Rc::clone(upstream));
-        let request = Request { idempotent, repeatable, made: self.made };
-        let jitter = fastrand::f64();
-        match retry::decide(failure, request, self.plan.retry(), &cluster.budget, Instant::now(), jitter) {
-            Verdict::Retry(pause) => Some(pause.max(self.plan.rule.as_ref().map_or(Duration::ZERO, Carried::backoff))),
-            Verdict::GiveUp(_) => None,
+    fn doubt(&self) {
+        if let Target::Service { cluster, .. } = &self.plan.target {
+            cluster.doubt();
         }
+    }
+
+    /// Whether there is another try after one that failed. Counts it, or that the budget refused it.
+    pub fn again(&mut self, upstream: &Rc<Upstream>, failure: &Failure, sent: Sent<'_>) -> Verdict {
+        let Target::Service { cluster, .. } = &self.plan.target else { return Verdict::GiveUp(Why::Final) };
+        self.tried.push(Rc::clone(upstream));
+        let now = Instant::now();
+        let request = Request {
+            idempotent: sent.idempotent,
+            repeatable: sent.repeatable,
+            made: self.made,
+            retry_after: sent.retry_after.and_then(|value| retry::retry_after(value, SystemTime::now())),
+            time_left: self.deadline.map(|deadline| deadline.saturating_duration_since(now)),
+        };
+        let verdict = retry::decide(failure, request, self.plan.retry(), &cluster.budget, now, fastrand::f64());
+        match verdict {
+            Verdict::Retry(pause) => {
+                upstream.meter.retried(failure.reason());
+                return Verdict::Retry(pause.max(self.plan.rule.as_ref().map_or(Duration::ZERO, Carried::backoff)));
+            }
+            Verdict::GiveUp(Why::BudgetUsedUp) => upstream.meter.not_retried(failure.reason()),
+            Verdict::GiveUp(_) => {}
+        }
+        verdict
     }
 }

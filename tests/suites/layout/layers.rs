@@ -39,7 +39,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("one worker's state", &["worker"]),
     ("one service's state", &["cluster"]),
     ("input and output", &["accept", "sniff", "tunnel", "pool", "connect", "catalog", "metrics"]),
-    ("what those stand on", &["conn", "discovery", "state_dir", "drain"]),
+    ("what those stand on", &["conn", "discovery", "state_dir", "drain", "ejections"]),
     ("decisions", &["detect", "route", "retry", "balance", "affinity", "respond", "backoff"]),
     ("ground", &["request", "error", "config"]),
 ];
