@@ -76,6 +76,13 @@ pub struct Feed {
     doubts: mpsc::Receiver<ServiceName>,
 }
 
+/// What the rest of the process wants of the stream.
+enum Asked {
+    Question(Target),
+    /// An endpoint of this service cannot be reached.
+    Doubt(ServiceName),
+}
+
 /// An empty catalog and its writing end. `resolve_timeout`: how long a question waits for its answer.
 pub fn channel(resolve_timeout: Duration) -> (Catalog, Feed) {
     let (sender, receiver) = mpsc::channel(QUEUED_QUESTIONS);
@@ -192,10 +199,13 @@ impl Feed {
         self.questions.recv().await.expect("the feed itself keeps the channel open")
     }
 
-    /// The next service of which an endpoint cannot be reached. Cancelling loses none.
-    async fn doubt(&mut self) -> ServiceName {
-        // As for questions, the channel never closes.
-        self.doubts.recv().await.expect("the feed itself keeps the channel open")
+    /// The next question or doubt. Cancelling loses none.
+    async fn asked(&mut self) -> Asked {
+        const OPEN: &str = "the feed itself keeps the channel open";
+        tokio::select! {
+            target = self.questions.recv() => Asked::Question(target.expect(OPEN)),
+            name = self.doubts.recv() => Asked::Doubt(name.expect(OPEN)),
+        }
     }
 
     /// Puts `snapshot` into force and wakes whoever waits for an answer.

@@ -6,7 +6,7 @@
 use super::doubt::Doubts;
 use super::outbox::Outbox;
 use super::state::{State, Wish};
-use super::{CatalogMetrics, Feed, disk};
+use super::{Asked, CatalogMetrics, Feed, disk};
 use crate::backoff::Backoff;
 use crate::discovery::{Discovery, DiscoveryError};
 use crate::state_dir::StateDir;
@@ -208,8 +208,10 @@ impl Follower {
                     heard = Instant::now();
                     self.take(message, &mut messages, &mut outbox, &dumped)?;
                 }
-                target = self.feed.question() => outbox.extend(self.state.want(target, Instant::now().into_std())),
-                name = self.feed.doubt() => outbox.extend(self.doubt(&name)),
+                asked = self.feed.asked() => outbox.extend(match asked {
+                    Asked::Question(target) => self.state.want(target, Instant::now().into_std()),
+                    Asked::Doubt(name) => self.doubt(&name),
+                }),
                 Some(dump) = dumps.recv() => outbox.dump(dump),
                 _ = beat.tick() => outbox.beat(),
                 _ = sweep.tick() => {
