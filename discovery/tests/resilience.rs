@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 use weft_discovery::translate::{Object, translate};
 use weft_model::TrafficPolicy;
-use weft_model::policy::{Backoff, OutlierDetection, SuccessRate};
+use weft_model::policy::{Backoff, CircuitBreaker, OutlierDetection, SuccessRate};
 
 /// What a policy with these parts says, or every fault in it.
 fn read(given: &str) -> Result<TrafficPolicy, Vec<String>> {
@@ -61,6 +61,9 @@ fn what_is_wrong_is_named_by_its_field() {
             "successRate: {stdevFactor: 0}",
             "successRate.stdevFactor: 0 is out of range (1 to 1000000)",
         ),
+        ("circuitBreaker", "maxRequests: 0", "maxRequests: 0 is out of range (1 to 1000000)"),
+        ("circuitBreaker", "maxPendingRequests: -5", "maxPendingRequests: -5 is out of range (1 to 1000000)"),
+        ("circuitBreaker", "maxRetries: 1000001", "maxRetries: 1000001 is out of range (1 to 1000000)"),
         ("retry", "backoff: {base: 0s}", "backoff.base: must be longer than 0s"),
         ("retry", "backoff: {base: 1s, max: 500ms}", "backoff.max: is shorter than base"),
         ("retry", "backoff: {max: 2m}", "backoff.max: \"2m\" is longer than the 60s allowed"),
@@ -77,7 +80,7 @@ fn what_is_wrong_is_named_by_its_field() {
 #[test]
 fn what_is_left_out_keeps_its_default() {
     let policy = read("timeouts: {}").unwrap();
-    assert_eq!((policy.outlier, policy.retry.backoff), (None, Backoff::default()));
+    assert_eq!((policy.outlier, policy.breaker, policy.retry.backoff), (None, None, Backoff::default()));
     assert_eq!(read("outlierDetection: {}").unwrap().outlier, Some(OutlierDetection::default()));
     let long = read("outlierDetection: {baseEjectionTime: 10m}").unwrap().outlier.unwrap();
     assert_eq!(long.max_time, Duration::from_secs(600), "the longest is never shorter than the first");
@@ -101,4 +104,8 @@ fn what_is_given_is_taken() {
         max_percent: 50,
     };
     assert_eq!(read(given).unwrap().outlier, Some(wanted));
+    let bounds =
+        CircuitBreaker { max_requests: NonZeroU32::new(3), max_pending: NonZeroU32::new(2), max_retries: None };
+    let breaker = read("circuitBreaker: {maxRequests: 3, maxPendingRequests: 2}").unwrap().breaker;
+    assert_eq!(breaker, Some(bounds));
 }

@@ -3,8 +3,10 @@
 //! Attached to a service's view; the proxy reads it for every request. Every value has a default, so that a service
 //! without a policy behaves well; the defaults stand here and nowhere else.
 
+mod breaker;
 mod outlier;
 
+pub use breaker::CircuitBreaker;
 pub use outlier::{OutlierDetection, SuccessRate};
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +24,8 @@ pub struct TrafficPolicy {
     pub timeouts: Timeouts,
     /// `None`: nobody is ejected.
     pub outlier: Option<OutlierDetection>,
+    /// `None`: nothing is bounded.
+    pub breaker: Option<CircuitBreaker>,
 }
 
 /// How an endpoint is chosen. All of them heed the endpoints' weights.

@@ -9,12 +9,13 @@ mod eject;
 use crate::affinity;
 use crate::balance::subset::Client;
 use crate::balance::{Candidate, Chooser, Load, Member};
+use crate::breaker::{Breaker, Breakers, Permit};
 use crate::catalog::{Catalog, Known};
 use crate::conn::Conn;
 use crate::connect::{connect, http2};
 use crate::drain::Direction;
 use crate::ejections::Ejections;
-use crate::error::Failure;
+use crate::error::{Failure, Limit};
 use crate::metrics::{Metrics, RequestMeter};
 use crate::pool::{Place, Pool};
 use crate::retry::Budget;
@@ -24,6 +25,7 @@ use h2::client::SendRequest;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,6 +39,7 @@ pub struct Surroundings {
     pub identity: Identity,
     pub metrics: Metrics,
     pub ejections: Ejections,
+    pub breakers: Breakers,
     pub catalog: Catalog,
     /// This pod's own addresses: an endpoint there is the application next door, reached without its sidecar.
     pub own: Arc<[IpAddr]>,
@@ -55,6 +58,10 @@ pub struct Upstream {
     pub token: String,
     pub meter: RequestMeter,
     pools: RefCell<Vec<(u16, Rc<Pool>)>>,
+    /// Of its service.
+    breaker: Breaker,
+    /// Requests of the service that may wait for a connection.
+    max_pending: Cell<Option<NonZeroU32>>,
     around: Surroundings,
 }
 
@@ -62,6 +69,7 @@ pub struct Upstream {
 pub struct Cluster {
     pub name: ServiceName,
     pub budget: Budget,
+    pub breaker: Breaker,
     /// Counts requests that reached no endpoint.
     pub unserved: RequestMeter,
     known: RefCell<Arc<Known>>,
@@ -80,9 +88,11 @@ impl Cluster {
     pub fn new(known: Arc<Known>, around: Surroundings) -> Self {
         let fresh = known.view.endpoints.values().map(|e| Rc::new(Upstream::of(e.clone(), None, around.clone())));
         let upstreams: Rc<[Rc<Upstream>]> = fresh.collect();
+        bound(&known, &upstreams);
         Self {
             name: known.view.service.name.clone(),
             budget: Budget::default(),
+            breaker: around.breakers.of(&known.view.service.name),
             unserved: around.metrics.request_meter(Direction::Outbound, &known.view.service.name.to_string(), ""),
             chooser: RefCell::new(Rc::new(chooser(&known, &upstreams, &around, None))),
             upstreams: RefCell::new(upstreams),
@@ -110,6 +120,7 @@ impl Cluster {
             None => Rc::new(Upstream::of(endpoint.clone(), Some(now), self.around.clone())),
         });
         let next: Rc<[Rc<Upstream>]> = next.collect();
+        bound(known, &next);
         let chooser = chooser(known, &next, &self.around, Some(&self.chooser.borrow()));
         *self.chooser.borrow_mut() = Rc::new(chooser);
         *self.upstreams.borrow_mut() = next;
@@ -146,6 +157,12 @@ impl Cluster {
     }
 }
 
+/// Lets the endpoints know what their policy bounds.
+fn bound(known: &Known, upstreams: &[Rc<Upstream>]) {
+    let most = known.view.policy.breaker.and_then(|breaker| breaker.max_pending);
+    upstreams.iter().for_each(|upstream| upstream.max_pending.set(most));
+}
+
 fn chooser(known: &Known, upstreams: &[Rc<Upstream>], around: &Surroundings, before: Option<&Chooser>) -> Chooser {
     let policy = &known.view.policy;
     let members = upstreams.iter().map(|u| Member::of(&u.endpoint, around.zone.as_deref(), u.since)).collect();
@@ -168,7 +185,9 @@ impl Upstream {
         let meter = around.metrics.request_meter(Direction::Outbound, &endpoint.service.to_string(), &endpoint.id);
         let token = affinity::token(&endpoint.service, &endpoint.id);
         let load = Load::marked(Instant::now(), around.ejections.mark(&endpoint.service, &endpoint.id));
-        Self { endpoint, load, since, token, meter, pools: RefCell::default(), around }
+        let (pools, breaker, max_pending) =
+            (RefCell::default(), around.breakers.of(&endpoint.service), Cell::default());
+        Self { endpoint, load, since, token, meter, pools, breaker, max_pending, around }
     }
 
     /// The application beside this proxy, at `address`; requests to it are counted under `service`.
@@ -193,6 +212,8 @@ impl Upstream {
             token: String::new(),
             meter,
             pools: RefCell::default(),
+            breaker: Breaker::default(),
+            max_pending: Cell::default(),
             around,
         }
     }
@@ -214,6 +235,8 @@ impl Upstream {
             token: self.token.clone(),
             meter: self.meter.clone(),
             pools: RefCell::new(pools),
+            breaker: self.breaker.clone(),
+            max_pending: self.max_pending.clone(),
             around: self.around.clone(),
         }
     }
@@ -226,6 +249,7 @@ impl Upstream {
         if let Some(conn) = self.pool(port).take(Instant::now(), most_idle) {
             return Ok((conn, true));
         }
+        let _waiting = self.wait()?;
         Ok((self.dial(port, Alpn::Http1, limit).await?, false))
     }
 
@@ -237,7 +261,12 @@ impl Upstream {
     /// A place for one stream on a shared HTTP/2 connection.
     pub async fn http2(&self, port: u16, limit: Duration) -> Result<(SendRequest<Bytes>, Place), Failure> {
         let open = || async { http2::open(self.dial(port, Alpn::H2, limit).await?).await };
-        self.pool(port).share(Instant::now(), open).await
+        let pool = self.pool(port);
+        if let Some(taken) = pool.share_now() {
+            return Ok(taken);
+        }
+        let _waiting = self.wait()?;
+        pool.share(Instant::now(), open).await
     }
 
     /// Gives up a shared connection that failed.
@@ -248,6 +277,11 @@ impl Upstream {
     /// A connection of its own for bytes the proxy does not look into.
     pub async fn tcp(&self, port: u16, limit: Duration) -> Result<Conn, Failure> {
         self.dial(port, Alpn::Tcp, limit).await
+    }
+
+    /// A place among the requests that wait for a connection.
+    fn wait(&self) -> Result<Option<Permit>, Failure> {
+        self.breaker.take(Limit::Pending, self.max_pending.get())
     }
 
     async fn dial(&self, port: u16, alpn: Alpn, limit: Duration) -> Result<Conn, Failure> {

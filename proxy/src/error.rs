@@ -23,6 +23,25 @@ pub enum RetrySafety {
     Never,
 }
 
+/// What circuit breaking bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    Requests,
+    Pending,
+    Retries,
+}
+
+impl Limit {
+    /// The word in `weft-reason`, in metrics and in logs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Requests => "max-requests",
+            Self::Pending => "max-pending-requests",
+            Self::Retries => "max-retries",
+        }
+    }
+}
+
 /// A failure.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
@@ -34,6 +53,8 @@ pub enum Failure {
     NoSuchService,
     #[error("the route's backend does not exist, or must not be referred to")]
     InvalidBackend,
+    #[error("the circuit is open: {}", .0.word())]
+    CircuitOpen(Limit),
     #[error("the endpoint refused the connection")]
     ConnectRefused,
     #[error("the endpoint did not accept the connection in time")]
@@ -79,7 +100,9 @@ pub enum Failure {
 impl Failure {
     pub fn side(&self) -> Side {
         match self {
-            Self::NoEndpoints | Self::NoRoute | Self::NoSuchService | Self::InvalidBackend => Side::Mesh,
+            Self::NoEndpoints | Self::NoRoute | Self::NoSuchService | Self::InvalidBackend | Self::CircuitOpen(_) => {
+                Side::Mesh
+            }
             Self::ConnectRefused
             | Self::ConnectTimeout
             | Self::ConnectFailed(_)
@@ -119,6 +142,7 @@ impl Failure {
             | Self::NoRoute
             | Self::NoSuchService
             | Self::InvalidBackend
+            | Self::CircuitOpen(_)
             | Self::RequestTimeout
             | Self::ResetMidResponse
             | Self::RetryBudgetExhausted(_)
@@ -144,6 +168,7 @@ impl Failure {
             }
             Self::NoEndpoints
             | Self::NoSuchService
+            | Self::CircuitOpen(_)
             | Self::ConnectRefused
             | Self::ConnectFailed(_)
             | Self::TlsFailed(_)
@@ -174,6 +199,7 @@ impl Failure {
             Self::NoRoute => "no-route",
             Self::NoSuchService => "no-such-service",
             Self::InvalidBackend => "invalid-backend",
+            Self::CircuitOpen(limit) => limit.word(),
             Self::ConnectRefused => "connect-refused",
             Self::ConnectTimeout => "connect-timeout",
             Self::ConnectFailed(_) => "connect-failed",

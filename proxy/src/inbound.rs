@@ -10,7 +10,7 @@ use crate::conn::{Conn, Tcp};
 use crate::detect::{Hello, client_hello_alpn};
 use crate::drain::Direction;
 use crate::error::Failure;
-use crate::plan::{Limits, Plan, Planned, Story, Target};
+use crate::plan::{Limits, Place, Plan, Planned, Story, Target};
 use crate::request::RequestView;
 use crate::sniff::{self, First};
 use crate::worker::Worker;
@@ -184,6 +184,7 @@ impl Story for Inbound {
             rule: None,
             request_timeout: None,
             mirrors: Vec::new(),
+            place: Place::default(),
             try_timeout: None,
         }))
     }

@@ -19,6 +19,7 @@ pub mod affinity;
 pub mod worker;
 pub mod cluster;
 pub mod ejections;
+pub mod breaker;
 pub mod pool;
 pub mod connect;
 pub mod conn;

@@ -10,12 +10,14 @@ pub use attempts::{Attempts, Sent};
 
 use crate::affinity;
 use crate::balance::hash;
+use crate::breaker::Permit;
 use crate::catalog::Known;
 use crate::cluster::{Cluster, Upstream};
 use crate::error::Failure;
 use crate::request::RequestView;
 use crate::route::{Carried, CompiledRule};
 use crate::worker::MirrorPermit;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,7 +106,13 @@ pub struct Plan {
     pub request_timeout: Option<Duration>,
     /// One attempt, to the response head.
     pub try_timeout: Option<Duration>,
+    /// The request's place among those of the service, from its first try to the end of its answer.
+    pub place: Place,
 }
+
+/// Taken with the first try.
+#[derive(Default)]
+pub struct Place(Cell<Option<Permit>>);
 
 /// A copy of a request, which nobody waits for.
 pub struct Mirrored {

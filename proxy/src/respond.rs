@@ -10,9 +10,6 @@ use weft_model::route::HeaderEdit;
 /// The response header that names the reason.
 pub const REASON: &str = "weft-reason";
 
-/// The reason beside an endpoint's answer that would have been tried again but for the budget.
-pub const BUDGET: &str = "retry-budget-exhausted";
-
 /// A whole HTTP/1.1 answer. `close`: the connection ends after it.
 pub fn http1(failure: &Failure, close: bool, to_head: bool, out: &mut Vec<u8>) {
     let status = failure.status();

@@ -4,7 +4,7 @@
 //! is idempotent or its owner has said that repeating does no harm. The budget bounds what retries can add to an
 //! overload (Google SRE book, chapter 22; Finagle's RetryBudget).
 
-use crate::error::{Failure, RetrySafety};
+use crate::error::{Failure, Limit, RetrySafety};
 use std::cell::Cell;
 use std::time::{Duration, Instant, SystemTime};
 use weft_model::policy::{Backoff, Retry};
@@ -33,6 +33,8 @@ pub enum Why {
     BudgetUsedUp,
     /// The endpoint asks to be left alone for longer than the request has time.
     TooLate,
+    /// As many requests are being tried again as the policy allows.
+    CircuitOpen,
 }
 
 impl Why {
@@ -40,7 +42,17 @@ impl Why {
     pub fn instead_of(self, failure: Failure) -> Failure {
         match self {
             Self::BudgetUsedUp => Failure::RetryBudgetExhausted(failure.status()),
+            Self::CircuitOpen => Failure::CircuitOpen(Limit::Retries),
             _ => failure,
+        }
+    }
+
+    /// What is said beside an answer that is passed on; empty: nothing.
+    pub fn beside(self) -> &'static str {
+        match self {
+            Self::BudgetUsedUp => Failure::RetryBudgetExhausted(0).reason(),
+            Self::CircuitOpen => Limit::Retries.word(),
+            _ => "",
         }
     }
 }

@@ -4,6 +4,7 @@
 //! workers have threads of their own. Start-up fails only on what waiting cannot mend; the end is bounded by the drain
 //! time-out.
 
+use crate::breaker::Breakers;
 use crate::catalog::{self, Catalog, CatalogMetrics, Describe, Stream, keep_on_disk};
 use crate::certify::Certifier;
 use crate::config::Config;
@@ -109,6 +110,7 @@ async fn start(config: &Arc<Config>, ended: CancellationToken) -> anyhow::Result
         identity: identity.clone(),
         metrics,
         ejections,
+        breakers: Breakers::default(),
         drain: drain.clone(),
         own: config.address.clone().into(),
     });

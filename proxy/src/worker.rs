@@ -4,6 +4,7 @@
 //! have in common is read-only or atomic ([`Shared`]).
 
 use crate::balance::subset::Client;
+use crate::breaker::Breakers;
 use crate::catalog::{Catalog, Known};
 use crate::cluster::{Cluster, Surroundings, Upstream};
 use crate::config::Config;
@@ -32,6 +33,7 @@ pub struct Shared {
     pub identity: Identity,
     pub metrics: Metrics,
     pub ejections: Ejections,
+    pub breakers: Breakers,
     pub drain: Drain,
     /// This pod's addresses.
     pub own: Arc<[IpAddr]>,
@@ -72,6 +74,7 @@ impl Worker {
             identity: self.shared.identity.clone(),
             metrics: self.shared.metrics.clone(),
             ejections: self.shared.ejections.clone(),
+            breakers: self.shared.breakers.clone(),
             catalog: self.shared.catalog.clone(),
             own: Arc::clone(&self.shared.own),
             zone: self.zone.clone(),

@@ -12,12 +12,16 @@ use weft_tests::world::SOON;
 use weft_tests::{Outcome, Plan, Suite, World, pages, ports};
 
 fn main() -> ExitCode {
-    let world = || Plan::new().echo("echo", 3).documents(pages::example("ejection", 0)?).client("client").start();
+    let world = || {
+        let plan = Plan::new().echo("echo", 3).echo("bounded", 1).documents(pages::example("ejection", 0)?);
+        plan.documents(pages::example("circuit-breaking", 0)?).client("client").start()
+    };
     Suite::on("meshed", world)
         .case("a replica that answers 503 is left out, comes back, and is out for longer the next time", answers_503)
         .case("one that does not answer is left out", hangs)
         .case("one that resets every connection is left out", resets)
         .case("of two that are bad only one is out, as the share says", share)
+        .case("requests beyond the circuit breaker's bound are refused at once, and not for longer", circuit)
         .run()
 }
 
@@ -128,4 +132,30 @@ async fn share(world: &World) -> Outcome {
         ask(world, name, "/become/well").await?;
     }
     all_back(world).await
+}
+
+async fn circuit(world: &World) -> Outcome {
+    world.wait_replicas("bounded", &["bounded-0"])?;
+    let at = world.at("bounded", 80);
+    let one = |path: &'static str| async move { anyhow::Ok(Http1::dial(world.client(), at)?.get(path).await?) };
+    let begun = Instant::now();
+    let answers = futures::future::try_join_all((0..10).map(|_| one("/delay/1s"))).await?;
+    ensure!(begun.elapsed() < Duration::from_millis(1900), "they waited for each other: {:?}", begun.elapsed());
+    let (served, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status() == 200);
+    ensure!(served.len() <= 3 && !served.is_empty(), "{} of ten were served", served.len());
+    for answer in &refused {
+        let reason = answer.head.header("weft-reason");
+        ensure!(
+            answer.status() == 503 && matches!(reason, Some("max-requests" | "max-pending-requests")),
+            "{answer:?}"
+        );
+    }
+    let max_requests = [("service", "bounded.test"), ("reason", "max-requests")];
+    let counted = world.metrics("client").sum("weft_requests_total", &max_requests);
+    ensure!(counted >= 7.0, "{counted} counted, {} refused", refused.len());
+    for n in 0..10 {
+        let answer = one("/name").await?;
+        ensure!(answer.status() == 200, "number {n} after the storm: {answer:?}");
+    }
+    Ok(())
 }

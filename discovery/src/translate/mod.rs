@@ -11,6 +11,7 @@ mod endpoint;
 mod balancer;
 mod policy;
 mod outlier;
+mod breaker;
 mod spec;
 mod route;
 mod reference;

@@ -4,6 +4,7 @@
 //! services it names need not exist yet.
 
 use super::balancer::{self, LoadBalancerSpec};
+use super::breaker::{self, CircuitBreakerSpec};
 use super::fault::Faults;
 use super::field;
 use super::outlier::{self, OutlierDetectionSpec};
@@ -30,6 +31,8 @@ pub struct TrafficPolicySpec {
     timeouts: Option<TimeoutsSpec>,
     /// Leaves endpoints out for a while that answer badly. Left out: nobody is.
     outlier_detection: Option<OutlierDetectionSpec>,
+    /// Bounds on what one proxy does with the service at the same time. Left out: none.
+    circuit_breaker: Option<CircuitBreakerSpec>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -124,6 +127,7 @@ pub fn translate(namespace: &str, spec: TrafficPolicySpec, faults: &mut Faults) 
         affinity: spec.session_affinity.and_then(|spec| affinity(spec.cookie, faults)),
         retry: spec.retry.map(|spec| retry(spec, faults)).unwrap_or(default.retry),
         timeouts: spec.timeouts.map(|spec| timeouts(spec, faults)).unwrap_or(default.timeouts),
+        breaker: spec.circuit_breaker.map(|spec| breaker::translate(&spec, faults)),
         outlier: spec.outlier_detection.map(|spec| outlier::translate(&spec, faults)),
     };
     (targets, policy)

@@ -17,6 +17,7 @@ impl From<&TrafficPolicy> for v1::TrafficPolicy {
             retry: Some((&policy.retry).into()),
             timeouts: Some((&policy.timeouts).into()),
             outlier: policy.outlier.as_ref().map(Into::into),
+            breaker: policy.breaker.as_ref().map(Into::into),
         }
     }
 }
@@ -38,6 +39,7 @@ impl TryFrom<v1::TrafficPolicy> for TrafficPolicy {
             retry: retry.unwrap_or_default(),
             timeouts: timeouts.unwrap_or_default(),
             outlier,
+            breaker: wire.breaker.map(Into::into),
         })
     }
 }

@@ -6,7 +6,7 @@ use super::policy::positive;
 use super::{ConvertError, Result, micros};
 use crate::v1;
 use std::num::NonZeroU32;
-use weft_model::policy::{Backoff, OutlierDetection, SuccessRate};
+use weft_model::policy::{Backoff, CircuitBreaker, OutlierDetection, SuccessRate};
 
 impl From<&OutlierDetection> for v1::OutlierDetection {
     fn from(outlier: &OutlierDetection) -> Self {
@@ -46,6 +46,27 @@ impl TryFrom<v1::OutlierDetection> for OutlierDetection {
             max_time: positive("max_time_us", wire.max_time_us)?,
             max_percent: wire.max_percent,
         })
+    }
+}
+
+impl From<&CircuitBreaker> for v1::CircuitBreaker {
+    fn from(breaker: &CircuitBreaker) -> Self {
+        let wire = |bound: Option<NonZeroU32>| bound.map_or(0, NonZeroU32::get);
+        Self {
+            max_requests: wire(breaker.max_requests),
+            max_pending: wire(breaker.max_pending),
+            max_retries: wire(breaker.max_retries),
+        }
+    }
+}
+
+impl From<v1::CircuitBreaker> for CircuitBreaker {
+    fn from(wire: v1::CircuitBreaker) -> Self {
+        Self {
+            max_requests: NonZeroU32::new(wire.max_requests),
+            max_pending: NonZeroU32::new(wire.max_pending),
+            max_retries: NonZeroU32::new(wire.max_retries),
+        }
     }
 }
 

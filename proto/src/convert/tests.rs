@@ -10,8 +10,8 @@ use prost::Message;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use weft_model::policy::{
-    Backoff, Balancer, CookieAffinity, HashKey, OutlierDetection, RING_POINTS, Retry, Spread, SuccessRate, Timeouts,
-    TrafficPolicy, ZonePreference,
+    Backoff, Balancer, CircuitBreaker, CookieAffinity, HashKey, OutlierDetection, RING_POINTS, Retry, Spread,
+    SuccessRate, Timeouts, TrafficPolicy, ZonePreference,
 };
 use weft_model::route::{Backend, HeaderEdit, Match, Mirror, PathMatch, PathRewrite, Redirect, Rewrite};
 use weft_model::route::{Route, RouteKind, RouteRetry, Rule, Scheme, ValueMatch, ValuePattern};
@@ -258,6 +258,7 @@ prop_compose! {
         connect in any_duration(),
         request in of(any_duration()),
         outlier in of(any_outlier()),
+        breaker: Option<[Option<std::num::NonZeroU32>; 3]>,
     ) -> TrafficPolicy {
         TrafficPolicy {
             balancer,
@@ -266,6 +267,7 @@ prop_compose! {
             retry,
             timeouts: Timeouts { connect, request },
             outlier,
+            breaker: breaker.map(|[max_requests, max_pending, max_retries]| CircuitBreaker { max_requests, max_pending, max_retries }),
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::conn::Conn;
 use crate::error::Failure;
 use crate::plan::{Attempts, Mirrored, Plan, Planned, Sent, Story};
 use crate::respond;
-use crate::retry::{Verdict, Why, idempotent};
+use crate::retry::{Verdict, idempotent};
 use crate::tunnel;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -177,8 +177,7 @@ impl<S: Story> Turn<'_, S> {
                     upload.restart(&self.scratch.wire);
                 }
                 Verdict::GiveUp(why) => {
-                    let reason = if why == Why::BudgetUsedUp { respond::BUDGET } else { "" };
-                    let answered = tried.map(|answered| Answered { reason, ..answered });
+                    let answered = tried.map(|answered| Answered { reason: why.beside(), ..answered });
                     return answered.map_err(|failure| (why.instead_of(failure), Some(upstream)));
                 }
             }

@@ -14,7 +14,7 @@ use crate::error::Failure;
 use crate::plan::{Attempts, Mirrored, Plan, Planned, Sent, Story};
 use crate::pool::Place;
 use crate::respond;
-use crate::retry::{Verdict, Why, idempotent};
+use crate::retry::{Verdict, idempotent};
 use crate::route::Carried;
 use bytes::Bytes;
 use h2::client::ResponseFuture;
@@ -185,11 +185,9 @@ impl<S: Story> Exchange<'_, S> {
             let retry_after = after.map(HeaderValue::as_bytes);
             let again =
                 attempts.again(upstream, &failure, Sent { idempotent: safe, repeatable: !overflow.get(), retry_after });
-            if matches!(again, Verdict::Retry(_)) || answer.is_err() {
-                return Err((failure, again));
-            }
-            if again == Verdict::GiveUp(Why::BudgetUsedUp) {
-                reason = respond::BUDGET;
+            match again {
+                Verdict::GiveUp(why) if answer.is_ok() => reason = why.beside(),
+                _ => return Err((failure, again)),
             }
         }
         if let Ok(answer) = answer {

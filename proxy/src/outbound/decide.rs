@@ -8,7 +8,7 @@ use crate::affinity;
 use crate::catalog::{Answer, Known};
 use crate::drain::Direction;
 use crate::error::Failure;
-use crate::plan::{Limits, Mirrored, Plan, Planned, Redirected, Story, Target};
+use crate::plan::{Limits, Mirrored, Place, Plan, Planned, Redirected, Story, Target};
 use crate::request::RequestView;
 use crate::route::{Chosen, CompiledRule, Routed};
 use std::sync::Arc;
@@ -47,6 +47,7 @@ impl Outbound {
             try_timeout: known.view.policy.retry.per_try_timeout,
             rule: None,
             mirrors: Vec::new(),
+            place: Place::default(),
             target: Target::Service { cluster, known, port, only, session, key },
         }
     }

@@ -5,13 +5,15 @@
 
 use super::{Plan, Target};
 use crate::balance::load::Begun;
-use crate::cluster::Upstream;
-use crate::error::Failure;
+use crate::breaker::Permit;
+use crate::cluster::{Cluster, Upstream};
+use crate::error::{Failure, Limit};
 use crate::retry::{self, Request, Verdict, Why};
 use crate::route::Carried;
 use fastrand::Rng;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
+use weft_model::policy::CircuitBreaker;
 
 /// A try that failed, as far as repeating it goes.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +38,8 @@ pub struct Attempts<'a> {
     made: u32,
     /// When the request's time is over.
     deadline: Option<Instant>,
+    /// Its place among the requests that are tried again.
+    retrying: Option<Permit>,
 }
 
 impl<'a> Attempts<'a> {
@@ -44,17 +48,28 @@ impl<'a> Attempts<'a> {
         if let Target::Service { cluster, .. } = &plan.target {
             cluster.budget.request(now, plan.retry());
         }
-        Self { plan, tried: Vec::new(), made: 0, deadline: plan.request_timeout.map(|limit| now + limit) }
+        Self {
+            plan,
+            tried: Vec::new(),
+            made: 0,
+            deadline: plan.request_timeout.map(|limit| now + limit),
+            retrying: None,
+        }
     }
 
     /// The endpoint for the next try: the session's on the first, otherwise the balancer's choice among those not yet
     /// tried; when all have been, among all.
     pub fn pick(&mut self, now: Instant) -> Result<Rc<Upstream>, Failure> {
         self.made += 1;
-        let Target::Service { cluster, only, session, key, .. } = &self.plan.target else {
+        let Target::Service { cluster, known, only, session, key, .. } = &self.plan.target else {
             let Target::Local { upstream, .. } = &self.plan.target else { return Err(Failure::NoEndpoints) };
             return Ok(Rc::clone(upstream));
         };
+        if self.made == 1
+            && let Some(breaker) = &known.view.policy.breaker
+        {
+            self.plan.place.0.set(cluster.breaker.take(Limit::Requests, breaker.max_requests)?);
+        }
         if let Some(only) = only {
             return Ok(Rc::clone(only));
         }
@@ -87,6 +102,8 @@ impl<'a> Attempts<'a> {
                 }
             }
             Some(Failure::Unreached) => begun.unreached(now),
+            // The mesh's own doing.
+            Some(Failure::CircuitOpen(_)) => begun.abandon(now),
             // Somebody else has the address now.
             Some(Failure::PeerIdentity(_)) => {
                 begun.end(now, false, self.plan.decay());
@@ -94,6 +111,16 @@ impl<'a> Attempts<'a> {
             }
             _ => begun.end(now, failure.is_none(), self.plan.decay()),
         }
+    }
+
+    /// Whether there is a place among the requests that are tried again, which is held from now on.
+    fn may_retry(&mut self, cluster: &Cluster, breaker: Option<&CircuitBreaker>) -> bool {
+        let Some(breaker) = breaker.filter(|_| self.retrying.is_none()) else { return true };
+        let taken = cluster.breaker.take(Limit::Retries, breaker.max_retries);
+        taken.is_ok_and(|permit| {
+            self.retrying = permit;
+            true
+        })
     }
 
     fn doubt(&self) {
@@ -104,7 +131,7 @@ impl<'a> Attempts<'a> {
 
     /// Whether there is another try after one that failed. Counts it, or that the budget refused it.
     pub fn again(&mut self, upstream: &Rc<Upstream>, failure: &Failure, sent: Sent<'_>) -> Verdict {
-        let Target::Service { cluster, .. } = &self.plan.target else { return Verdict::GiveUp(Why::Final) };
+        let Target::Service { cluster, known, .. } = &self.plan.target else { return Verdict::GiveUp(Why::Final) };
         self.tried.push(Rc::clone(upstream));
         let now = Instant::now();
         let request = Request {
@@ -116,6 +143,10 @@ impl<'a> Attempts<'a> {
         };
         let verdict = retry::decide(failure, request, self.plan.retry(), &cluster.budget, now, fastrand::f64());
         match verdict {
+            Verdict::Retry(_) if !self.may_retry(cluster, known.view.policy.breaker.as_ref()) => {
+                upstream.meter.not_retried(Limit::Retries.word());
+                return Verdict::GiveUp(Why::CircuitOpen);
+            }
             Verdict::Retry(pause) => {
                 upstream.meter.retried(failure.reason());
                 return Verdict::Retry(pause.max(self.plan.rule.as_ref().map_or(Duration::ZERO, Carried::backoff)));

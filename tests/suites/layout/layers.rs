@@ -40,6 +40,6 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("one service's state", &["cluster"]),
     ("input and output", &["accept", "sniff", "tunnel", "pool", "connect", "catalog", "metrics"]),
     ("what those stand on", &["conn", "discovery", "state_dir", "drain", "ejections"]),
-    ("decisions", &["detect", "route", "retry", "balance", "affinity", "respond", "backoff"]),
+    ("decisions", &["detect", "route", "retry", "balance", "affinity", "respond", "backoff", "breaker"]),
     ("ground", &["request", "error", "config"]),
 ];
