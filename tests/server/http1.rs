@@ -84,13 +84,7 @@ async fn answer(wire: &mut Wire<TcpStream>, head: &Head, body: &Body, state: &St
             state.become_like(argument);
             respond(wire, "200", &[], argument.as_bytes()).await?;
         }
-        "retry-after" => {
-            // seconds/key: the first of a key is asked to come back later.
-            let (seconds, key) = argument.split_once('/').unwrap_or((argument, ""));
-            let first = state.count(key) == 1;
-            let (status, fields) = if first { ("503", &[("retry-after", seconds)][..]) } else { ("200", &[][..]) };
-            respond(wire, status, fields, state.name.as_bytes()).await?;
-        }
+        "retry-after" => later(wire, argument, state).await?,
         "name" => {
             state.count("named");
             respond(wire, "200", &[], state.name.as_bytes()).await?;
@@ -129,6 +123,15 @@ async fn answer(wire: &mut Wire<TcpStream>, head: &Head, body: &Body, state: &St
         }
     }
     Ok(Next::KeepAlive)
+}
+
+/// `seconds/key`: the first of a key is asked to come back later.
+async fn later(wire: &mut Wire<TcpStream>, argument: &str, state: &State) -> Result<()> {
+    let (seconds, key) = argument.split_once('/').unwrap_or((argument, ""));
+    match state.count(key) {
+        1 => respond(wire, "503", &[("retry-after", seconds)], b"not now").await,
+        _ => respond(wire, "200", &[], state.name.as_bytes()).await,
+    }
 }
 
 /// The last answer of a connection, or what there is in place of one.
