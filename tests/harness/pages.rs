@@ -12,7 +12,7 @@ pub fn examples(page: &str) -> anyhow::Result<Vec<String>> {
         .split("\n```yaml\n")
         .skip(1)
         .filter_map(|rest| rest.split_once("\n```"))
-        .map(|(yaml, _)| yaml.to_owned())
+        .map(|(yaml, _)| format!("{yaml}\n"))
         .collect())
 }
 

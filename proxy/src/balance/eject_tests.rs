@@ -1,4 +1,6 @@
 //! Rows, rates, times and shares of ejection, without a network.
+//!
+//! Time is made up; what must hold for all numbers is tested with random ones.
 
 use super::*;
 use proptest::prelude::*;
