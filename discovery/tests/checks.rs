@@ -17,7 +17,7 @@ fn read(given: &str) -> Result<TrafficPolicy, Vec<String>> {
     );
     match translate(&yaml, "weft.local") {
         Ok(mut all) => match all.remove(0).object {
-            Object::Policy { policy, .. } => Ok(policy),
+            Object::Policy { policy, .. } => Ok(*policy),
             _ => panic!("it is a policy"),
         },
         Err(faults) => Err(faults.iter().map(ToString::to_string).collect()),

@@ -255,7 +255,7 @@ pub enum Standing {
 }
 
 /// Why others are chosen first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Behind {
     /// Another zone's, or without headroom, while the proxy's own zone has some.
@@ -268,6 +268,8 @@ pub enum Behind {
     Priority,
     /// It could not be reached; it is passed over for so long.
     Unreached(Duration),
+    /// Its answers were bad; it is left out for so long.
+    Ejected { cause: String, left: Duration },
     /// Others are chosen among for this request alone: those of a session, or of an address.
     NotNamed,
 }

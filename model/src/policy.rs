@@ -3,6 +3,12 @@
 //! Attached to a service's view; the proxy reads it for every request. Every value has a default, so that a service
 //! without a policy behaves well; the defaults stand here and nowhere else.
 
+mod breaker;
+mod outlier;
+
+pub use breaker::CircuitBreaker;
+pub use outlier::{OutlierDetection, SuccessRate};
+
 use crate::balance::LoadReports;
 use crate::faults::Faults;
 use crate::health::HealthCheck;
@@ -26,6 +32,10 @@ pub struct TrafficPolicy {
     pub throttle: Option<Throttle>,
     pub limits: Limits,
     pub faults: Option<Faults>,
+    /// `None`: nobody is ejected.
+    pub outlier: Option<OutlierDetection>,
+    /// `None`: nothing is bounded.
+    pub breaker: Option<CircuitBreaker>,
 }
 
 /// How an endpoint is chosen. All of them heed the endpoints' weights.
@@ -176,6 +186,33 @@ pub struct Retry {
     pub budget_percent: u32,
     /// ... plus this many per second.
     pub budget_min_per_second: u32,
+    pub backoff: Backoff,
+}
+
+/// How long to wait before a try after the first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Backoff {
+    /// Pauses are random, below a bound that starts from this and doubles with every try ...
+    pub base: Duration,
+    /// ... up to this.
+    pub max: Duration,
+    /// An answer's `retry-after` is waited for up to this.
+    pub max_retry_after: Duration,
+}
+
+impl Backoff {
+    pub const DEFAULT: Self = Self {
+        base: Duration::from_millis(20),
+        max: Duration::from_millis(250),
+        max_retry_after: Duration::from_secs(1),
+    };
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
 }
 
 impl Default for Retry {
@@ -188,6 +225,7 @@ impl Default for Retry {
             replay_bytes: 64 * 1024,
             budget_percent: 20,
             budget_min_per_second: 10,
+            backoff: Backoff::default(),
         }
     }
 }

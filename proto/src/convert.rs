@@ -17,6 +17,7 @@ mod limits;
 mod faults;
 mod policy;
 mod health;
+mod resilience;
 mod view;
 
 pub use session::session_keys;

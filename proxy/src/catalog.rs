@@ -7,6 +7,7 @@
 mod snapshot;
 mod health;
 mod state;
+mod doubt;
 mod disk;
 mod meter;
 mod outbox;
@@ -30,6 +31,8 @@ use weft_model::{Binding, ServiceName};
 
 /// Questions that may wait for the control runtime; beyond that they go unanswered.
 const QUEUED_QUESTIONS: usize = 4096;
+/// Reports of endpoints that cannot be reached that may wait; more of them would say nothing new.
+const QUEUED_DOUBTS: usize = 64;
 /// In [`Shared::away_since`]: the stream to discovery is up.
 const CONNECTED: u64 = u64::MAX;
 
@@ -60,6 +63,7 @@ struct Shared {
     published: Notify,
     publications: AtomicU64,
     questions: mpsc::Sender<Target>,
+    doubts: mpsc::Sender<ServiceName>,
     started: Instant,
     /// Milliseconds after `started` at which the stream broke, or [`CONNECTED`].
     away_since: AtomicU64,
@@ -71,21 +75,31 @@ struct Shared {
 pub struct Feed {
     shared: Arc<Shared>,
     questions: mpsc::Receiver<Target>,
+    doubts: mpsc::Receiver<ServiceName>,
+}
+
+/// What the rest of the process wants of the stream.
+enum Asked {
+    Question(Target),
+    /// An endpoint of this service cannot be reached.
+    Doubt(ServiceName),
 }
 
 /// An empty catalog and its writing end. `resolve_timeout`: how long a question waits for its answer.
 pub fn channel(resolve_timeout: Duration) -> (Catalog, Feed) {
     let (sender, receiver) = mpsc::channel(QUEUED_QUESTIONS);
+    let (doubting, doubted) = mpsc::channel(QUEUED_DOUBTS);
     let shared = Arc::new(Shared {
         snapshot: ArcSwap::default(),
         published: Notify::new(),
         publications: AtomicU64::new(0),
         questions: sender,
+        doubts: doubting,
         started: Instant::now(),
         away_since: AtomicU64::new(0),
         resolve_timeout,
     });
-    (Catalog(shared.clone()), Feed { shared, questions: receiver })
+    (Catalog(shared.clone()), Feed { shared, questions: receiver, doubts: doubted })
 }
 
 impl Catalog {
@@ -123,6 +137,12 @@ impl Catalog {
             None => snapshot.is_absent(name).then_some(Answer::Absent),
         };
         self.find(Target::Service(name.clone()), look).await.unwrap_or(Answer::Unanswered)
+    }
+
+    /// An endpoint of `name` cannot be reached: discovery should say again what is so.
+    pub fn doubt(&self, name: &ServiceName) {
+        // A full queue holds the same doubts already, or there is so much wrong that one more makes no difference.
+        let _ = self.0.doubts.try_send(name.clone());
     }
 
     /// Whether the stream to discovery is up.
@@ -179,6 +199,15 @@ impl Feed {
     pub async fn question(&mut self) -> Target {
         // The sender lives in the shared part that this feed holds, too: the channel never closes.
         self.questions.recv().await.expect("the feed itself keeps the channel open")
+    }
+
+    /// The next question or doubt. Cancelling loses none.
+    async fn asked(&mut self) -> Asked {
+        const OPEN: &str = "the feed itself keeps the channel open";
+        tokio::select! {
+            target = self.questions.recv() => Asked::Question(target.expect(OPEN)),
+            name = self.doubts.recv() => Asked::Doubt(name.expect(OPEN)),
+        }
     }
 
     /// Puts `snapshot` into force and wakes whoever waits for an answer.

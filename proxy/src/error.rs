@@ -33,6 +33,25 @@ pub struct RateRefusal {
     pub fields: Vec<(&'static str, String)>,
 }
 
+/// What circuit breaking bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    Requests,
+    Pending,
+    Retries,
+}
+
+impl Limit {
+    /// The word in `weft-reason`, in metrics and in logs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Requests => "max-requests",
+            Self::Pending => "max-pending-requests",
+            Self::Retries => "max-retries",
+        }
+    }
+}
+
 /// A failure.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
@@ -46,6 +65,8 @@ pub enum Failure {
     InvalidBackend,
     #[error("the service refuses most requests; this one was not sent")]
     Throttled,
+    #[error("the circuit is open: {}", .0.word())]
+    CircuitOpen(Limit),
     #[error("the endpoint refused the connection")]
     ConnectRefused,
     #[error("the endpoint did not accept the connection in time")]
@@ -76,6 +97,8 @@ pub enum Failure {
     Unwelcome(u16),
     #[error("the endpoint's sidecar could not reach it")]
     Unreached,
+    #[error("the retry budget is used up; the last try ended with {0}")]
+    RetryBudgetExhausted(u16),
     #[error("the endpoint's answer is malformed: {0}")]
     MalformedResponse(&'static str),
     #[error("the request is malformed: {0}")]
@@ -104,6 +127,7 @@ impl Failure {
             | Self::NoSuchService
             | Self::InvalidBackend
             | Self::Throttled
+            | Self::CircuitOpen(_)
             | Self::Injected(_) => Side::Mesh,
             Self::ConnectRefused
             | Self::ConnectTimeout
@@ -120,6 +144,7 @@ impl Failure {
             | Self::Unwelcome(_)
             | Self::Unreached
             | Self::MalformedResponse(_)
+            | Self::RetryBudgetExhausted(_)
             | Self::Overloaded
             | Self::TooManyConnections => Side::Endpoint,
             Self::DeadlineExceeded
@@ -153,9 +178,11 @@ impl Failure {
             | Self::NoSuchService
             | Self::InvalidBackend
             | Self::Throttled
+            | Self::CircuitOpen(_)
             | Self::RequestTimeout
             | Self::DeadlineExceeded
             | Self::ResetMidResponse
+            | Self::RetryBudgetExhausted(_)
             | Self::MalformedRequest(_)
             | Self::HeadersTooLarge
             | Self::HeaderTimeout
@@ -186,6 +213,7 @@ impl Failure {
             Self::NoEndpoints
             | Self::NoSuchService
             | Self::Throttled
+            | Self::CircuitOpen(_)
             | Self::ConnectRefused
             | Self::ConnectFailed(_)
             | Self::TlsFailed(_)
@@ -197,7 +225,9 @@ impl Failure {
             | Self::TooManyConnections
             | Self::Injected(Answer::GrpcStatus(_)) => 503,
             Self::RateLimited(_) => 429,
-            Self::Unwelcome(status) | Self::Injected(Answer::Status(status)) => *status,
+            Self::Unwelcome(status) | Self::RetryBudgetExhausted(status) | Self::Injected(Answer::Status(status)) => {
+                *status
+            }
             Self::ConnectTimeout | Self::RequestTimeout | Self::DeadlineExceeded | Self::TryTimeout => 504,
         }
     }
@@ -227,6 +257,7 @@ impl Failure {
             Self::NoSuchService => "no-such-service",
             Self::InvalidBackend => "invalid-backend",
             Self::Throttled => "throttled",
+            Self::CircuitOpen(limit) => limit.word(),
             Self::ConnectRefused => "connect-refused",
             Self::ConnectTimeout => "connect-timeout",
             Self::ConnectFailed(_) => "connect-failed",
@@ -242,6 +273,7 @@ impl Failure {
             Self::StaleConnection => "stale-connection",
             Self::Unwelcome(_) => "endpoint-status",
             Self::Unreached => "unreached",
+            Self::RetryBudgetExhausted(_) => "retry-budget-exhausted",
             Self::MalformedResponse(_) => "malformed-response",
             Self::MalformedRequest(_) => "malformed-request",
             Self::HeadersTooLarge => "headers-too-large",

@@ -11,7 +11,7 @@ use crate::detect::{Hello, client_hello_alpn};
 use crate::drain::Direction;
 use crate::error::Failure;
 use crate::gate::{Guard, Peer};
-use crate::plan::{Limits, Plan, Planned, Story, Target};
+use crate::plan::{Limits, Place, Plan, Planned, Story, Target};
 use crate::request::RequestView;
 use crate::sniff::{self, First};
 use crate::worker::Worker;
@@ -215,6 +215,7 @@ impl Story for Inbound {
             request_timeout: None,
             deadline: None,
             mirrors: Vec::new(),
+            place: Place::default(),
             try_timeout: None,
             admission: admission.map(Box::new),
         }))

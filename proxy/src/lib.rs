@@ -23,6 +23,8 @@ pub mod balance;
 pub mod affinity;
 pub mod worker;
 pub mod cluster;
+pub mod ejections;
+pub mod breaker;
 pub mod pool;
 pub mod probe;
 pub mod connect;

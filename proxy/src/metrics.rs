@@ -37,6 +37,12 @@ struct RetryLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EjectionLabels {
+    service: String,
+    cause: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ConnectionLabels {
     direction: &'static str,
     protocol: &'static str,
@@ -82,6 +88,8 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     durations: Family<DurationLabels, LatencyHistogram>,
     retries: Family<RetryLabels, Counter>,
+    retries_refused: Family<RetryLabels, Counter>,
+    ejections: Family<EjectionLabels, Counter>,
     connections: Family<ConnectionLabels, Counter>,
     open: Family<ConnectionLabels, Gauge>,
     upstream: Family<UpstreamLabels, Counter>,
@@ -110,6 +118,12 @@ impl Metrics {
             m.durations.clone(),
         );
         registry.register("retries", "Tries after the first, by why the one before failed", m.retries.clone());
+        registry.register(
+            "retries_refused",
+            "Tries that would have been made but for the retry budget, by why the one before failed",
+            m.retries_refused.clone(),
+        );
+        registry.register("ejections", "Endpoints left out because of their answers, by cause", m.ejections.clone());
         registry.register(
             "connections",
             "Connections taken over; mtls says whether this one, from the client, is",
@@ -283,6 +297,16 @@ impl RequestMeter {
     /// The endpoint sent a load report that is none.
     pub fn malformed_report(&self) {
         self.metrics.reports_malformed.get_or_create(&ServiceLabels { service: self.service.clone() }).inc();
+    }
+
+    /// A try failed because of `reason`, and the budget has nothing left for another.
+    pub fn not_retried(&self, reason: &'static str) {
+        self.metrics.retries_refused.get_or_create(&RetryLabels { service: self.service.clone(), reason }).inc();
+    }
+
+    /// The endpoint is left out for a while because of `cause`.
+    pub fn ejected(&self, cause: &'static str) {
+        self.metrics.ejections.get_or_create(&EjectionLabels { service: self.service.clone(), cause }).inc();
     }
 
     fn counter(&self, route: &str, status: u16, reason: &'static str) -> Counter {

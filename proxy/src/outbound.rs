@@ -17,7 +17,8 @@ use crate::conn::Conn;
 use crate::connect::connect;
 use crate::drain::Direction;
 use crate::error::Failure;
-use crate::plan::{Attempts, Limits};
+use crate::plan::{Attempts, Limits, Sent};
+use crate::retry::Verdict;
 use crate::sniff::{self, First};
 use crate::worker::Worker;
 use crate::{http1, http2, tunnel};
@@ -236,15 +237,12 @@ impl Outbound {
             let upstream = attempts.pick(Instant::now())?;
             let begun = upstream.load.begin(Instant::now());
             let dialled = upstream.tcp(plan.port_of(&upstream), plan.connect_timeout()).await;
-            attempts.ended(begun, dialled.as_ref().err());
+            attempts.ended(&upstream, begun, dialled.as_ref().err());
             match dialled {
                 Ok(conn) => return Ok((upstream, conn)),
-                Err(failure) => match attempts.again(&upstream, &failure, true, true) {
-                    Some(pause) => {
-                        upstream.meter.retried(failure.reason());
-                        tokio::time::sleep(pause).await;
-                    }
-                    None => return Err(failure),
+                Err(failure) => match attempts.again(&upstream, &failure, Sent::NOTHING) {
+                    Verdict::Retry(pause) => tokio::time::sleep(pause).await,
+                    Verdict::GiveUp(why) => return Err(why.instead_of(failure)),
                 },
             }
         }

@@ -8,12 +8,13 @@ mod copy;
 mod ending;
 mod held;
 
-pub use attempts::Attempts;
+pub use attempts::{Attempts, Sent};
 pub use ending::decide;
 pub use held::Held;
 
 use crate::affinity;
 use crate::balance::hash;
+use crate::breaker::Permit;
 use crate::catalog::Known;
 use crate::cluster::{Cluster, Upstream};
 use crate::deadline::Deadline;
@@ -22,11 +23,12 @@ use crate::gate::Admission;
 use crate::request::RequestView;
 use crate::route::{Carried, CompiledRule};
 use crate::worker::MirrorPermit;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use weft_model::balance::LoadReports;
-use weft_model::policy::Retry;
+use weft_model::policy::{Backoff, Retry};
 
 /// Where requests of one connection come from and what is decided about them. Implemented by `outbound` and `inbound`.
 pub trait Story {
@@ -115,7 +117,13 @@ pub struct Plan {
     pub try_timeout: Option<Duration>,
     /// Held until the request has ended, where its number is limited.
     pub admission: Option<Box<Admission>>,
+    /// The request's place among those of the service, from its first try to the end of its answer.
+    pub place: Place,
 }
+
+/// Taken with the first try.
+#[derive(Default)]
+pub struct Place(Cell<Option<Permit>>);
 
 /// A copy of a request, which nobody waits for.
 pub struct Mirrored {
@@ -135,6 +143,7 @@ static NO_RETRY: Retry = Retry {
     replay_bytes: 0,
     budget_percent: 0,
     budget_min_per_second: 0,
+    backoff: Backoff::DEFAULT,
 };
 
 /// How long the application next door may take to accept a connection.

@@ -71,6 +71,17 @@ impl Connection {
 }
 
 impl Shared {
+    /// A place on the first with room, so that under falling load the later ones grow idle.
+    fn with_room(&mut self) -> Option<(SendRequest<Bytes>, Place)> {
+        while let Some(at) = self.connections.iter().position(Connection::has_room) {
+            match self.connections[at].take() {
+                Some(taken) => return Some(taken),
+                None => drop(self.connections.remove(at)),
+            }
+        }
+        None
+    }
+
     /// Closes connections without streams, but for the first, which the next request will use; returns how many are left.
     fn sweep(&mut self) -> usize {
         self.connections.retain(|connection| connection.take().is_some());
@@ -119,6 +130,11 @@ impl Pool {
         idle.len() + self.shared.try_lock().map_or(1, |mut shared| shared.sweep())
     }
 
+    /// A place on a shared HTTP/2 connection for which nobody has to wait.
+    pub fn share_now(&self) -> Option<(SendRequest<Bytes>, Place)> {
+        self.shared.try_lock().ok()?.with_room()
+    }
+
     /// A place on a shared HTTP/2 connection; `open` makes another when there is none with room. `now`: the caller began
     /// to wait.
     pub async fn share<F>(&self, now: Instant, open: impl FnOnce() -> F) -> Result<(SendRequest<Bytes>, Place), Failure>
@@ -126,12 +142,8 @@ impl Pool {
         F: Future<Output = Result<SendRequest<Bytes>, Failure>>,
     {
         let mut shared = self.shared.lock().await;
-        // The first with room, so that under falling load the later ones grow idle.
-        while let Some(at) = shared.connections.iter().position(Connection::has_room) {
-            match shared.connections[at].take() {
-                Some(taken) => return Ok(taken),
-                None => drop(shared.connections.remove(at)),
-            }
+        if let Some(taken) = shared.with_room() {
+            return Ok(taken);
         }
         if shared.connections.len() >= MAX_SHARED
             && let Some(taken) = shared.connections.iter().min_by_key(|c| c.streams.get()).and_then(Connection::take)

@@ -4,14 +4,11 @@
 //! is idempotent or its owner has said that repeating does no harm. The budget bounds what retries can add to an
 //! overload (Google SRE book, chapter 22; Finagle's RetryBudget).
 
-use crate::error::{Failure, RetrySafety};
+use crate::error::{Failure, Limit, RetrySafety};
 use std::cell::Cell;
-use std::time::{Duration, Instant};
-use weft_model::policy::Retry;
+use std::time::{Duration, Instant, SystemTime};
+use weft_model::policy::{Backoff, Retry};
 
-/// The first pause and the longest one.
-const PAUSE_FIRST: Duration = Duration::from_millis(10);
-const PAUSE_MOST: Duration = Duration::from_millis(250);
 /// How many seconds' worth of allowance can be saved up.
 const SAVED: f64 = 10.0;
 
@@ -34,6 +31,30 @@ pub enum Why {
     NotRepeatable,
     AttemptsUsedUp,
     BudgetUsedUp,
+    /// The endpoint asks to be left alone for longer than the request has time.
+    TooLate,
+    /// As many requests are being tried again as the policy allows.
+    CircuitOpen,
+}
+
+impl Why {
+    /// What the client is told when no try has brought an answer.
+    pub fn instead_of(self, failure: Failure) -> Failure {
+        match self {
+            Self::BudgetUsedUp => Failure::RetryBudgetExhausted(failure.status()),
+            Self::CircuitOpen => Failure::CircuitOpen(Limit::Retries),
+            _ => failure,
+        }
+    }
+
+    /// What is said beside an answer that is passed on; empty: nothing.
+    pub fn beside(self) -> &'static str {
+        match self {
+            Self::BudgetUsedUp => Failure::RetryBudgetExhausted(0).reason(),
+            Self::CircuitOpen => Limit::Retries.word(),
+            _ => "",
+        }
+    }
 }
 
 /// How many retries the requests of one service have earned. One worker's own.
@@ -91,6 +112,10 @@ pub struct Request {
     pub repeatable: bool,
     /// Tries made so far.
     pub made: u32,
+    /// What the answer says in `retry-after`.
+    pub retry_after: Option<Duration>,
+    /// Until the request's time is over.
+    pub time_left: Option<Duration>,
 }
 
 /// Whether `request` is tried again after `failure`; takes from the budget when it is. `jitter` is a number in 0..1.
@@ -119,20 +144,37 @@ pub fn decide(
     if request.made > policy.attempts {
         return Verdict::GiveUp(Why::AttemptsUsedUp);
     }
+    let asked = request.retry_after.map_or(Duration::ZERO, |asked| asked.min(policy.backoff.max_retry_after));
+    let pause = pause(request.made, failure.safety(), &policy.backoff, jitter).max(asked);
+    // The answer that is there is worth more than a time-out.
+    if request.time_left.is_some_and(|left| pause >= left) {
+        return Verdict::GiveUp(Why::TooLate);
+    }
     if !budget.take(now, policy) {
         return Verdict::GiveUp(Why::BudgetUsedUp);
     }
-    Verdict::Retry(pause(request.made, failure.safety(), jitter))
+    Verdict::Retry(pause)
 }
 
 /// Another endpoint can be asked at once the first time, if this one has certainly done nothing; otherwise with full
 /// jitter below a doubling bound.
-fn pause(made: u32, safety: RetrySafety, jitter: f64) -> Duration {
+fn pause(made: u32, safety: RetrySafety, backoff: &Backoff, jitter: f64) -> Duration {
     if made <= 1 && safety == RetrySafety::Always {
         return Duration::ZERO;
     }
-    let bound = PAUSE_FIRST.saturating_mul(1 << made.min(8)).min(PAUSE_MOST);
+    let bound = backoff.base.saturating_mul(1 << made.saturating_sub(1).min(16)).min(backoff.max);
     bound.mul_f64(jitter.clamp(0.0, 1.0))
+}
+
+/// What a `retry-after` field asks for at `now`: seconds, or a date (RFC 9110 section 10.2.3). `None`: neither.
+pub fn retry_after(value: &[u8], now: SystemTime) -> Option<Duration> {
+    let text = std::str::from_utf8(value).ok()?.trim();
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More digits than fit mean the same as the largest number that does.
+        return Some(Duration::from_secs(text.parse().unwrap_or(u64::from(u32::MAX))));
+    }
+    // A date that has passed asks for nothing.
+    Some(httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default())
 }
 
 /// Idempotent methods (RFC 9110 section 9.2.2).
@@ -145,7 +187,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const GET: Request = Request { idempotent: true, repeatable: true, made: 1 };
+    const GET: Request = Request { idempotent: true, repeatable: true, made: 1, retry_after: None, time_left: None };
     const POST: Request = Request { idempotent: false, ..GET };
 
     fn verdict(failure: Failure, request: Request, policy: &Retry) -> Verdict {
@@ -175,7 +217,61 @@ mod tests {
         assert_eq!(verdict(Failure::ConnectRefused, GET, &off), Verdict::GiveUp(Why::AttemptsUsedUp));
     }
 
+    #[test]
+    fn retry_after_is_waited_for_within_bounds() {
+        let policy = Retry::default();
+        let asked = |secs, left| Request { retry_after: Some(Duration::from_secs(secs)), time_left: left, ..GET };
+        let answer = |request| verdict(Failure::Unwelcome(503), request, &policy);
+        assert_eq!(answer(asked(1, None)), Verdict::Retry(Duration::from_secs(1)));
+        assert_eq!(
+            answer(asked(3600, None)),
+            Verdict::Retry(policy.backoff.max_retry_after),
+            "no longer than the bound"
+        );
+        let (short, long) = (Some(Duration::from_millis(900)), Some(Duration::from_secs(2)));
+        assert_eq!(answer(asked(1, short)), Verdict::GiveUp(Why::TooLate));
+        assert_eq!(answer(asked(1, long)), Verdict::Retry(Duration::from_secs(1)));
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_700);
+        assert_eq!(retry_after(b"120", at), Some(Duration::from_secs(120)));
+        assert_eq!(retry_after(b"Sun, 06 Nov 1994 08:49:37 GMT", at), Some(Duration::from_secs(77)));
+        assert_eq!(retry_after(b"Sun, 06 Nov 1993 08:49:37 GMT", at), Some(Duration::ZERO), "the past");
+        assert!(retry_after(b"99999999999999999999999", at) > Some(Duration::from_secs(1 << 31)));
+        for nonsense in [&b""[..], b"-1", b"1.5", b"soon", b"\xff"] {
+            assert_eq!(retry_after(nonsense, at), None);
+        }
+    }
+
+    #[test]
+    fn a_retry_that_the_budget_refuses_is_told_apart() {
+        let policy = Retry { budget_percent: 0, budget_min_per_second: 0, ..Retry::default() };
+        assert_eq!(verdict(Failure::ConnectRefused, GET, &policy), Verdict::GiveUp(Why::BudgetUsedUp));
+    }
+
     proptest! {
+        /// Pauses stay below the bound, which doubles from the base up to the most.
+        #[test]
+        fn pauses_are_jittered_below_a_doubling_bound(made in 1u32..40, base in 1u64..1000, more in 0u64..5000, jitter in 0.0f64..1.0) {
+            let (base, max) = (Duration::from_millis(base), Duration::from_millis(base + more));
+            let backoff = Backoff { base, max, ..Backoff::default() };
+            let bound = base.saturating_mul(1 << (made - 1).min(16)).min(max);
+            let pause = pause(made, RetrySafety::IfIdempotent, &backoff, jitter);
+            prop_assert!(pause <= bound && pause >= bound.mul_f64(jitter * 0.999));
+        }
+
+        /// What may have been processed is never sent again unless that does no harm, whatever else is so.
+        #[test]
+        fn what_may_have_been_processed_is_not_repeated(made in 1u32..5, seconds in 0u64..5, jitter in 0.0f64..1.0) {
+            let policy = Retry { attempts: 10, ..Retry::default() };
+            let request = Request { made, retry_after: Some(Duration::from_secs(seconds)), ..POST };
+            for failure in [
+                Failure::Unwelcome(503), Failure::TryTimeout, Failure::ResetBeforeResponse,
+                Failure::StaleConnection, Failure::MalformedResponse("x"),
+            ] {
+                let verdict = decide(&failure, request, &policy, &Budget::default(), Instant::now(), jitter);
+                prop_assert_eq!(verdict, Verdict::GiveUp(Why::Unsafe));
+            }
+        }
+
         /// However many requests fail, retries stay within the share and the floor the policy gives.
         #[test]
         fn the_budget_holds(percent in 0u32..60, floor in 0u32..20, requests in 1usize..4000) {

@@ -5,11 +5,13 @@
 //! time-out.
 
 use crate::balance::subset::Client;
+use crate::breaker::Breakers;
 use crate::catalog::{self, Catalog, CatalogMetrics, Describe, Stream, keep_on_disk};
 use crate::certify::Certifier;
 use crate::config::Config;
 use crate::discovery::Discovery;
 use crate::drain::{Direction, Drain};
+use crate::ejections::{EjectedGauge, Ejections};
 use crate::health::{Checker, HealthMetrics};
 use crate::metrics::Metrics;
 use crate::questions::{self, Answers};
@@ -80,6 +82,8 @@ async fn start(config: &Arc<Config>, ended: CancellationToken) -> anyhow::Result
     let mut registry = Registry::new("weft-proxy", env!("CARGO_PKG_VERSION"));
     let readiness = Readiness::default();
     let metrics = Metrics::register(&mut registry);
+    let ejections = Ejections::default();
+    registry.register_collector(EjectedGauge(ejections.clone()));
     let catalog_metrics = CatalogMetrics::register(&mut registry);
     let health_metrics = HealthMetrics::register(&mut registry);
     let directory = StateDir::open(&config.state_dir)?;
@@ -115,6 +119,8 @@ async fn start(config: &Arc<Config>, ended: CancellationToken) -> anyhow::Result
         catalog,
         identity: identity.clone(),
         metrics,
+        ejections,
+        breakers: Breakers::default(),
         drain: drain.clone(),
         own,
         gates: Arc::default(),

@@ -4,10 +4,12 @@
 //! have in common is read-only or atomic ([`Shared`]).
 
 use crate::balance::subset::Client;
+use crate::breaker::Breakers;
 use crate::catalog::{Catalog, Known};
 use crate::cluster::{Cluster, Surroundings, Upstream};
 use crate::config::Config;
 use crate::drain::Drain;
+use crate::ejections::Ejections;
 use crate::gate::{Gates, Guard};
 use crate::metrics::Metrics;
 use std::cell::RefCell;
@@ -31,6 +33,8 @@ pub struct Shared {
     pub catalog: Catalog,
     pub identity: Identity,
     pub metrics: Metrics,
+    pub ejections: Ejections,
+    pub breakers: Breakers,
     pub drain: Drain,
     /// This pod's addresses.
     pub own: Arc<[IpAddr]>,
@@ -74,6 +78,9 @@ impl Worker {
         Surroundings {
             identity: self.shared.identity.clone(),
             metrics: self.shared.metrics.clone(),
+            ejections: self.shared.ejections.clone(),
+            breakers: self.shared.breakers.clone(),
+            catalog: self.shared.catalog.clone(),
             own: Arc::clone(&self.shared.own),
             zone: self.zone.clone(),
             location: self.shared.config.location,

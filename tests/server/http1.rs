@@ -2,7 +2,7 @@
 //!
 //! The first segment of the path chooses the behaviour; anything else is `/echo`, which answers with what it saw.
 
-use crate::state::{State, pattern};
+use crate::state::{Mood, State, pattern};
 use serde_json::json;
 use std::io::Result;
 use std::sync::Arc;
@@ -39,9 +39,23 @@ pub async fn serve(mut wire: Wire<TcpStream>, state: Arc<State>) -> Result<()> {
         let body = wire.body(head.framing().unwrap_or(Framing::Length(0))).await?;
         let _slot = state.slots.acquire().await;
         tokio::time::sleep(state.delay).await;
-        if let Some(status) = state.refuse {
-            respond(&mut wire, &status.to_string(), &[], b"refused").await?;
-            continue;
+        // What a test asks from within the pod, however the server is disposed towards others.
+        let asked = head.word(1).split_once("/become/").is_some() || head.word(1).starts_with("/counted/");
+        match state.mood() {
+            Mood::Answers(status) if !asked => {
+                state.count("refused");
+                respond(&mut wire, &status.to_string(), &[], b"refused").await?;
+                continue;
+            }
+            Mood::Hangs if !asked => {
+                state.count("refused");
+                return std::future::pending().await;
+            }
+            Mood::Resets if !asked => {
+                state.count("refused");
+                return reset(wire.stream());
+            }
+            Mood::Well | Mood::Answers(_) | Mood::Hangs | Mood::Resets => {}
         }
         let asked_to_close = head.has_token("connection", "close");
         let next = answer(&mut wire, &head, &body, &state, connection).await?;
@@ -67,14 +81,20 @@ async fn answer(wire: &mut Wire<TcpStream>, head: &Head, body: &Body, state: &St
             tokio::time::sleep(humantime::parse_duration(argument).unwrap_or(Duration::ZERO)).await;
             respond(wire, "200", &[], state.name.as_bytes()).await?;
         }
-        "name" => {
-            let report = state.report.as_deref().map(|report| ("endpoint-load-metrics", report));
-            respond(wire, "200", report.as_slice(), state.name.as_bytes()).await?;
+        "become" => {
+            state.become_like(argument);
+            respond(wire, "200", &[], argument.as_bytes()).await?;
         }
         "healthz" => respond(wire, &state.health().await.to_string(), &[], b"health").await?,
-        "become" => {
+        "healthz-becomes" => {
             state.set_health(argument.parse().unwrap_or(0)).await;
             respond(wire, "200", &[], argument.as_bytes()).await?;
+        }
+        "retry-after" => later(wire, argument, state).await?,
+        "name" => {
+            state.count("named");
+            let report = state.report.as_deref().map(|report| ("endpoint-load-metrics", report));
+            respond(wire, "200", report.as_slice(), state.name.as_bytes()).await?;
         }
         "big" => respond(wire, "200", &[], &pattern(number())).await?,
         "sum" => {
@@ -110,6 +130,15 @@ async fn answer(wire: &mut Wire<TcpStream>, head: &Head, body: &Body, state: &St
         }
     }
     Ok(Next::KeepAlive)
+}
+
+/// `seconds/key`: the first of a key is asked to come back later.
+async fn later(wire: &mut Wire<TcpStream>, argument: &str, state: &State) -> Result<()> {
+    let (seconds, key) = argument.split_once('/').unwrap_or((argument, ""));
+    match state.count(key) {
+        1 => respond(wire, "503", &[("retry-after", seconds)], b"not now").await,
+        _ => respond(wire, "200", &[], state.name.as_bytes()).await,
+    }
 }
 
 /// The last answer of a connection, or what there is in place of one.

@@ -13,7 +13,6 @@ use tonic_health::server::HealthReporter;
 pub struct State {
     pub name: String,
     pub delay: Duration,
-    pub refuse: Option<u16>,
     /// Taken for as long as a request is worked on.
     pub slots: Semaphore,
     pub report: Option<String>,
@@ -22,6 +21,20 @@ pub struct State {
     /// The same for gRPC.
     reporter: HealthReporter,
     counts: Mutex<HashMap<String, u32>>,
+    mood: Mutex<Mood>,
+}
+
+/// What becomes of HTTP/1.1 requests while a test wants it so.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mood {
+    #[default]
+    Well,
+    /// Every request gets this status.
+    Answers(u16),
+    /// No request is answered.
+    Hangs,
+    /// Every request is answered with a reset.
+    Resets,
 }
 
 impl State {
@@ -33,10 +46,11 @@ impl State {
         report: Option<String>,
         reporter: HealthReporter,
     ) -> Self {
+        let mood = refuse.map_or(Mood::Well, Mood::Answers);
         Self {
             name,
             delay,
-            refuse,
+            mood: Mutex::new(mood),
             slots: Semaphore::new(slots),
             report,
             health: AtomicU16::new(200),
@@ -66,6 +80,21 @@ impl State {
         let count = counts.entry(key.to_owned()).or_default();
         *count += 1;
         *count
+    }
+
+    pub fn mood(&self) -> Mood {
+        *self.mood.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the mood called `name`: a status, `hangs`, `resets` or `well`.
+    pub fn become_like(&self, name: &str) {
+        let mood = match (name, name.parse()) {
+            ("hangs", _) => Mood::Hangs,
+            ("resets", _) => Mood::Resets,
+            (_, Ok(status)) => Mood::Answers(status),
+            _ => Mood::Well,
+        };
+        *self.mood.lock().unwrap_or_else(PoisonError::into_inner) = mood;
     }
 
     /// How many of `key` there were.

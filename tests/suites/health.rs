@@ -59,7 +59,7 @@ fn world() -> anyhow::Result<World> {
 
 /// Tells a replica what to answer health checks with; 0: nothing.
 async fn make(world: &World, replica: &str, health: u16) -> Outcome {
-    let response = at(world, replica)?.get(&format!("/become/{health}")).await?;
+    let response = at(world, replica)?.get(&format!("/healthz-becomes/{health}")).await?;
     ensure!(response.status() == 200, "{response:?}");
     Ok(())
 }

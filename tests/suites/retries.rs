@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use weft_examples::pods::Pod;
 use weft_tests::client::Http1;
 use weft_tests::world::SOON;
-use weft_tests::{Outcome, Plan, Suite, World};
+use weft_tests::{Outcome, Plan, Suite, World, pages};
 
 const TIGHT: &str = "apiVersion: weft.dev/v1alpha1\nkind: TrafficPolicy\nmetadata: { name: tight, namespace: test }\n\
                      spec:\n  targetRefs: [{ kind: Service, name: tight }]\n\
@@ -19,7 +19,11 @@ const TIGHT: &str = "apiVersion: weft.dev/v1alpha1\nkind: TrafficPolicy\nmetadat
                      \x20 timeouts: { request: 300ms }\n";
 
 fn main() -> ExitCode {
-    Suite::on("meshed", || Plan::new().echo("echo", 3).echo("tight", 1).documents(TIGHT).client("client").start())
+    let plan = || Plan::new().echo("echo", 3).echo("tight", 1).echo("patient", 1).documents(TIGHT).client("client");
+    Suite::on("meshed", move || plan().documents(pages::example("retries", 0)?).start())
+        .case("a retry goes to another replica", elsewhere)
+        .case("retry-after is waited for, within its bound", retry_after)
+        .case("a body longer than the replay buffer is sent once, a shorter one again and whole", bodies)
         .case("a GET that met a 503 is tried again", get_is_retried)
         .case("a POST that met a 503 is not", post_is_not_retried)
         .case("a POST whose connection broke before an answer is not sent twice", post_hang_up)
@@ -93,12 +97,59 @@ async fn get_hang_up(world: &World) -> Outcome {
     Ok(())
 }
 
+async fn elsewhere(world: &World) -> Outcome {
+    world.wait_replicas("echo", &["echo-0", "echo-1", "echo-2"])?;
+    Http1::dial(world.client(), world.echo(80))?.get("/fail-always/elsewhere").await?;
+    for replica in world.members().filter(|member| member.account() == "echo") {
+        let mut client = Http1::dial(replica.pod(), ([127, 0, 0, 1], weft_tests::ports::HTTP).into())?;
+        let got = client.get("/counted/elsewhere").await?.text();
+        ensure!(got == "1", "{} got {got} of three tries", replica.name());
+    }
+    Ok(())
+}
+
+async fn retry_after(world: &World) -> Outcome {
+    world.wait_replicas("patient", &["patient-0"])?;
+    let mut client = Http1::dial(world.client(), world.at("patient", 80))?;
+    for (asked, key, least, most) in [("1", "short", 1000, 1900), ("3600", "long", 2000, 4000)] {
+        let begun = std::time::Instant::now();
+        let response = client.get(&format!("/retry-after/{asked}/{key}")).await?;
+        let took = begun.elapsed().as_millis();
+        ensure!(response.status() == 200, "{response:?}");
+        ensure!((least..most).contains(&took), "retry-after {asked}: {took} ms");
+    }
+    Ok(())
+}
+
+async fn bodies(world: &World) -> Outcome {
+    let mut client = Http1::dial(world.client(), world.echo(80))?;
+    for (key, size, tries) in [("body-short", 60_000, 3), ("body-long", 70_000, 1)] {
+        let body = vec![b'x'; size];
+        let head = format!("PUT /fail-always/{key} HTTP/1.1\r\nhost: echo\r\ncontent-length: {size}\r\n\r\n");
+        let response = client.request([head.as_bytes(), &body].concat()).await?;
+        ensure!(response.status() == 503, "{response:?}");
+        let arrived = arrivals(world, "echo", key).await?;
+        ensure!(arrived == tries, "{size} bytes arrived {arrived} times instead of {tries}");
+        // What arrived was whole: the server reads all of a body before it counts, and the connection goes on.
+        let name = client.get("/name").await?;
+        ensure!(name.status() == 200, "{name:?}");
+    }
+    Ok(())
+}
+
 async fn budget(world: &World) -> Outcome {
     world.wait_replicas("tight", &["tight-0"])?;
     let mut client = Http1::dial(world.client(), world.at("tight", 80))?;
+    let mut refused = 0;
     for _ in 0..200 {
-        client.get("/fail-always/budget").await?;
+        let response = client.get("/fail-always/budget").await?;
+        // On a busy machine one or the other takes longer than the policy's 300 ms.
+        ensure!(matches!(response.status(), 503 | 504), "{response:?}");
+        refused += u64::from(response.head.header("weft-reason") == Some("retry-budget-exhausted"));
     }
+    ensure!(refused > 100, "only {refused} answers say that the budget was used up");
+    let counted = world.metrics("client").sum("weft_retries_refused_total", &[("service", "tight.test")]);
+    ensure!(counted >= refused as f64, "{counted} counted, {refused} seen");
     let tries = arrivals(world, "tight", "budget").await?;
     // 200, a tenth of that, and one a second on top, for however long a busy machine took.
     ensure!((200..240).contains(&tries), "{tries} tries for 200 requests");

@@ -240,6 +240,7 @@ fn standing(endpoint: &Candidate) -> String {
         Standing::Later(Behind::Subset) => "later: not in subset".to_owned(),
         Standing::Later(Behind::Priority) => "later: priority".to_owned(),
         Standing::Later(Behind::Unreached(left)) => format!("later: unreached, {}", time(*left)),
+        Standing::Later(Behind::Ejected { cause, left }) => format!("later: ejected ({cause}), {}", time(*left)),
         Standing::Later(Behind::NotNamed) => "later".to_owned(),
         Standing::Out(Unfit::NotReady) => "no: not ready".to_owned(),
         Standing::Out(Unfit::Unhealthy) => "no: fails checks".to_owned(),

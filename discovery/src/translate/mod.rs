@@ -16,6 +16,8 @@ mod limits;
 mod faults;
 mod policy;
 mod health;
+mod outlier;
+mod breaker;
 mod spec;
 mod route;
 mod reference;

@@ -4,16 +4,19 @@
 //! services it names need not exist yet.
 
 use super::balancer;
+use super::breaker::{self, CircuitBreakerSpec};
 use super::fault::Faults;
 use super::faults::{self, FaultsSpec};
 use super::field;
 use super::health::{self, HealthCheckSpec, ThrottleSpec};
 use super::limits::{self, LimitsSpec};
 use super::load_balancer::LoadBalancerSpec;
+use super::outlier::{self, OutlierDetectionSpec};
 use super::session::{self, SessionAffinitySpec};
 use serde::Deserialize;
 use std::collections::BTreeSet;
-use weft_model::policy::{Retry, Timeouts};
+use std::time::Duration;
+use weft_model::policy::{Backoff, Retry, Timeouts};
 use weft_model::{ServiceName, TrafficPolicy};
 
 /// `spec` of `weft.dev/v1alpha1 TrafficPolicy`.
@@ -39,6 +42,10 @@ pub struct TrafficPolicySpec {
     limits: Option<LimitsSpec>,
     /// Failures made on purpose by the clients' sidecars, for tests.
     faults: Option<FaultsSpec>,
+    /// Leaves endpoints out for a while that answer badly. Left out: nobody is.
+    outlier_detection: Option<OutlierDetectionSpec>,
+    /// Bounds on what one proxy does with the service at the same time. Left out: none.
+    circuit_breaker: Option<CircuitBreakerSpec>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -68,6 +75,20 @@ struct RetrySpec {
     replay_bytes: Option<i64>,
     /// How many retries the service may get in all.
     budget: Option<BudgetSpec>,
+    /// How long to wait before another try.
+    backoff: Option<BackoffSpec>,
+}
+
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+struct BackoffSpec {
+    /// Pauses are random below a bound that starts from this and doubles with every try; more than 0s, at most 1m. Default 20ms.
+    base: Option<String>,
+    /// The highest bound, at least base, at most 1m. Default 250ms, or base if that is longer.
+    max: Option<String>,
+    /// How long an answer's `retry-after` is waited for at most; 0s: not at all; at most 1m. Default 1s.
+    max_retry_after: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -107,6 +128,8 @@ pub fn translate(namespace: &str, spec: TrafficPolicySpec, faults: &mut Faults) 
         throttle: spec.throttle.and_then(|spec| health::throttle(spec, faults)),
         limits: spec.limits.map(|spec| limits::translate(spec, faults)).unwrap_or_default(),
         faults: spec.faults.and_then(|spec| faults::translate(spec, faults)),
+        breaker: spec.circuit_breaker.map(|spec| breaker::translate(&spec, faults)),
+        outlier: spec.outlier_detection.map(|spec| outlier::translate(&spec, faults)),
     };
     (targets, policy)
 }
@@ -153,7 +176,33 @@ fn retry(spec: RetrySpec, faults: &mut Faults) -> Retry {
         let checked = field::number(rate, 0, 1_000_000, "spec.retry.budget.minPerSecond", faults);
         retry.budget_min_per_second = checked.unwrap_or_default();
     }
+    if let Some(spec) = spec.backoff {
+        retry.backoff = backoff(&spec, faults);
+    }
     retry
+}
+
+/// Longer pauses are taken for mistakes.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+fn backoff(spec: &BackoffSpec, faults: &mut Faults) -> Backoff {
+    let mut pause = |given: &Option<String>, name: &str, zero: bool| {
+        let at = format!("spec.retry.backoff.{name}");
+        let text = given.as_ref()?;
+        let pause = if zero { field::duration(text, &at, faults)? } else { field::positive(text, &at, faults)? };
+        if pause > LONGEST_PAUSE {
+            faults.add(at, format_args!("{text:?} is longer than the {LONGEST_PAUSE:?} allowed"));
+        }
+        Some(pause)
+    };
+    let default = Backoff::default();
+    let base = pause(&spec.base, "base", false).unwrap_or(default.base);
+    let max = pause(&spec.max, "max", false);
+    let max_retry_after = pause(&spec.max_retry_after, "maxRetryAfter", true).unwrap_or(default.max_retry_after);
+    if max.is_some_and(|max| max < base) {
+        faults.add("spec.retry.backoff.max", "is shorter than base");
+    }
+    Backoff { base, max: max.unwrap_or(default.max.max(base)), max_retry_after }
 }
 
 fn timeouts(spec: TimeoutsSpec, faults: &mut Faults) -> Timeouts {

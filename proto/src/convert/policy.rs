@@ -9,7 +9,7 @@ use std::time::Duration;
 use weft_model::faults::Faults;
 use weft_model::health::HealthCheck;
 use weft_model::limits::Limits;
-use weft_model::policy::{Balancer, Retry, Spread, Timeouts, TrafficPolicy};
+use weft_model::policy::{Backoff, Balancer, OutlierDetection, Retry, Spread, Timeouts, TrafficPolicy};
 use weft_model::session::Session;
 use weft_model::throttle::Throttle;
 
@@ -25,6 +25,8 @@ impl From<&TrafficPolicy> for v1::TrafficPolicy {
             throttle: policy.throttle.as_ref().map(Into::into),
             limits: Some((&policy.limits).into()),
             faults: policy.faults.as_ref().map(Into::into),
+            outlier: policy.outlier.as_ref().map(Into::into),
+            breaker: policy.breaker.as_ref().map(Into::into),
         }
     }
 }
@@ -42,6 +44,7 @@ impl TryFrom<v1::TrafficPolicy> for TrafficPolicy {
         let spread = wire.spread.map(Spread::try_from).transpose().map_err(|e| e.within("spread"))?;
         let limits = wire.limits.map(Limits::try_from).transpose().map_err(|e| e.within("limits"))?;
         let faults = wire.faults.map(Faults::try_from).transpose().map_err(|e| e.within("faults"))?;
+        let outlier = wire.outlier.map(OutlierDetection::try_from).transpose().map_err(|e| e.within("outlier"))?;
         Ok(Self {
             balancer: balancer.unwrap_or_default(),
             spread: spread.unwrap_or_default(),
@@ -52,6 +55,8 @@ impl TryFrom<v1::TrafficPolicy> for TrafficPolicy {
             throttle,
             limits: limits.unwrap_or_default(),
             faults,
+            outlier,
+            breaker: wire.breaker.map(Into::into),
         })
     }
 }
@@ -66,6 +71,7 @@ impl From<&Retry> for v1::Retry {
             replay_bytes: retry.replay_bytes as u64,
             budget_percent: retry.budget_percent,
             budget_min_per_second: retry.budget_min_per_second,
+            backoff: Some((&retry.backoff).into()),
         }
     }
 }
@@ -82,6 +88,12 @@ impl TryFrom<v1::Retry> for Retry {
             replay_bytes: usize::try_from(wire.replay_bytes).map_err(|e| ConvertError::new("replay_bytes", e))?,
             budget_percent: wire.budget_percent,
             budget_min_per_second: wire.budget_min_per_second,
+            backoff: wire
+                .backoff
+                .map(Backoff::try_from)
+                .transpose()
+                .map_err(|e| e.within("backoff"))?
+                .unwrap_or_default(),
         })
     }
 }

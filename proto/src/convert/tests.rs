@@ -13,7 +13,10 @@ use prost::Message;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use weft_model::balance::{LoadReports, Location};
-use weft_model::policy::{Balancer, HashKey, RING_POINTS, Retry, Spread, Timeouts, TrafficPolicy, ZonePreference};
+use weft_model::policy::{
+    Backoff, Balancer, CircuitBreaker, HashKey, OutlierDetection, RING_POINTS, Retry, Spread, SuccessRate, Timeouts,
+    TrafficPolicy, ZonePreference,
+};
 use weft_model::route::{Backend, HeaderEdit, Match, Mirror, PathMatch, PathRewrite, Redirect, Rewrite};
 use weft_model::route::{Route, RouteKind, RouteRetry, Rule, Scheme, ValueMatch, ValuePattern};
 use weft_model::session::{Carrier, Session};
@@ -201,8 +204,26 @@ prop_compose! {
         replay_bytes: usize,
         budget_percent: u32,
         budget_min_per_second: u32,
+        (base, max, max_retry_after) in (any_duration(), any_duration(), of(any_duration())),
     ) -> Retry {
-        Retry { attempts, non_idempotent, statuses, per_try_timeout, replay_bytes, budget_percent, budget_min_per_second }
+        let backoff = Backoff { base, max, max_retry_after: max_retry_after.unwrap_or_default() };
+        Retry {
+            attempts, non_idempotent, statuses, per_try_timeout, replay_bytes, budget_percent, budget_min_per_second, backoff
+        }
+    }
+}
+
+prop_compose! {
+    fn any_outlier()(
+        gateway_errors: Option<std::num::NonZeroU32>,
+        local_failures: Option<std::num::NonZeroU32>,
+        success_rate: Option<(u32, u32, u32)>,
+        (interval, base_time, max_time) in (any_duration(), any_duration(), any_duration()),
+        max_percent in 1u32..=100,
+    ) -> OutlierDetection {
+        let rate = |(min_endpoints, min_requests, deviations)| SuccessRate { min_endpoints, min_requests, deviations };
+        let success_rate = success_rate.map(rate);
+        OutlierDetection { gateway_errors, local_failures, success_rate, interval, base_time, max_time, max_percent }
     }
 }
 
@@ -256,6 +277,8 @@ prop_compose! {
         throttle in of(checks::any_throttle()),
         limits in limits::any_limits(),
         faults in of(limits::any_faults()),
+        outlier in of(any_outlier()),
+        breaker: Option<[Option<std::num::NonZeroU32>; 3]>,
     ) -> TrafficPolicy {
         TrafficPolicy {
             balancer,
@@ -267,6 +290,8 @@ prop_compose! {
             throttle,
             limits,
             faults,
+            outlier,
+            breaker: breaker.map(|[max_requests, max_pending, max_retries]| CircuitBreaker { max_requests, max_pending, max_retries }),
         }
     }
 }
@@ -451,6 +476,13 @@ fn broken_routes_and_policies_are_named() {
     };
     assert_eq!(policy(zero), "policy.balancer.p2c_ewma.decay_us");
     assert_eq!(policy(|p| p.spread.as_mut().unwrap().panic_percent = 101), "policy.spread.panic_percent");
+    assert_eq!(policy(|p| p.outlier = Some(v1::OutlierDetection::default())), "policy.outlier.max_percent");
+    let endless = |p: &mut v1::TrafficPolicy| {
+        p.outlier = Some(v1::OutlierDetection { interval_us: 0, ..(&OutlierDetection::default()).into() });
+    };
+    assert_eq!(policy(endless), "policy.outlier.interval_us");
+    let backoff = |p: &mut v1::TrafficPolicy| p.retry.as_mut().unwrap().backoff = Some(v1::Backoff::default());
+    assert_eq!(policy(backoff), "policy.retry.backoff.base_us");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! with the first sign of it and forgotten with time. A failure adds a penalty on top, so that an endpoint that fails
 //! fast attracts nothing. Cells, no locks: a load belongs to one worker.
 
+use super::eject::{Ejection, Mark, Record};
 use super::weights::Reported;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -37,7 +38,9 @@ struct State {
     failed: Cell<Instant>,
     failures: Cell<u32>,
     unreached: Cell<u32>,
-    shunned_until: Cell<Option<Instant>>,
+    unreached_until: Cell<Option<Instant>>,
+    record: Record,
+    mark: Mark,
     reported: Reported,
 }
 
@@ -58,6 +61,11 @@ pub struct Load(Rc<State>);
 
 impl Load {
     pub fn new(now: Instant) -> Self {
+        Self::marked(now, Mark::new(now))
+    }
+
+    /// Of an endpoint whose ejections `mark` tells.
+    pub fn marked(now: Instant, mark: Mark) -> Self {
         Self(Rc::new(State {
             latency: Cell::new(0.0),
             seen: Cell::new(now),
@@ -67,7 +75,9 @@ impl Load {
             failed: Cell::new(now),
             failures: Cell::new(0),
             unreached: Cell::new(0),
-            shunned_until: Cell::new(None),
+            unreached_until: Cell::new(None),
+            record: Record::default(),
+            mark,
             reported: Reported::default(),
         }))
     }
@@ -122,25 +132,49 @@ impl Load {
         (latency + self.punishment(now, decay)) * (f64::from(pending) / size + 1.0)
     }
 
-    /// Whether it could not be reached just now.
+    /// Whether it is passed over while there are others: it could not be reached just now, or is ejected.
     pub fn shunned(&self, now: Instant) -> bool {
-        self.0.shunned_until.get().is_some_and(|until| now < until)
+        self.unreached(now) || self.0.mark.is_out(now)
+    }
+
+    /// Whether it has been tried again in vain since it could not be reached.
+    pub fn given_up(&self) -> bool {
+        self.0.unreached.get() > 1
+    }
+
+    /// Whether it is ejected.
+    pub fn ejected(&self, now: Instant) -> bool {
+        self.0.mark.is_out(now)
+    }
+
+    /// Why and until when it is ejected, if it is.
+    pub fn ejection(&self, now: Instant) -> Option<Ejection> {
+        self.0.mark.ejection(now)
+    }
+
+    /// What its tries were like, for ejection.
+    pub fn record(&self) -> &Record {
+        &self.0.record
+    }
+
+    fn unreached(&self, now: Instant) -> bool {
+        self.0.unreached_until.get().is_some_and(|until| now < until)
     }
 
     /// For how long it is still passed over because it could not be reached.
     pub fn shunned_for(&self, now: Instant) -> Option<Duration> {
-        self.0.shunned_until.get().filter(|until| now < *until).map(|until| until.saturating_duration_since(now))
+        self.0.unreached_until.get().filter(|until| now < *until).map(|until| until.saturating_duration_since(now))
     }
 
     /// The endpoint could not be reached at all. Attempts that were under way together count once.
     fn unreachable(&self, now: Instant) {
-        if self.shunned(now) {
+        if self.unreached(now) {
             return;
         }
         let times = self.0.unreached.get();
         self.0.unreached.set(times.saturating_add(1));
         let pause = SHUN_FIRST.saturating_mul(1 << times.min(10)).min(SHUN_MOST);
-        self.0.shunned_until.set(Some(now + pause));
+        self.0.unreached_until.set(Some(now + pause));
     }
 
     fn mean(&self, now: Instant, decay: Duration) -> f64 {
@@ -175,7 +209,7 @@ impl Load {
         // One good answer among bad ones does not make up for all of them.
         state.failures.set(state.failures.get() / 2);
         state.unreached.set(0);
-        state.shunned_until.set(None);
+        state.unreached_until.set(None);
     }
 
     fn failed(&self, now: Instant, started: Instant, decay: Duration) {

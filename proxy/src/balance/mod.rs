@@ -21,6 +21,7 @@ pub mod hash;
 pub mod load;
 pub mod orca;
 mod weights;
+pub mod eject;
 
 #[cfg(test)]
 mod growth_tests;

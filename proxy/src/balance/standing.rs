@@ -62,7 +62,12 @@ impl Chooser {
         now: Instant,
     ) -> Behind {
         let in_turn = if turns.is_empty() { who.in_turn(at) } else { turns.contains(&self.members[at].level) };
-        match candidates[at].load().shunned_for(now) {
+        let load = candidates[at].load();
+        if let Some(ejection) = load.ejection(now) {
+            let (cause, left) = (ejection.cause.word().to_owned(), ejection.until.saturating_duration_since(now));
+            return Behind::Ejected { cause, left };
+        }
+        match load.shunned_for(now) {
             Some(left) => Behind::Unreached(left),
             None if !in_turn => Behind::Priority,
             None if !self.own.has(at) => Behind::Subset,

@@ -15,6 +15,7 @@ pub struct CatalogMetrics {
     pub(super) messages: Counter,
     pub(super) refused: Counter,
     pub(super) broken: Counter,
+    pub(super) renewed: Counter,
     pub(super) saves_failed: Counter,
 }
 
@@ -30,6 +31,8 @@ impl CatalogMetrics {
         registry.register("discovery_messages_refused", help, m.refused.clone());
         let help = "Streams from discovery that broke or could not be opened";
         registry.register("discovery_streams_broken", help, m.broken.clone());
+        let help = "Services asked for afresh because an endpoint could not be reached";
+        registry.register("discovery_renewals", help, m.renewed.clone());
         let help = "Attempts to save the catalog to disk that failed";
         registry.register("catalog_saves_failed", help, m.saves_failed.clone());
         m

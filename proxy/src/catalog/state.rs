@@ -107,6 +107,17 @@ impl State {
         wishes.push(Wish::Subscribe(target));
     }
 
+    /// Has the present state of `name` sent again, unless it is on its way. What is known stays until it is there.
+    pub fn renew(&mut self, name: &ServiceName) -> Vec<Wish> {
+        match self.services.get_mut(name).filter(|entry| entry.sync == Sync::Current) {
+            Some(entry) => {
+                entry.sync = Sync::Awaited;
+                renewed(name.clone())
+            }
+            None => Vec::new(),
+        }
+    }
+
     /// A stream begins: discovery knows nothing of the old one's subscriptions. What is known stays until it answers.
     pub fn begin(&mut self) -> Vec<Wish> {
         self.begun = true;

@@ -3,9 +3,10 @@
 //! One task on the control runtime, the only writer of the catalog. Any replica will do; a stream that is silent for 15 s
 //! is taken for dead. Until the next one stands, and until its answers are there, everything stays as it was.
 
+use super::doubt::Doubts;
 use super::outbox::Outbox;
 use super::state::{State, Wish};
-use super::{CatalogMetrics, Feed, disk};
+use super::{Asked, CatalogMetrics, Feed, disk};
 use crate::backoff::Backoff;
 use crate::discovery::{Discovery, DiscoveryError};
 use crate::questions::Answers;
@@ -20,6 +21,7 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 use weft_identity::rotate::Identity;
+use weft_model::ServiceName;
 use weft_proto::v1;
 use weft_proto::v1::discovery_client::DiscoveryClient;
 use weft_proto::v1::subscribe_request::Body as Said;
@@ -81,7 +83,8 @@ enum StreamError {
 impl Stream {
     /// Follows discovery for as long as the process lives, beginning with what is on disk.
     pub async fn run(self, feed: Feed, dir: StateDir) {
-        let mut follower = Follower { state: State::of(&self.hello.namespace), feed, stream: self };
+        let doubts = Doubts::default();
+        let mut follower = Follower { state: State::of(&self.hello.namespace), doubts, feed, stream: self };
         follower.restore(dir).await;
         let mut backoff = Backoff::default();
         let mut failures = 0;
@@ -115,6 +118,7 @@ impl Stream {
 /// The task's own state.
 struct Follower {
     state: State,
+    doubts: Doubts,
     feed: Feed,
     stream: Stream,
 }
@@ -207,7 +211,10 @@ impl Follower {
                     heard = Instant::now();
                     self.take(message, &mut messages, &mut outbox, &answered)?;
                 }
-                target = self.feed.question() => outbox.extend(self.state.want(target, Instant::now().into_std())),
+                asked = self.feed.asked() => outbox.extend(match asked {
+                    Asked::Question(target) => self.state.want(target, Instant::now().into_std()),
+                    Asked::Doubt(name) => self.doubt(&name),
+                }),
                 Some(said) = answers.recv() => outbox.answer(said),
                 _ = beat.tick() => outbox.beat(),
                 _ = sweep.tick() => {
@@ -220,6 +227,19 @@ impl Follower {
                 }
             }
         }
+    }
+
+    /// What to say about a service of which an endpoint cannot be reached.
+    fn doubt(&mut self, name: &ServiceName) -> Vec<Wish> {
+        if !self.doubts.ask(name, Instant::now().into_std()) {
+            return Vec::new();
+        }
+        let wishes = self.state.renew(name);
+        if !wishes.is_empty() {
+            tracing::debug!(service = %name, "an endpoint cannot be reached; asking discovery afresh");
+            self.stream.metrics.renewed.inc();
+        }
+        wishes
     }
 
     /// Takes `message` and all that have arrived with it, then publishes and acknowledges them at once.

@@ -122,6 +122,33 @@ async fn what_is_asked_for_is_subscribed_to_published_and_acknowledged() {
 }
 
 #[tokio::test]
+async fn an_endpoint_that_is_gone_disappears_when_somebody_fails_to_reach_it() {
+    let authority = authority();
+    let mut replica = Fake::start(&shown(&authority), None).await;
+    let proxy = proxy(&authority, &[replica.address]);
+    let mut session = opened(&mut replica).await;
+    let asking = cart(&proxy).await;
+    assert_eq!(service(session.heard().await), "shop/cart");
+    session.say(7, snapshot("shop/cart", &[("gone", 1), ("here", 1)])).await;
+    asking.await.unwrap();
+    assert!(matches!(session.heard().await, Said::Ack(_)));
+
+    // The delta that took the endpoint out was lost; the proxy meets it again and again.
+    for _ in 0..1000 {
+        proxy.catalog.doubt(&name("shop/cart"));
+    }
+    proxy.catalog.doubt(&name("shop/unknown"));
+    assert!(matches!(session.heard().await, Said::Unsubscribe(_)));
+    assert_eq!(service(session.heard().await), "shop/cart");
+    let kept = proxy.catalog.peek(&name("shop/cart")).unwrap();
+    assert_eq!(kept.view.endpoints.len(), 2, "kept until the answer is there");
+    session.say(8, snapshot("shop/cart", &[("here", 1)])).await;
+    until("the endpoint is gone", || proxy.catalog.peek(&name("shop/cart")).unwrap().view.endpoints.len() == 1).await;
+    assert!(matches!(session.heard().await, Said::Ack(v1::Ack { revision: 8 })));
+    assert_eq!(proxy.metrics.renewed.get(), 1, "a thousand reports are one question");
+}
+
+#[tokio::test]
 async fn a_broken_stream_comes_back_at_another_replica_with_all_subscriptions() {
     let authority = authority();
     let mut first = Fake::start(&shown(&authority), None).await;

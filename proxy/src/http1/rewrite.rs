@@ -47,12 +47,12 @@ pub fn request(request: &mut Head, plan: &Plan, added: &[(&'static str, String)]
     out.extend_from_slice(b"\r\n");
 }
 
-/// The response head for the client.
+/// The response head for the client, with those `added` that are not empty.
 pub fn response(
     response: &mut Head,
     plan: &Plan,
     upstream: &Rc<Upstream>,
-    connection: Option<&'static str>,
+    added: &[(&'static str, &'static str)],
     out: &mut Vec<u8>,
 ) {
     out.clear();
@@ -81,8 +81,8 @@ pub fn response(
     if let Some((name, value)) = plan.session_field(upstream) {
         line(out, name, &value);
     }
-    if let Some(connection) = connection {
-        line(out, "connection", connection);
+    for (name, value) in added.iter().filter(|(_, value)| !value.is_empty()) {
+        line(out, name, value);
     }
     out.extend_from_slice(b"\r\n");
 }

@@ -15,9 +15,9 @@ use super::view::View;
 use crate::cluster::Upstream;
 use crate::conn::Conn;
 use crate::error::Failure;
-use crate::plan::{self, Attempts, Mirrored, Plan, Planned, Story};
+use crate::plan::{self, Attempts, Mirrored, Plan, Planned, Sent, Story};
 use crate::respond;
-use crate::retry::idempotent;
+use crate::retry::{Verdict, idempotent};
 use crate::tunnel;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -116,6 +116,8 @@ struct Answered {
     upstream: Rc<Upstream>,
     port: u16,
     conn: Conn,
+    /// What the mesh says beside it; empty: nothing.
+    reason: &'static str,
 }
 
 impl<S: Story> Turn<'_, S> {
@@ -168,12 +170,12 @@ impl<S: Story> Turn<'_, S> {
                 }
                 Err(failure) => Some(failure.clone()),
             };
-            attempts.ended(begun, outcome.as_ref());
+            attempts.ended(&upstream, begun, outcome.as_ref());
             let Some(failure) = outcome else { return tried.map_err(|f| (f, Some(upstream))) };
             let repeatable = self.scratch.request.framing() == Framing::None || upload.repeatable();
-            match attempts.again(&upstream, &failure, safe, repeatable) {
-                Some(pause) => {
-                    upstream.meter.retried(failure.reason());
+            let retry_after = tried.is_ok().then(|| self.scratch.response.values("retry-after").next()).flatten();
+            match attempts.again(&upstream, &failure, Sent { idempotent: safe, repeatable, retry_after }) {
+                Verdict::Retry(pause) => {
                     if !pause.is_zero() {
                         tokio::time::sleep(pause).await;
                     }
@@ -183,7 +185,10 @@ impl<S: Story> Turn<'_, S> {
                     }
                     upload.restart(&self.scratch.wire);
                 }
-                None => return tried.map_err(|f| (f, Some(upstream))),
+                Verdict::GiveUp(why) => {
+                    let answered = tried.map(|answered| Answered { reason: why.beside(), ..answered });
+                    return answered.map_err(|failure| (why.instead_of(failure), Some(upstream)));
+                }
             }
         }
     }
@@ -207,27 +212,28 @@ impl<S: Story> Turn<'_, S> {
         if status == 101 && !self.scratch.request.hop.upgrade {
             return Err(Failure::MalformedResponse("upgrade that nobody asked for"));
         }
-        Ok(Answered { upstream: Rc::clone(upstream), port, conn })
+        Ok(Answered { upstream: Rc::clone(upstream), port, conn, reason: "" })
     }
 
     /// Passes the response on, then decides what both connections are still good for.
     async fn relay(&mut self, answered: Answered, mut upload: Upload) -> Next {
-        let Answered { upstream, port, mut conn } = answered;
+        let Answered { upstream, port, mut conn, reason } = answered;
         let _serving = upstream.load.serving();
         let tunnel = self.scratch.request.method() == b"CONNECT" && (200..300).contains(&self.scratch.response.status);
         let framing = if tunnel { Framing::None } else { self.scratch.response.framing() };
         let close = framing == Framing::UntilClose || !self.scratch.request.persistent() || self.story.draining();
         let connection = match self.scratch.request.minor {
-            _ if close && !tunnel => Some("close"),
-            0 => Some("keep-alive"),
-            _ => None,
+            _ if close && !tunnel => "close",
+            0 => "keep-alive",
+            _ => "",
         };
-        rewrite::response(&mut self.scratch.response, self.plan, &upstream, connection, &mut self.scratch.wire);
+        let added = [("connection", connection), (respond::REASON, reason)];
+        rewrite::response(&mut self.scratch.response, self.plan, &upstream, &added, &mut self.scratch.wire);
         self.scratch.answering = true;
         // The request's head is not needed any more once there is an answer to pass on.
         let mut download = Pump::new(framing, std::mem::take(&mut self.scratch.wire));
         let moved = exchange::response(self.client, &mut conn, &mut upload, &mut download).await;
-        self.count(&upstream, moved.as_ref().err());
+        self.count(&upstream, moved.as_ref().err(), reason);
         if tunnel && moved.is_ok() {
             return self.tunnel(conn).await;
         }
@@ -257,7 +263,7 @@ impl<S: Story> Turn<'_, S> {
         head.clear();
         self.scratch.response.write_response(&mut head);
         head.extend_from_slice(b"connection: upgrade\r\n\r\n");
-        self.count(&upstream, None);
+        self.count(&upstream, None, "");
         match self.client.send(&head).await {
             Ok(()) => self.tunnel(conn).await,
             Err(_) => Next::Abort,
@@ -277,7 +283,7 @@ impl<S: Story> Turn<'_, S> {
     /// No attempt brought an answer.
     async fn failed(&mut self, failure: Failure, served: Option<Rc<Upstream>>, upload: &Upload) -> Next {
         match &served {
-            Some(upstream) => self.count(upstream, Some(&failure)),
+            Some(upstream) => self.count(upstream, Some(&failure), ""),
             None => self.plan.unserved(&failure, self.started.elapsed()),
         }
         tracing::debug!(reason = failure.reason(), %failure, "request failed");
@@ -300,10 +306,11 @@ impl<S: Story> Turn<'_, S> {
         last(self.client, Said::Failure(failure), self.scratch.request.method() == b"HEAD").await
     }
 
-    fn count(&self, upstream: &Upstream, failure: Option<&Failure>) {
+    /// `beside`: the reason when nothing failed.
+    fn count(&self, upstream: &Upstream, failure: Option<&Failure>, beside: &'static str) {
         let (status, reason) = match failure {
             Some(failure) => (failure.status(), failure.reason()),
-            None => (self.scratch.response.status, ""),
+            None => (self.scratch.response.status, beside),
         };
         upstream.meter.record(self.plan.route(), status, reason, self.started.elapsed());
     }

@@ -11,10 +11,10 @@ use crate::cluster::Upstream;
 use crate::connect::http2::failure;
 use crate::deadline::GRPC_TIMEOUT;
 use crate::error::Failure;
-use crate::plan::{self, Attempts, Mirrored, Plan, Planned, Story};
+use crate::plan::{self, Attempts, Mirrored, Plan, Planned, Sent, Story};
 use crate::pool::Place;
 use crate::respond;
-use crate::retry::idempotent;
+use crate::retry::{Verdict, idempotent};
 use crate::route::Carried;
 use bytes::Bytes;
 use h2::client::ResponseFuture;
@@ -25,7 +25,7 @@ use http::{HeaderName, HeaderValue, Request, Response, Version, uri};
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::time::{timeout, timeout_at};
 
 /// A client's stream and what is known about its request.
@@ -129,13 +129,13 @@ impl<S: Story> Exchange<'_, S> {
             };
             match self.attempt(&upstream, upload, respond, &mut attempts).await {
                 Ok(()) => return,
-                Err((failure, Some(pause))) => {
-                    upstream.meter.retried(failure.reason());
+                Err((_, Verdict::Retry(pause))) => {
                     if !pause.is_zero() {
                         tokio::time::sleep(pause).await;
                     }
                 }
-                Err((failure, None)) => {
+                Err((failure, Verdict::GiveUp(why))) => {
+                    let failure = why.instead_of(failure);
                     self.count(&upstream, failure.status(), failure.reason());
                     if !matches!(failure, Failure::ClientGone) {
                         say(respond, &failure, self.grpc);
@@ -146,14 +146,14 @@ impl<S: Story> Exchange<'_, S> {
         }
     }
 
-    /// One try. `Ok`: the client has its answer, or part of it. The pause in the error says to try again.
+    /// One try. `Ok`: the client has its answer, or part of it. The verdict in the error says whether to try again.
     async fn attempt(
         &self,
         upstream: &Rc<Upstream>,
         upload: &mut Upload,
         respond: &mut SendResponse<Bytes>,
         attempts: &mut Attempts<'_>,
-    ) -> Result<(), (Failure, Option<Duration>)> {
+    ) -> Result<(), (Failure, Verdict)> {
         let safe = idempotent(self.head.method.as_str().as_bytes());
         let overflow = upload.overflow();
         let begun = upstream.load.begin(Instant::now());
@@ -161,8 +161,9 @@ impl<S: Story> Exchange<'_, S> {
         let (response, mut to, _place) = match opened {
             Ok(opened) => opened,
             Err(failure) => {
-                attempts.ended(begun, Some(&failure));
-                let again = attempts.again(upstream, &failure, safe, !overflow.get());
+                attempts.ended(upstream, begun, Some(&failure));
+                let sent = Sent { idempotent: safe, repeatable: !overflow.get(), retry_after: None };
+                let again = attempts.again(upstream, &failure, sent);
                 return Err((failure, again));
             }
         };
@@ -177,11 +178,16 @@ impl<S: Story> Exchange<'_, S> {
             Ok(answer) => unwelcome(upstream, answer),
             Err(failure) => Some(failure.clone()),
         };
-        attempts.ended(begun, failure.as_ref());
+        attempts.ended(upstream, begun, failure.as_ref());
+        let mut reason = "";
         if let Some(failure) = failure {
-            let again = attempts.again(upstream, &failure, safe, !overflow.get());
-            if again.is_some() || answer.is_err() {
-                return Err((failure, again));
+            let after = answer.as_ref().ok().and_then(|answer| answer.headers().get(http::header::RETRY_AFTER));
+            let retry_after = after.map(HeaderValue::as_bytes);
+            let again =
+                attempts.again(upstream, &failure, Sent { idempotent: safe, repeatable: !overflow.get(), retry_after });
+            match again {
+                Verdict::GiveUp(why) if answer.is_ok() => reason = why.beside(),
+                _ => return Err((failure, again)),
             }
         }
         if let Ok(answer) = answer {
@@ -192,7 +198,7 @@ impl<S: Story> Exchange<'_, S> {
                     let _ = sending.await;
                 }
             };
-            self.relay(upstream, answer, respond, sending).await;
+            self.relay(upstream, answer, reason, respond, sending).await;
         }
         Ok(())
     }
@@ -233,11 +239,12 @@ impl<S: Story> Exchange<'_, S> {
         request
     }
 
-    /// Passes the answer on while the rest of the request goes up.
+    /// Passes the answer on, with the reason `beside` it unless that is empty, while the rest of the request goes up.
     async fn relay(
         &self,
         upstream: &Rc<Upstream>,
         answer: Answer,
+        beside: &'static str,
         respond: &mut SendResponse<Bytes>,
         sending: impl Future<Output = ()>,
     ) {
@@ -245,6 +252,9 @@ impl<S: Story> Exchange<'_, S> {
         let status = parts.status.as_u16();
         if self.plan.is_local() {
             parts.headers.remove(respond::REASON);
+        }
+        if !beside.is_empty() {
+            parts.headers.insert(respond::REASON, HeaderValue::from_static(beside));
         }
         let terms = self.plan.load_reports();
         rewrite::take_reports(&mut parts.headers, upstream, terms);
@@ -262,7 +272,7 @@ impl<S: Story> Exchange<'_, S> {
             return self.count(upstream, Failure::ClientGone.status(), Failure::ClientGone.reason());
         };
         if ended {
-            return self.count(upstream, status, "");
+            return self.count(upstream, status, beside);
         }
         let result = {
             let mut receiving =
@@ -278,7 +288,7 @@ impl<S: Story> Exchange<'_, S> {
             }
         };
         match result {
-            Ok(_) => self.count(upstream, status, ""),
+            Ok(_) => self.count(upstream, status, beside),
             Err(BodyError::Sink(_)) => self.count(upstream, status, Failure::ClientGone.reason()),
             Err(BodyError::Source(error)) => {
                 down.send_reset(error.reason().unwrap_or(Reason::INTERNAL_ERROR));

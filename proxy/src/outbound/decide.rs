@@ -7,7 +7,7 @@ use super::Outbound;
 use crate::catalog::{Answer, Known};
 use crate::drain::Direction;
 use crate::error::Failure;
-use crate::plan::{Held, Limits, Mirrored, Plan, Planned, Redirected, Story, Target};
+use crate::plan::{Held, Limits, Mirrored, Place, Plan, Planned, Redirected, Story, Target};
 use crate::request::RequestView;
 use crate::route::{Chosen, CompiledRule, Routed};
 use std::sync::Arc;
@@ -53,6 +53,7 @@ impl Outbound {
             rule: None,
             mirrors: Vec::new(),
             admission: None,
+            place: Place::default(),
             target: Target::Service { cluster, known, port, only, session, key },
         }
     }

@@ -25,7 +25,7 @@ impl Mirrored {
                     let begun = upstream.load.begin(started);
                     let result = tokio::time::timeout(MIRROR_LIMIT, exchange(&plan, &upstream)).await;
                     let result = result.unwrap_or(Err(Failure::RequestTimeout));
-                    attempts.ended(begun, result.as_ref().err());
+                    attempts.noted(&upstream, begun, result.as_ref().err());
                     let (status, reason) = match &result {
                         Ok(status) => (*status, ""),
                         Err(failure) => (failure.status(), failure.reason()),

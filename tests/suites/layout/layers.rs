@@ -39,12 +39,12 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("one worker's state", &["worker"]),
     ("one service's state", &["cluster", "gate"]),
     ("input and output", &["accept", "sniff", "tunnel", "pool", "probe", "connect", "catalog", "metrics"]),
-    ("what those stand on", &["conn", "discovery", "questions", "state_dir", "drain"]),
+    ("what those stand on", &["conn", "discovery", "questions", "state_dir", "drain", "ejections"]),
     (
         "decisions",
         &[
             "detect", "deadline", "route", "throttle", "retry", "balance", "affinity", "respond", "backoff", "limit",
-            "fault",
+            "fault", "breaker",
         ],
     ),
     ("ground", &["request", "error", "config"]),
