@@ -192,7 +192,7 @@ async fn routing_page(world: &World) -> Outcome {
     says(&["-i", &world.url("/old/a")], "/new/a")?;
     // `later` does not exist: its tenth of the requests.
     says(&["-i", &url], "weft-reason: invalid-backend")?;
-    says(&["-i", &url], "200 ok")?;
+    says(&["-i", &url], "http/1.1 200")?;
     let table = done(world, &["get", "routes", "-n", "test"], "")?;
     ensure!(table.contains("False: BackendNotFound"), "{table}");
     done(world, &["delete", "httproute", "echo", "-n", "test"], "").map(drop)
