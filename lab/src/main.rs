@@ -71,25 +71,6 @@ mod tests {
         assert!(broken.is_empty(), "{broken:?}");
     }
 
-    /// Scenarios take minutes without optimisation; the literature's figures are quickly had, and as deterministic.
-    #[test]
-    fn the_documentation_shows_these_figures() {
-        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
-        let (page, drawing) =
-            ["balancing.md", "balancing.svg"].map(|name| std::fs::read_to_string(docs.join(name)).unwrap()).into();
-        for check in literature::checks() {
-            let row = report::row(&check);
-            assert!(page.contains(&row), "`make balance-lab DOCS=1` has not been run since: {row}");
-        }
-        for contender in scenario::contenders() {
-            assert!(page.contains(&format!("\n| {} | ", contender.name)), "{}", contender.name);
-            assert_eq!(drawing.matches(&format!(">{}<", contender.name)).count(), scenario::all().len());
-        }
-        for word in ["p99 ", "p99.9", "errors", "max/mean"] {
-            assert!(drawing.contains(word), "no {word} in the drawing");
-        }
-    }
-
     #[test]
     fn the_same_figures_come_out_every_time() {
         let mut scenario = scenario::all().remove(0);

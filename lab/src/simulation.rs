@@ -253,7 +253,8 @@ impl<'a> World<'a> {
         if self.trouble(server) != Some(Kind::Gone) {
             let load = &self.lines[server].load;
             let probe = Probe { in_flight: load.pending(), latency: load.latency(now, PROBED) };
-            self.callers[caller].chooser.probed(server, probe, now);
+            let caller = &self.callers[caller];
+            caller.chooser.probed(server, &caller.seen[server].0, probe, now);
         }
     }
 

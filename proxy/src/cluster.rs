@@ -148,14 +148,14 @@ fn probe(chooser: &Rc<Chooser>, at: usize, upstream: &Rc<Upstream>, now: Instant
             tokio::task::spawn_local(async move {
                 let dial = upstream.dial(port, Alpn::Probe, PROBE_CONNECT);
                 if let Some(answer) = upstream.prober.ask(dial).await {
-                    chooser.probed(at, answer, Instant::now());
+                    chooser.probed(at, &upstream.load, answer, Instant::now());
                 }
             });
         }
         Some(_) => {}
         None => {
             let latency = upstream.load.latency(now, PROBE_CONNECT);
-            chooser.probed(at, Probe { in_flight: upstream.load.pending(), latency }, now);
+            chooser.probed(at, &upstream.load, Probe { in_flight: upstream.load.pending(), latency }, now);
         }
     }
 }

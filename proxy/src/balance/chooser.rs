@@ -5,6 +5,7 @@
 //! `None` only when no endpoint takes work.
 
 use super::admission::Admission;
+use super::load::Load;
 use super::member::{Candidate, Member};
 use super::part::{Part, Pick};
 use super::prequal::Probe;
@@ -105,9 +106,9 @@ impl Chooser {
         self.own.to_probe(&self.balancer, rng, ask);
     }
 
-    /// The member `at` this index has answered.
-    pub fn probed(&self, at: usize, probe: Probe, now: Instant) {
-        self.own.probed(at, probe, now);
+    /// The member `at` this index, with this `load` as seen from here, has answered.
+    pub fn probed(&self, at: usize, load: &Load, probe: Probe, now: Instant) {
+        self.own.probed(at, load, probe, now);
     }
 }
 

@@ -3,7 +3,7 @@
 //! The properties run over all balancers, because tiers are the same for all. Chance is seeded and time handed in.
 
 use super::*;
-use crate::balance::{Load, hash};
+use crate::balance::hash;
 use fastrand::Rng;
 use proptest::prelude::*;
 use std::num::NonZeroU32;

@@ -3,6 +3,7 @@
 //! What a balancer builds (turns, ring, table) lives here, and is kept for as long as members and weights are the same. A
 //! pick allocates nothing; `None` only when nobody is usable.
 
+use super::load::Load;
 use super::maglev::Table;
 use super::member::{Candidate, Member};
 use super::nearest::Nearest;
@@ -132,7 +133,8 @@ impl Part {
         let best = match (&*self.strategy, pick.balancer) {
             (Strategy::Prequal(prequal), _) => {
                 let penalty = |place: usize| load(place).penalty(pick.now, decay);
-                prequal.choose(usable, &size, &penalty, pick.now)
+                let own = |place: usize| f64::from(load(place).pending()) / size(place);
+                prequal.choose(usable, &own, &penalty, pick.now)
             }
             (Strategy::Nearest(nearest), Balancer::Nearest { max_in_flight }) => {
                 let most = f64::from(max_in_flight.get());
@@ -160,10 +162,11 @@ impl Part {
         }
     }
 
-    /// The member `at` this index has answered.
-    pub fn probed(&self, at: usize, probe: Probe, now: Instant) {
+    /// The member `at` this index, with this `load` as seen from here, has answered.
+    pub fn probed(&self, at: usize, load: &Load, probe: Probe, now: Instant) {
         if let (Strategy::Prequal(prequal), Ok(place)) = (&*self.strategy, self.at.binary_search(&at)) {
-            prequal.answered(place, self.weights.size(place), probe, now);
+            let size = self.weights.size(place);
+            prequal.answered(place, size, f64::from(load.pending()) / size, probe, now);
         }
     }
 

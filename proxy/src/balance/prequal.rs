@@ -31,8 +31,10 @@ pub struct Probe {
 #[derive(Debug, Clone, Copy)]
 struct Answer {
     place: usize,
-    /// In flight, over the endpoint's weight; counts the requests that were sent since.
+    /// In flight, over the endpoint's weight.
     load: f64,
+    /// The same of this client's own requests: how many of them came and went since is known better than by asking.
+    own: f64,
     latency: Duration,
     came: Instant,
     uses: u32,
@@ -72,9 +74,10 @@ impl Prequal {
     }
 
     /// The endpoint at `place`, of this `weight`, has answered. Takes the place of its last answer, or of the oldest.
-    pub fn answered(&self, place: usize, weight: f64, probe: Probe, now: Instant) {
+    /// `own` is what this client has in flight there, over the weight.
+    pub fn answered(&self, place: usize, weight: f64, own: f64, probe: Probe, now: Instant) {
         let load = f64::from(probe.in_flight) / weight.max(f64::MIN_POSITIVE);
-        let answer = Answer { place, load, latency: probe.latency, came: now, uses: self.uses };
+        let answer = Answer { place, load, own, latency: probe.latency, came: now, uses: self.uses };
         let mut answers = self.answers.borrow_mut();
         answers.retain(|other| other.place != place);
         if answers.len() >= POOL {
@@ -89,12 +92,12 @@ impl Prequal {
         self.next.set((self.next.get() + 1) % LATEST);
     }
 
-    /// The place of the best endpoint that is `usable`; `weight` is what one more request there is shared out by, `penalty`
+    /// The place of the best endpoint that is `usable`; `own` is what this client has in flight there, over the weight, `penalty`
     /// what failures add to the latency: who fails fast has nothing in flight, and would attract everything.
     pub fn choose(
         &self,
         usable: &dyn Fn(usize) -> bool,
-        weight: &dyn Fn(usize) -> f64,
+        own: &dyn Fn(usize) -> f64,
         penalty: &dyn Fn(usize) -> Duration,
         now: Instant,
     ) -> Option<usize> {
@@ -106,8 +109,9 @@ impl Prequal {
         let hot = self.hot();
         let rank = |answer: &Answer| {
             let latency = answer.latency + penalty(answer.place);
-            match answer.load > hot {
-                true => (true, answer.load, latency),
+            let load = (answer.load + own(answer.place) - answer.own).max(0.0);
+            match load > hot {
+                true => (true, load, latency),
                 false => (false, 0.0, latency),
             }
         };
@@ -118,7 +122,6 @@ impl Prequal {
         let best = (0..answers.len()).filter(|at| usable(answers[*at].place));
         let best = best.min_by(|a, b| better(&answers[*a], &answers[*b]))?;
         let place = answers[best].place;
-        answers[best].load += 1.0 / weight(place).max(f64::MIN_POSITIVE);
         answers[best].uses -= 1;
         if answers[best].uses == 0 {
             answers.remove(best);
