@@ -10,9 +10,11 @@ pub mod endpoint;
 pub mod service;
 pub mod route;
 pub mod policy;
+pub mod authorization;
 pub mod view;
 
 pub use address::{Cidr, Port};
+pub use authorization::{AuthorizationPolicy, NamespacePolicy, WorkloadPolicies};
 pub use endpoint::{Endpoint, EndpointState};
 pub use names::ServiceName;
 pub use policy::TrafficPolicy;

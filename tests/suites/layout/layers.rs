@@ -40,6 +40,6 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("one service's state", &["cluster"]),
     ("input and output", &["accept", "sniff", "tunnel", "pool", "connect", "catalog", "metrics"]),
     ("what those stand on", &["conn", "discovery", "state_dir", "drain"]),
-    ("decisions", &["detect", "route", "retry", "balance", "affinity", "respond", "backoff"]),
+    ("decisions", &["detect", "authorize", "route", "retry", "balance", "affinity", "respond", "backoff"]),
     ("ground", &["request", "error", "config"]),
 ];
