@@ -14,6 +14,8 @@ pub enum Kind {
     GrpcRoutes,
     Grants,
     Policies,
+    Authorizations,
+    Namespaces,
 }
 
 impl Kind {
@@ -26,6 +28,8 @@ impl Kind {
             Self::GrpcRoutes => "grpcroutes",
             Self::Grants => "referencegrants",
             Self::Policies => "policies",
+            Self::Authorizations => "authorizationpolicies",
+            Self::Namespaces => "namespacepolicies",
         }
     }
 }
@@ -40,6 +44,8 @@ impl fmt::Display for Kind {
             Self::GrpcRoutes => "GRPCRoute",
             Self::Grants => "ReferenceGrant",
             Self::Policies => "TrafficPolicy",
+            Self::Authorizations => "AuthorizationPolicy",
+            Self::Namespaces => "NamespacePolicy",
         })
     }
 }
@@ -56,7 +62,11 @@ impl FromStr for Kind {
             "grpcroutes" | "grpcroute" => Ok(Self::GrpcRoutes),
             "referencegrants" | "referencegrant" | "grants" | "grant" => Ok(Self::Grants),
             "policies" | "policy" | "trafficpolicies" | "trafficpolicy" => Ok(Self::Policies),
-            _ => Err("known kinds are services, endpoints, routes, grpcroutes, referencegrants, policies".to_owned()),
+            "authorizationpolicies" | "authorizationpolicy" | "authz" => Ok(Self::Authorizations),
+            "namespacepolicies" | "namespacepolicy" => Ok(Self::Namespaces),
+            _ => Err("known kinds are services, endpoints, routes, grpcroutes, referencegrants, policies, \
+                      authorizationpolicies, namespacepolicies"
+                .to_owned()),
         }
     }
 }
@@ -67,7 +77,8 @@ mod tests {
 
     #[test]
     fn every_name_of_a_kind_leads_to_it() {
-        for kind in [Kind::Services, Kind::Endpoints, Kind::Routes, Kind::GrpcRoutes, Kind::Grants, Kind::Policies] {
+        let kinds = [Kind::Services, Kind::Endpoints, Kind::Routes, Kind::GrpcRoutes, Kind::Grants, Kind::Policies];
+        for kind in kinds.into_iter().chain([Kind::Authorizations, Kind::Namespaces]) {
             assert_eq!(kind.plural().parse(), Ok(kind));
             assert_eq!(kind.to_string().parse(), Ok(kind));
         }

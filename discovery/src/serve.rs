@@ -5,6 +5,7 @@
 mod service;
 mod stream;
 mod difference;
+mod guard;
 mod proxies;
 
 pub use proxies::{Proxies, Session};

@@ -13,6 +13,7 @@ mod route;
 mod action;
 mod balancer;
 mod policy;
+mod authorization;
 mod view;
 
 use std::fmt::Display;

@@ -3,7 +3,9 @@
 //! The bottom of the crate: every module above names its failures from here. Each says whose fault it was, whether the
 //! request may be sent again, and what the client is told; each of these is one exhaustive match.
 
+use std::borrow::Cow;
 use std::io::ErrorKind;
+use std::sync::Arc;
 
 /// Which side of the proxy a failure belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +72,8 @@ pub enum Failure {
     HeadersTooLarge,
     #[error("the request's head did not arrive in time")]
     HeaderTimeout,
+    #[error("not allowed (denied by {0})")]
+    Denied(Arc<str>),
     #[error("the client went away")]
     ClientGone,
 }
@@ -93,7 +97,11 @@ impl Failure {
             | Self::Unwelcome(_)
             | Self::Unreached
             | Self::MalformedResponse(_) => Side::Endpoint,
-            Self::MalformedRequest(_) | Self::HeadersTooLarge | Self::HeaderTimeout | Self::ClientGone => Side::Client,
+            Self::MalformedRequest(_)
+            | Self::HeadersTooLarge
+            | Self::HeaderTimeout
+            | Self::Denied(_)
+            | Self::ClientGone => Side::Client,
         }
     }
 
@@ -121,6 +129,7 @@ impl Failure {
             | Self::MalformedRequest(_)
             | Self::HeadersTooLarge
             | Self::HeaderTimeout
+            | Self::Denied(_)
             | Self::ClientGone => RetrySafety::Never,
         }
     }
@@ -129,6 +138,7 @@ impl Failure {
     pub fn status(&self) -> u16 {
         match self {
             Self::MalformedRequest(_) => 400,
+            Self::Denied(_) => 403,
             Self::NoRoute => 404,
             Self::HeaderTimeout => 408,
             Self::HeadersTooLarge => 431,
@@ -156,6 +166,7 @@ impl Failure {
     pub fn grpc_status(&self) -> u16 {
         match self.status() {
             400 | 431 => 13,
+            403 => 7,
             404 => 12,
             408 | 504 => 4,
             499 => 1,
@@ -188,7 +199,16 @@ impl Failure {
             Self::MalformedRequest(_) => "malformed-request",
             Self::HeadersTooLarge => "headers-too-large",
             Self::HeaderTimeout => "header-timeout",
+            Self::Denied(_) => "denied",
             Self::ClientGone => "client-gone",
+        }
+    }
+
+    /// What `weft-reason` says: the reason, and of a refusal whose it was.
+    pub fn told(&self) -> Cow<'static, str> {
+        match self {
+            Self::Denied(by) => format!("denied-by={by}").into(),
+            other => other.reason().into(),
         }
     }
 }

@@ -1,9 +1,11 @@
 //! The story of one connection that has reached this pod.
 //!
-//! accept -> **inbound** -> TLS by ALPN -> (http1 | http2 | tunnel) -> the application. A peer's sidecar says by ALPN what is
+//! accept -> **inbound** -> TLS by ALPN -> gate -> (http1 | http2 | tunnel) -> the application. A peer's sidecar says by ALPN what is
 //! inside, so nothing is guessed; its identity, checked by the handshake, is told to the application in
 //! `x-forwarded-client-cert`, a name that no client can use itself. Without a sidecar on the other side the bytes are
 //! looked at as on the way out.
+
+mod gate;
 
 use crate::cluster::Upstream;
 use crate::conn::{Conn, Tcp};
@@ -16,6 +18,7 @@ use crate::sniff::{self, First};
 use crate::worker::Worker;
 use crate::{http1, http2, tunnel};
 use bytes::BytesMut;
+use gate::Gate;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -40,6 +43,7 @@ struct Inbound {
     upstream: Rc<Upstream>,
     address: SocketAddr,
     added: Vec<(&'static str, String)>,
+    gate: Gate,
 }
 
 /// Serves one connection that was going to `destination`, an address of this pod.
@@ -52,7 +56,8 @@ pub async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: SocketAddr, 
     let limits = Limits { header_timeout: config.header_timeout, max_head: config.max_header_bytes };
     let wait = config.detect_timeout;
     let upstream = worker.local(destination);
-    let mut inbound = Inbound { worker, limits, upstream, address: destination, added: Vec::new() };
+    let gate = Gate::new(Rc::clone(&worker), peer.ip(), destination.port());
+    let mut inbound = Inbound { worker, limits, upstream, address: destination, added: Vec::new(), gate };
     let mut buf = BytesMut::new();
     // Also where the application is known to speak first: bytes in the clear must not overtake a sidecar's ClientHello.
     match sniff::first(&mut stream, &mut buf, wait).await {
@@ -100,6 +105,7 @@ impl Inbound {
         let peer = peer.and_then(|leaf| spiffe::id_of(leaf).ok()).ok_or("no identity")?;
         let own = self.worker.shared.identity.credentials();
         self.added.push((PEER, format!("By={};URI={peer}", own.id)));
+        self.gate.identified(peer);
         Ok(Conn::tls(TlsStream::Server(tls)))
     }
 
@@ -115,6 +121,7 @@ impl Inbound {
 
     async fn speak(self, first: First, client: Conn) {
         let metrics = self.worker.shared.metrics.clone();
+        self.gate.told().await;
         match first {
             First::Http1 => {
                 let _open = metrics.connection(Direction::Inbound, "http1", client.is_tls());
@@ -134,6 +141,10 @@ impl Inbound {
     /// The client waits to be spoken to, or takes its time: the application is connected, and whoever speaks first decides
     /// what this is.
     async fn server_first(self, mut stream: TcpStream) {
+        self.gate.told().await;
+        if let Err(failure) = self.gate.surely() {
+            return self.refuse(Conn::plain(stream, BytesMut::new()), &failure);
+        }
         let mut server = match self.upstream.tcp(self.address.port(), LOCAL_CONNECT).await {
             Ok(server) => server,
             Err(failure) => return self.refuse(Conn::plain(stream, BytesMut::new()), &failure),
@@ -147,11 +158,17 @@ impl Inbound {
         let client = Conn::plain(stream, buf);
         match first {
             First::Http1 | First::Http2 => Box::pin(self.speak(first, client)).await,
-            _ => self.join(client, server).await,
+            _ => match self.gate.opaque() {
+                Ok(()) => self.join(client, server).await,
+                Err(failure) => self.refuse(client, &failure),
+            },
         }
     }
 
     async fn opaque(self, client: Conn) {
+        if let Err(failure) = self.gate.opaque() {
+            return self.refuse(client, &failure);
+        }
         match self.upstream.tcp(self.address.port(), LOCAL_CONNECT).await {
             Ok(server) => self.join(client, server).await,
             Err(failure) => self.refuse(client, &failure),
@@ -169,16 +186,17 @@ impl Inbound {
         }
     }
 
-    /// A reset, which the other sidecar hands on to its client.
+    /// Of the application's, or not allowed: a reset, which the other sidecar hands on to its client.
     fn refuse(&self, client: Conn, failure: &Failure) {
-        tracing::debug!(address = %self.address, %failure, "the application refused a connection");
+        tracing::debug!(address = %self.address, %failure, "a connection is refused");
         self.worker.shared.metrics.refused_connection(failure.reason());
         client.abort();
     }
 }
 
 impl Story for Inbound {
-    async fn plan(&self, _request: &impl RequestView) -> Result<Planned, Failure> {
+    async fn plan(&self, request: &impl RequestView) -> Result<Planned, Failure> {
+        self.gate.request(request)?;
         Ok(Planned::Forward(Plan {
             target: Target::Local { upstream: Rc::clone(&self.upstream), port: self.address.port() },
             rule: None,

@@ -65,6 +65,12 @@ struct MalformedLabels {
     protocol: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AuthorizationLabels {
+    policy: String,
+    outcome: &'static str,
+}
+
 /// All metrics of the data path. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
@@ -81,6 +87,7 @@ pub struct Metrics {
     malformed: Family<MalformedLabels, Counter>,
     accept_failures: Counter,
     mirrors_dropped: Counter,
+    authorization: Family<AuthorizationLabels, Counter>,
 }
 
 impl Metrics {
@@ -126,6 +133,11 @@ impl Metrics {
             "Copies of requests that were not sent to a mirror",
             m.mirrors_dropped.clone(),
         );
+        registry.register(
+            "authorization",
+            "Requests and opaque connections that a policy denied, or would have (outcome audited)",
+            m.authorization.clone(),
+        );
         registry.register("accept_failures", "Connections the kernel could not hand over", m.accept_failures.clone());
         m
     }
@@ -170,6 +182,20 @@ impl Metrics {
 
     pub fn mirror_dropped(&self) {
         self.mirrors_dropped.inc();
+    }
+
+    /// `policy` denied something.
+    pub fn denied(&self, policy: &str) {
+        self.authorization(policy, "denied");
+    }
+
+    /// `policy` would have denied something.
+    pub fn audited(&self, policy: &str) {
+        self.authorization(policy, "audited");
+    }
+
+    fn authorization(&self, policy: &str, outcome: &'static str) {
+        self.authorization.get_or_create(&AuthorizationLabels { policy: policy.to_owned(), outcome }).inc();
     }
 
     pub fn accept_failed(&self) {

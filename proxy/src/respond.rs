@@ -17,7 +17,7 @@ pub fn http1(failure: &Failure, close: bool, to_head: bool, out: &mut Vec<u8>) {
     let body = if to_head { String::new() } else { format!("weft: {failure}\n") };
     let length = format!("weft: {failure}\n").len();
     out.extend_from_slice(format!("HTTP/1.1 {status} {phrase}\r\n").as_bytes());
-    out.extend_from_slice(format!("weft-reason: {}\r\n", failure.reason()).as_bytes());
+    out.extend_from_slice(format!("weft-reason: {}\r\n", failure.told()).as_bytes());
     out.extend_from_slice(format!("content-type: text/plain\r\ncontent-length: {length}\r\n").as_bytes());
     out.extend_from_slice(if close { b"connection: close\r\n\r\n" } else { b"\r\n" });
     out.extend_from_slice(body.as_bytes());
@@ -55,7 +55,10 @@ pub fn http2_redirect(status: u16, location: &str, edit: &HeaderEdit) -> Respons
 pub fn http2(failure: &Failure, grpc: bool) -> Response<()> {
     let mut response = Response::new(());
     let headers = response.headers_mut();
-    headers.insert(REASON, HeaderValue::from_static(failure.reason()));
+    // Fixed words and names of documents: always a header's value.
+    if let Ok(reason) = HeaderValue::from_str(&failure.told()) {
+        headers.insert(REASON, reason);
+    }
     if grpc {
         headers.insert("content-type", HeaderValue::from_static("application/grpc"));
         headers.insert("grpc-status", HeaderValue::from(failure.grpc_status()));

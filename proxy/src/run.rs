@@ -135,7 +135,8 @@ fn follow(
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     tokio::spawn(keep_on_disk(catalog.clone(), directory.clone(), metrics.clone()));
-    let stream = Stream { discovery, identity: identity.clone(), hello, describe, metrics, ready };
+    let registers = config.register.iter().map(|registration| registration.service.clone()).collect();
+    let stream = Stream { discovery, identity: identity.clone(), hello, registers, describe, metrics, ready };
     tokio::spawn(stream.run(feed, directory));
 }
 

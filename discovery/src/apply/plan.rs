@@ -5,7 +5,7 @@
 
 use super::outcome::{Applied, ApplyError, Outcome, owned, unnamed};
 use crate::addresses::{self, Pool};
-use crate::record::{self, AttachedPolicy, AttachedRoute, Content, Key, Record, Source};
+use crate::record::{self, AttachedAuthorization, AttachedPolicy, AttachedRoute, Content, Key, Record, Source};
 use crate::store::{Compare, Entry, Op, Revision, Store, StoreError};
 use crate::translate::{Kind, Object, Translated};
 use std::collections::{BTreeMap, BTreeSet};
@@ -112,6 +112,11 @@ impl Draft<'_> {
             Object::Policy { targets, policy } => {
                 Content::Policy(of(AttachedPolicy { targets: targets.clone(), policy: policy.clone() }, written))
             }
+            Object::Authorization { targets, policy } => {
+                let attached = AttachedAuthorization { targets: targets.clone(), policy: policy.clone() };
+                Content::Authorization(of(attached, written))
+            }
+            Object::Namespace(policy) => Content::Namespace(of(*policy, written)),
         })
     }
 
@@ -181,6 +186,8 @@ pub(super) fn key_of(kind: Kind, namespace: &str, name: &str) -> Option<Key> {
         Kind::GrpcRoute => Key::Route { kind: RouteKind::Grpc, namespace: ns, name: document },
         Kind::ReferenceGrant => Key::Grant { namespace: ns, name: document },
         Kind::TrafficPolicy => Key::Policy { namespace: ns, name: document },
+        Kind::AuthorizationPolicy => Key::Authorization { namespace: ns, name: document },
+        Kind::NamespacePolicy => Key::Namespace { namespace: ns, name: document },
         Kind::Endpoint => return None,
     };
     // A text that is no name must not become somebody else's key.
@@ -195,6 +202,8 @@ pub(super) fn prefix(kind: Kind) -> &'static str {
         Kind::GrpcRoute => Key::GRPC_ROUTES,
         Kind::ReferenceGrant => Key::GRANTS,
         Kind::TrafficPolicy => Key::POLICIES,
+        Kind::AuthorizationPolicy => Key::AUTHORIZATIONS,
+        Kind::NamespacePolicy => Key::NAMESPACES,
     }
 }
 
@@ -208,6 +217,8 @@ fn encode(content: &Content) -> bytes::Bytes {
         Content::Route(record) => record.encode(),
         Content::Grant(record) => record.encode(),
         Content::Policy(record) => record.encode(),
+        Content::Authorization(record) => record.encode(),
+        Content::Namespace(record) => record.encode(),
         Content::Endpoint(record) => record.encode(),
         // Plans are made of documents, and no document is a withdrawal.
         Content::Withdrawal(_) => bytes::Bytes::new(),

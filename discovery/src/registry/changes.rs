@@ -17,6 +17,10 @@ pub enum Target {
     Service(ServiceName),
     /// What an address stands for.
     Address(IpAddr),
+    /// What a namespace says about access to its workloads.
+    Guard(String),
+    /// Which services a workload is an endpoint of.
+    Workload { namespace: String, name: String },
 }
 
 /// Where the registry announces changes.

@@ -7,6 +7,7 @@ mod follow;
 mod state;
 mod brake;
 mod references;
+mod guards;
 mod world;
 mod changes;
 mod published;

@@ -3,6 +3,7 @@
 //! Made by [`state`](super::state), read by every worker until the next one is swapped in. A lookup marks what it finds as
 //! used, which is all that a reader ever writes; what nobody uses for a while is no longer subscribed to.
 
+use super::guard::Guarded;
 use crate::route::Table;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -81,6 +82,8 @@ pub struct Snapshot {
     pub addresses: HashMap<IpAddr, Bound>,
     /// Services that discovery says do not exist.
     pub(super) absent: HashMap<ServiceName, Usage>,
+    /// What selects this workload; `None`: never told.
+    pub guard: Option<Arc<Guarded>>,
     /// The highest revision among the messages of the present stream.
     pub revision: u64,
 }

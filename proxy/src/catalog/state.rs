@@ -5,6 +5,7 @@
 //! and what was known of it stays until the answer is there.
 
 use super::Target;
+use super::guard::Guarded;
 use super::snapshot::{Bound, Known, Snapshot, Usage};
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -27,6 +28,8 @@ const EVICTED: usize = MAX_UNANSWERED / 10;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wish {
     Subscribe(Target),
+    /// What selects this workload, which is registered for these services.
+    Guard(Arc<[ServiceName]>),
     Unsubscribe(Target),
 }
 
@@ -71,6 +74,9 @@ pub struct State {
     namespace: String,
     services: HashMap<ServiceName, ServiceEntry>,
     addresses: HashMap<IpAddr, AddressEntry>,
+    /// What this workload registers for, if its policies are to be known.
+    workload: Option<Arc<[ServiceName]>>,
+    guard: Option<Arc<Guarded>>,
     revision: u64,
     /// The next message is the first of its stream, whose replica may be behind the one before.
     begun: bool,
@@ -80,6 +86,11 @@ impl State {
     /// For a proxy of `namespace`.
     pub fn of(namespace: &str) -> Self {
         Self { namespace: namespace.to_owned(), ..Self::default() }
+    }
+
+    /// Asks for the policies of this workload, too, which is registered for `services`.
+    pub fn guarding(self, services: Arc<[ServiceName]>) -> Self {
+        Self { workload: Some(services), ..self }
     }
 
     /// Somebody asks for `target`. Returns what to say to discovery, which is nothing for what is subscribed to already.
@@ -110,7 +121,8 @@ impl State {
         self.begun = true;
         self.services.values_mut().for_each(|entry| entry.sync = Sync::Awaited);
         let services = self.services.keys().cloned().map(Target::Service);
-        services.chain(self.addresses.keys().copied().map(Target::Address)).map(Wish::Subscribe).collect()
+        let targets = services.chain(self.addresses.keys().copied().map(Target::Address));
+        self.workload.clone().map(Wish::Guard).into_iter().chain(targets.map(Wish::Subscribe)).collect()
     }
 
     /// Takes one message. `Err`: it is refused, and the state is as before but for what is to be asked afresh, which is
@@ -126,6 +138,10 @@ impl State {
             Some(Body::Delta(delta)) => self.change(delta, revision, now),
             Some(Body::Gone(gone)) => self.forget(&gone.service),
             Some(Body::Binding(binding)) => self.bind(binding, now),
+            Some(Body::Policies(policies)) => Guarded::told(policies, revision).map(|guarded| {
+                self.guard = Some(guarded);
+                Vec::new()
+            }),
             // Beats and dumps are the stream's own affair.
             Some(Body::Beat(_) | Body::Dump(_)) | None => return Ok(Vec::new()),
         };
@@ -224,7 +240,8 @@ impl State {
 
     /// What is known now.
     pub fn snapshot(&self) -> Snapshot {
-        let mut snapshot = Snapshot { revision: self.revision, ..Snapshot::default() };
+        let (revision, guard) = (self.revision, self.guard.clone());
+        let mut snapshot = Snapshot { revision, guard, ..Snapshot::default() };
         for (address, entry) in &self.addresses {
             if let Some(binding) = entry.binding.clone() {
                 snapshot.addresses.insert(*address, Bound { binding, usage: entry.usage.clone() });
@@ -245,6 +262,7 @@ impl State {
     /// Takes over what an earlier process knew, as far as nothing is known yet.
     pub fn restore(&mut self, snapshot: Snapshot, now: Instant) {
         self.revision = self.revision.max(snapshot.revision);
+        self.guard = self.guard.take().or(snapshot.guard);
         for (name, known) in snapshot.services {
             let usage = known.usage.clone();
             let entry = ServiceEntry { said: Said::Known(known), sync: Sync::Awaited, usage, last_used: now };

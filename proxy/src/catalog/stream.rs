@@ -19,6 +19,7 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 use weft_identity::rotate::Identity;
+use weft_model::ServiceName;
 use weft_proto::v1;
 use weft_proto::v1::discovery_client::DiscoveryClient;
 use weft_proto::v1::subscribe_response::Body;
@@ -47,6 +48,8 @@ pub struct Stream {
     pub discovery: Discovery,
     pub identity: Identity,
     pub hello: v1::Hello,
+    /// What this workload registers for.
+    pub registers: Arc<[ServiceName]>,
     pub describe: Describe,
     pub metrics: CatalogMetrics,
     /// Met once the catalog is worth something: discovery answers, or an earlier process has left one on disk.
@@ -78,7 +81,8 @@ enum StreamError {
 impl Stream {
     /// Follows discovery for as long as the process lives, beginning with what is on disk.
     pub async fn run(self, feed: Feed, dir: StateDir) {
-        let mut follower = Follower { state: State::of(&self.hello.namespace), feed, stream: self };
+        let state = State::of(&self.hello.namespace).guarding(Arc::clone(&self.registers));
+        let mut follower = Follower { state, feed, stream: self };
         follower.restore(dir).await;
         let mut backoff = Backoff::default();
         let mut failures = 0;
@@ -270,7 +274,7 @@ impl Follower {
                 });
                 return false;
             }
-            Some(Body::Snapshot(_) | Body::Delta(_) | Body::Gone(_) | Body::Binding(_)) => {}
+            Some(Body::Snapshot(_) | Body::Delta(_) | Body::Gone(_) | Body::Binding(_) | Body::Policies(_)) => {}
         }
         let wishes: Vec<Wish> = match self.state.apply(message, Instant::now().into_std()) {
             Ok(wishes) => wishes,
