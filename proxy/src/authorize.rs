@@ -172,10 +172,13 @@ impl Scope {
         verdict.expect("only a path is ambiguous, and none was looked at")
     }
 
-    /// About one request. An error: its path can be read in ways that nobody should rely on, and a policy asks for it.
+    /// About one request. An error: it can be read in ways that nobody should rely on, and a policy asks for how it is read.
     pub fn request(&self, request: &impl RequestView) -> Result<Verdict, Ambiguous> {
         if let Some(verdict) = &self.settled {
             return Ok(verdict.clone());
+        }
+        if becomes_http2(request) {
+            return Err(Ambiguous("upgrade to h2c, whose requests nobody would see"));
         }
         let asked = Asked { request, readings: OnceCell::new() };
         let matches = |left: &Left, policy: &Policy, action| {
@@ -243,6 +246,16 @@ impl Scope {
         };
         Ok(Verdict { allowed: true, policy: Arc::clone(by), audit: audit.cloned() })
     }
+}
+
+/// Whether what follows may be requests in a tunnel, which no policy would be asked about.
+fn becomes_http2(request: &impl RequestView) -> bool {
+    let mut found = false;
+    request.headers("upgrade", &mut |value| {
+        found |= value.to_ascii_lowercase().windows(3).any(|word| word == b"h2c");
+        found
+    });
+    found
 }
 
 /// One request, and what was made of its path if anybody asked.

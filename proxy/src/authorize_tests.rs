@@ -154,6 +154,15 @@ fn an_ambiguous_path_matters_only_where_a_path_is_asked_for() {
 }
 
 #[test]
+fn requests_do_not_hide_in_an_upgrade() {
+    let cart = id("shop/cart");
+    let case = Case::of(vec![policy("no", Action::Deny, Mode::Enforce, vec![to(&["/admin"])])]);
+    let upgrade = |to: &str| Request { headers: vec![("upgrade".into(), to.into())], ..get("/x") };
+    assert!(case.scope(Some(&cart)).request(&upgrade("websocket, H2C")).is_err());
+    assert_eq!(case.says(Some(&cart), &upgrade("websocket")), "+default");
+}
+
+#[test]
 fn allow_needs_every_reading() {
     let cart = id("shop/cart");
     let case = Case::of(vec![policy("public", Action::Allow, Mode::Enforce, vec![to(&["/public/*"])])]);

@@ -146,7 +146,7 @@ fn escapes(text: &str) -> bool {
         .any(|three| three[0] == b'%' && three[1].is_ascii_hexdigit() && three[2].is_ascii_hexdigit())
 }
 
-/// Escapes decoded once; `%` alone is refused in what came over the wire, and kept in what was decoded before.
+/// Escapes decoded once; a `%` that begins none is refused.
 fn decode(text: &str) -> Result<String, Ambiguous> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();

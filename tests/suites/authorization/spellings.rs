@@ -87,6 +87,10 @@ pub async fn http1(world: &World) -> Outcome {
             passed.push((path, said.status(), said.text()));
         }
     }
+    let tunnel = "GET /name HTTP/1.1\r\nhost: echo\r\nconnection: upgrade, http2-settings\r\nupgrade: h2c\r\n\
+                  http2-settings: AAMAAABkAAQAAP__\r\n\r\n";
+    let said = Http1::dial(world.client(), world.echo(80))?.request(tunnel).await?;
+    ensure!(said.status() == 400, "requests could hide in a tunnel: {said:?}");
     ensure!(passed.is_empty(), "{} of {} pass: {passed:#?}", passed.len(), SPELLINGS.len() + RAW.len());
     policies.delete().await
 }
