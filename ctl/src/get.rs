@@ -19,7 +19,8 @@ use weft_proto::v1;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// services, endpoints, routes (of both kinds), httproutes, grpcroutes, referencegrants, policies or certificates
+    /// services, endpoints, routes (of both kinds), httproutes, grpcroutes, referencegrants, policies,
+    /// authorizationpolicies, namespacepolicies or certificates
     kind: What,
     /// Only this object (certificates: of this proxy)
     name: Option<String>,

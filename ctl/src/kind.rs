@@ -16,6 +16,8 @@ pub enum Kind {
     GrpcRoutes,
     Grants,
     Policies,
+    Authorizations,
+    Namespaces,
 }
 
 impl Kind {
@@ -29,6 +31,8 @@ impl Kind {
             Self::GrpcRoutes => "grpcroutes",
             Self::Grants => "referencegrants",
             Self::Policies => "policies",
+            Self::Authorizations => "authorizationpolicies",
+            Self::Namespaces => "namespacepolicies",
         }
     }
 }
@@ -44,6 +48,8 @@ impl fmt::Display for Kind {
             Self::GrpcRoutes => "GRPCRoute",
             Self::Grants => "ReferenceGrant",
             Self::Policies => "TrafficPolicy",
+            Self::Authorizations => "AuthorizationPolicy",
+            Self::Namespaces => "NamespacePolicy",
         })
     }
 }
@@ -61,8 +67,13 @@ impl FromStr for Kind {
             "grpcroutes" | "grpcroute" => Ok(Self::GrpcRoutes),
             "referencegrants" | "referencegrant" | "grants" | "grant" => Ok(Self::Grants),
             "policies" | "policy" | "trafficpolicies" | "trafficpolicy" => Ok(Self::Policies),
-            _ => Err("known kinds are services, endpoints, routes, httproutes, grpcroutes, referencegrants, policies"
-                .to_owned()),
+            "authorizationpolicies" | "authorizationpolicy" | "authz" => Ok(Self::Authorizations),
+            "namespacepolicies" | "namespacepolicy" => Ok(Self::Namespaces),
+            _ => {
+                Err("known kinds are services, endpoints, routes, httproutes, grpcroutes, referencegrants, policies, \
+                      authorizationpolicies, namespacepolicies"
+                    .to_owned())
+            }
         }
     }
 }
@@ -74,7 +85,9 @@ mod tests {
     #[test]
     fn every_name_of_a_kind_leads_to_it() {
         let routes = [Kind::Routes, Kind::HttpRoutes, Kind::GrpcRoutes];
-        for kind in routes.into_iter().chain([Kind::Services, Kind::Endpoints, Kind::Grants, Kind::Policies]) {
+        let others =
+            [Kind::Services, Kind::Endpoints, Kind::Grants, Kind::Policies, Kind::Authorizations, Kind::Namespaces];
+        for kind in routes.into_iter().chain(others) {
             assert_eq!(kind.plural().parse(), Ok(kind));
             assert_eq!(kind.to_string().parse(), Ok(kind));
         }

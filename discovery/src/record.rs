@@ -11,11 +11,11 @@ use std::fmt;
 use weft_model::names::{label, subdomain};
 use weft_model::route::{Grant, Parent, RouteKind};
 use weft_model::session::SessionKey;
-use weft_model::{Endpoint, Route, Service, ServiceName, TrafficPolicy};
+use weft_model::{AuthorizationPolicy, Endpoint, NamespacePolicy, Route, Service, ServiceName, TrafficPolicy};
 
 /// The key of a record: `services/<ns>/<name>`, `routes/<ns>/<name>` (HTTPRoutes), `grpcroutes/<ns>/<name>`,
-/// `grants/<ns>/<name>`, `policies/<ns>/<name>`, `endpoints/<ns>/<service>/<id>`, `withdrawals/<ns>/<service>`,
-/// `sessions/keys`.
+/// `grants/<ns>/<name>`, `policies/<ns>/<name>`, `authorizations/<ns>/<name>`, `namespaces/<ns>/default`,
+/// `endpoints/<ns>/<service>/<id>`, `withdrawals/<ns>/<service>`, `sessions/keys`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Key {
     Service(ServiceName),
@@ -29,6 +29,15 @@ pub enum Key {
         name: String,
     },
     Policy {
+        namespace: String,
+        name: String,
+    },
+    Authorization {
+        namespace: String,
+        name: String,
+    },
+    /// What holds for a whole namespace.
+    Namespace {
         namespace: String,
         name: String,
     },
@@ -95,6 +104,13 @@ pub struct AttachedPolicy {
     pub policy: TrafficPolicy,
 }
 
+/// An authorization policy and the services it is for; none: its whole namespace.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttachedAuthorization {
+    pub targets: Vec<ServiceName>,
+    pub policy: AuthorizationPolicy,
+}
+
 /// Put in the same commit that deletes endpoints on purpose. It tells the registry that they did not vanish because a
 /// lease ran out, so that the brake lets them go at once; a store's watch cannot tell the two apart.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,6 +131,8 @@ pub enum Content {
     Route(Record<AttachedRoute>),
     Grant(Record<Grant>),
     Policy(Box<Record<AttachedPolicy>>),
+    Authorization(Record<AttachedAuthorization>),
+    Namespace(Record<NamespacePolicy>),
     Endpoint(Record<Endpoint>),
     Withdrawal(Withdrawal),
     SessionKeys(SessionKeys),
@@ -128,6 +146,19 @@ pub struct RecordError {
     pub reason: String,
 }
 
+/// What the keys of records begin with.
+const KINDS: [&str; 9] = [
+    "services",
+    "routes",
+    "grpcroutes",
+    "grants",
+    "policies",
+    "authorizations",
+    "namespaces",
+    "endpoints",
+    "withdrawals",
+];
+
 impl Key {
     /// Where all keys of one kind are: a prefix for [`crate::store::Store::range`].
     pub const SERVICES: &str = "services/";
@@ -135,15 +166,15 @@ impl Key {
     pub const GRPC_ROUTES: &str = "grpcroutes/";
     pub const GRANTS: &str = "grants/";
     pub const POLICIES: &str = "policies/";
+    pub const AUTHORIZATIONS: &str = "authorizations/";
+    pub const NAMESPACES: &str = "namespaces/";
     pub const ENDPOINTS: &str = "endpoints/";
     pub const WITHDRAWALS: &str = "withdrawals/";
 
     /// `None`: a key of somebody else's (addresses, certificates, ...). An error: ours, but not of our shape.
     pub fn parse(text: &str) -> Option<Result<Self, RecordError>> {
         let (kind, rest) = text.split_once('/')?;
-        if !["services", "routes", "grpcroutes", "grants", "policies", "endpoints", "withdrawals", "sessions"]
-            .contains(&kind)
-        {
+        if !KINDS.contains(&kind) {
             return None;
         }
         let refuse = |reason: String| RecordError { key: text.to_owned(), reason };
@@ -161,6 +192,12 @@ impl Key {
             }
             ("grants", [ns, name]) => document(ns, name).map(|(namespace, name)| Self::Grant { namespace, name }),
             ("policies", [ns, name]) => document(ns, name).map(|(namespace, name)| Self::Policy { namespace, name }),
+            ("authorizations", [ns, name]) => {
+                document(ns, name).map(|(namespace, name)| Self::Authorization { namespace, name })
+            }
+            ("namespaces", [ns, name]) => {
+                document(ns, name).map(|(namespace, name)| Self::Namespace { namespace, name })
+            }
             ("withdrawals", [ns, name]) => service(ns, name).map(Self::Withdrawal),
             ("endpoints", [ns, name, id]) if !id.is_empty() => {
                 service(ns, name).map(|service| Self::Endpoint { service, id: (*id).to_owned() })
@@ -183,6 +220,8 @@ impl fmt::Display for Key {
             Self::Route { kind: RouteKind::Grpc, namespace, name } => write!(f, "grpcroutes/{namespace}/{name}"),
             Self::Grant { namespace, name } => write!(f, "grants/{namespace}/{name}"),
             Self::Policy { namespace, name } => write!(f, "policies/{namespace}/{name}"),
+            Self::Authorization { namespace, name } => write!(f, "authorizations/{namespace}/{name}"),
+            Self::Namespace { namespace, name } => write!(f, "namespaces/{namespace}/{name}"),
             Self::Endpoint { service: s, id } => write!(f, "endpoints/{}/{}/{id}", s.namespace, s.name),
             Self::Withdrawal(s) => write!(f, "withdrawals/{}/{}", s.namespace, s.name),
             Self::SessionKeys => f.write_str("sessions/keys"),
@@ -215,6 +254,8 @@ impl Content {
             Key::Route { .. } => Self::Route(json(value)?),
             Key::Grant { .. } => Self::Grant(json(value)?),
             Key::Policy { .. } => Self::Policy(json(value)?),
+            Key::Authorization { .. } => Self::Authorization(json(value)?),
+            Key::Namespace { .. } => Self::Namespace(json(value)?),
             Key::Endpoint { .. } => Self::Endpoint(json(value)?),
             Key::Withdrawal(_) => Self::Withdrawal(json(value)?),
             Key::SessionKeys => Self::SessionKeys(json(value)?),
@@ -226,6 +267,9 @@ impl Content {
                 route.kind == *kind && route.namespace == *namespace && route.name == *name
             }
             (Key::Grant { namespace, .. }, Self::Grant(r)) => r.model.namespace == *namespace,
+            (Key::Authorization { namespace, name }, Self::Authorization(r)) => {
+                r.model.policy.namespace == *namespace && r.model.policy.name == *name
+            }
             (Key::Endpoint { service, id }, Self::Endpoint(r)) => r.model.service == *service && r.model.id == *id,
             _ => true,
         };
@@ -285,6 +329,8 @@ mod tests {
             "grpcroutes/shop/cart",
             "grants/shop/web",
             "policies/shop/cart",
+            "authorizations/shop/cart",
+            "namespaces/shop/default",
             "endpoints/shop/cart/cart-0",
             "withdrawals/shop/cart",
             "sessions/keys",

@@ -5,6 +5,7 @@
 mod service;
 mod stream;
 mod difference;
+mod guard;
 mod proxies;
 mod questions;
 

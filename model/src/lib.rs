@@ -16,10 +16,12 @@ pub mod faults;
 pub mod policy;
 pub mod health;
 pub mod throttle;
+pub mod authorization;
 pub mod view;
 pub mod explain;
 
 pub use address::{Cidr, Port};
+pub use authorization::{AuthorizationPolicy, NamespacePolicy, WorkloadPolicies};
 pub use endpoint::{Endpoint, EndpointState};
 pub use names::ServiceName;
 pub use policy::TrafficPolicy;

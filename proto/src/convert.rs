@@ -18,6 +18,7 @@ mod faults;
 mod policy;
 mod health;
 mod resilience;
+mod authorization;
 mod view;
 
 pub use session::session_keys;

@@ -8,6 +8,7 @@ mod snapshot;
 mod health;
 mod state;
 mod doubt;
+mod guard;
 mod disk;
 mod meter;
 mod outbox;
@@ -16,6 +17,7 @@ mod stream;
 mod tests;
 
 pub use disk::keep as keep_on_disk;
+pub use guard::Guarded;
 pub use health::Health;
 pub use meter::CatalogMetrics;
 pub use snapshot::{Bound, Known, Snapshot};
@@ -117,7 +119,7 @@ impl Catalog {
     /// What somebody who dialled `address` wants. Known: at once. Otherwise discovery is asked, and waited for as long as
     /// configured, or not at all when it has been away for longer than that. `None`: nobody could say.
     pub async fn bind(&self, address: IpAddr) -> Option<Binding> {
-        let answer = self.find(Target::Address(address), |known| known.binding(address).cloned()).await;
+        let answer = self.find(Some(Target::Address(address)), |known| known.binding(address).cloned()).await;
         // An endpoint of a service that is known must not look like a stranger because discovery is away.
         answer.or_else(|| self.snapshot().endpoint_at(address))
     }
@@ -136,7 +138,12 @@ impl Catalog {
             Some(known) => Some(Answer::Known(known.clone())),
             None => snapshot.is_absent(name).then_some(Answer::Absent),
         };
-        self.find(Target::Service(name.clone()), look).await.unwrap_or(Answer::Unanswered)
+        self.find(Some(Target::Service(name.clone())), look).await.unwrap_or(Answer::Unanswered)
+    }
+
+    /// The policies that select this workload; waits like [`Catalog::bind`] until they have been told once.
+    pub async fn guard(&self) -> Option<Arc<Guarded>> {
+        self.find(None, |known| known.guard.clone()).await
     }
 
     /// An endpoint of `name` cannot be reached: discovery should say again what is so.
@@ -165,13 +172,14 @@ impl Catalog {
         self.0.published.notified()
     }
 
-    async fn find<T>(&self, target: Target, look: impl Fn(&Snapshot) -> Option<T>) -> Option<T> {
+    /// Without a `target` there is nothing to ask: the answer comes by itself.
+    async fn find<T>(&self, target: Option<Target>, look: impl Fn(&Snapshot) -> Option<T>) -> Option<T> {
         if let Some(found) = look(&self.snapshot()) {
             return Some(found);
         }
         // Asked even while discovery is away: then the answer is there when it is back. A full queue is a storm of
         // questions; this one goes unanswered like those that are not answered in time.
-        let _ = self.0.questions.try_send(target);
+        let _ = target.map(|target| self.0.questions.try_send(target));
         let deadline = tokio::time::Instant::now() + self.0.patience();
         loop {
             // Before looking, so that a publication in between is not missed.

@@ -27,6 +27,7 @@ fn describe(config: &Config, catalog: &Catalog) -> Value {
         "workers": config.workers,
         "connected": catalog.connected(),
         "revision": catalog.revision(),
+        "authorization": snapshot.guard.as_ref().map(|guarded| &guarded.policies),
         "services": services.iter().map(|known| json!({
             "revision": known.revision,
             "service": known.view.service,

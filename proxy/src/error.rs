@@ -3,7 +3,9 @@
 //! The bottom of the crate: every module above names its failures from here. Each says whose fault it was, whether the
 //! request may be sent again, and what the client is told; each of these is one exhaustive match.
 
+use std::borrow::Cow;
 use std::io::ErrorKind;
+use std::sync::Arc;
 use weft_model::faults::Answer;
 
 /// Which side of the proxy a failure belongs to.
@@ -107,6 +109,8 @@ pub enum Failure {
     HeadersTooLarge,
     #[error("the request's head did not arrive in time")]
     HeaderTimeout,
+    #[error("not allowed (denied by {0})")]
+    Denied(Arc<str>),
     #[error("the client went away")]
     ClientGone,
     #[error("more requests than the limit {} admits", .0.name)]
@@ -151,6 +155,7 @@ impl Failure {
             | Self::MalformedRequest(_)
             | Self::HeadersTooLarge
             | Self::HeaderTimeout
+            | Self::Denied(_)
             | Self::ClientGone
             | Self::RateLimited(_) => Side::Client,
         }
@@ -186,6 +191,7 @@ impl Failure {
             | Self::MalformedRequest(_)
             | Self::HeadersTooLarge
             | Self::HeaderTimeout
+            | Self::Denied(_)
             | Self::ClientGone
             | Self::RateLimited(_)
             | Self::Injected(_) => RetrySafety::Never,
@@ -201,6 +207,7 @@ impl Failure {
     pub fn status(&self) -> u16 {
         match self {
             Self::MalformedRequest(_) => 400,
+            Self::Denied(_) => 403,
             Self::NoRoute => 404,
             Self::HeaderTimeout => 408,
             Self::HeadersTooLarge => 431,
@@ -278,6 +285,7 @@ impl Failure {
             Self::MalformedRequest(_) => "malformed-request",
             Self::HeadersTooLarge => "headers-too-large",
             Self::HeaderTimeout => "header-timeout",
+            Self::Denied(_) => "denied",
             Self::ClientGone => "client-gone",
             Self::RateLimited(_) => "rate-limited",
             Self::Overloaded => "overloaded",
@@ -291,6 +299,14 @@ impl Failure {
         match self {
             Self::RateLimited(refusal) => &refusal.fields,
             _ => &[],
+        }
+    }
+
+    /// What `weft-reason` says: the reason, and of a refusal whose it was.
+    pub fn told(&self) -> Cow<'static, str> {
+        match self {
+            Self::Denied(by) => format!("denied-by={by}").into(),
+            other => other.reason().into(),
         }
     }
 }

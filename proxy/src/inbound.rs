@@ -1,9 +1,11 @@
 //! The story of one connection that has reached this pod.
 //!
-//! accept -> **inbound** -> TLS by ALPN -> (http1 | http2 | tunnel) -> the application. A peer's sidecar says by ALPN what is
+//! accept -> **inbound** -> TLS by ALPN -> checkpoint -> (http1 | http2 | tunnel) -> the application. A peer's sidecar says by ALPN what is
 //! inside, so nothing is guessed; its identity, checked by the handshake, is told to the application in
 //! `x-forwarded-client-cert`, a name that no client can use itself. Without a sidecar on the other side the bytes are
 //! looked at as on the way out.
+
+mod checkpoint;
 
 use crate::cluster::Upstream;
 use crate::conn::{Conn, Tcp};
@@ -17,6 +19,7 @@ use crate::sniff::{self, First};
 use crate::worker::Worker;
 use crate::{http1, http2, probe, tunnel};
 use bytes::BytesMut;
+use checkpoint::Checkpoint;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -43,6 +46,7 @@ struct Inbound {
     guard: Rc<Guard>,
     peer: Peer,
     added: Vec<(&'static str, String)>,
+    checkpoint: Checkpoint,
 }
 
 /// Serves one connection that was going to `destination`, an address of this pod.
@@ -64,8 +68,9 @@ pub async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: SocketAddr, 
     let wait = config.detect_timeout;
     let upstream = worker.local(destination);
     let client = Peer::at(peer);
-    let mut inbound =
-        Inbound { worker, limits, upstream, address: destination, guard, peer: client, added: Vec::new() };
+    let checkpoint = Checkpoint::new(Rc::clone(&worker), peer.ip(), destination.port());
+    let (address, added) = (destination, Vec::new());
+    let mut inbound = Inbound { worker, limits, upstream, address, guard, peer: client, added, checkpoint };
     let mut buf = BytesMut::new();
     // Also where the application is known to speak first: bytes in the clear must not overtake a sidecar's ClientHello.
     match sniff::first(&mut stream, &mut buf, wait).await {
@@ -115,6 +120,7 @@ impl Inbound {
         let own = self.worker.shared.identity.credentials();
         self.peer.known_as(&peer.to_string());
         self.added.push((PEER, format!("By={};URI={peer}", own.id)));
+        self.checkpoint.identified(peer);
         Ok(Conn::tls(TlsStream::Server(tls)))
     }
 
@@ -143,6 +149,7 @@ impl Inbound {
 
     async fn speak(self, first: First, client: Conn) {
         let metrics = self.worker.shared.metrics.clone();
+        self.checkpoint.told().await;
         match first {
             First::Http1 => {
                 let _open = metrics.connection(Direction::Inbound, "http1", client.is_tls());
@@ -162,6 +169,10 @@ impl Inbound {
     /// The client waits to be spoken to, or takes its time: the application is connected, and whoever speaks first decides
     /// what this is.
     async fn server_first(self, mut stream: TcpStream) {
+        self.checkpoint.told().await;
+        if let Err(failure) = self.checkpoint.surely() {
+            return self.refuse(Conn::plain(stream, BytesMut::new()), &failure);
+        }
         let mut server = match self.upstream.tcp(self.address.port(), LOCAL_CONNECT).await {
             Ok(server) => server,
             Err(failure) => return self.refuse(Conn::plain(stream, BytesMut::new()), &failure),
@@ -175,11 +186,17 @@ impl Inbound {
         let client = Conn::plain(stream, buf);
         match first {
             First::Http1 | First::Http2 => Box::pin(self.speak(first, client)).await,
-            _ => self.join(client, server).await,
+            _ => match self.checkpoint.opaque() {
+                Ok(()) => self.join(client, server).await,
+                Err(failure) => self.refuse(client, &failure),
+            },
         }
     }
 
     async fn opaque(self, client: Conn) {
+        if let Err(failure) = self.checkpoint.opaque() {
+            return self.refuse(client, &failure);
+        }
         match self.upstream.tcp(self.address.port(), LOCAL_CONNECT).await {
             Ok(server) => self.join(client, server).await,
             Err(failure) => self.refuse(client, &failure),
@@ -197,9 +214,9 @@ impl Inbound {
         }
     }
 
-    /// A reset, which the other sidecar hands on to its client.
+    /// Of the application's, or not allowed: a reset, which the other sidecar hands on to its client.
     fn refuse(&self, client: Conn, failure: &Failure) {
-        tracing::debug!(address = %self.address, %failure, "the application refused a connection");
+        tracing::debug!(address = %self.address, %failure, "a connection is refused");
         self.worker.shared.metrics.refused_connection(failure.reason());
         client.abort();
     }
@@ -207,6 +224,7 @@ impl Inbound {
 
 impl Story for Inbound {
     async fn plan(&self, request: &impl RequestView) -> Result<Planned, Failure> {
+        self.checkpoint.request(request)?;
         let gate = self.guard.gate();
         let admission = gate.map(|gate| gate.admit(request, &self.peer, Instant::now())).transpose()?;
         Ok(Planned::Forward(Plan {

@@ -11,6 +11,7 @@ pub mod sniff;
 pub mod detect;
 pub mod outbound;
 pub mod inbound;
+pub mod authorize;
 pub mod plan;
 pub mod gate;
 pub mod deadline;

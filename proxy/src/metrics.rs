@@ -82,6 +82,12 @@ struct MalformedLabels {
     protocol: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AuthorizationLabels {
+    policy: String,
+    outcome: &'static str,
+}
+
 /// All metrics of the data path. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
@@ -102,6 +108,7 @@ pub struct Metrics {
     mirrors_dropped: Counter,
     reports_malformed: Family<ServiceLabels, Counter>,
     faults_injected: Family<FaultLabels, Counter>,
+    authorization: Family<AuthorizationLabels, Counter>,
 }
 
 impl Metrics {
@@ -163,6 +170,11 @@ impl Metrics {
             "Faults that a policy asked for: delay or abort",
             m.faults_injected.clone(),
         );
+        registry.register(
+            "authorization",
+            "Requests and opaque connections that a policy denied, or would have (outcome audited)",
+            m.authorization.clone(),
+        );
         registry.register("accept_failures", "Connections the kernel could not hand over", m.accept_failures.clone());
         m
     }
@@ -212,6 +224,20 @@ impl Metrics {
     /// A request to `service` met a fault that was made on purpose.
     pub fn fault_injected(&self, service: &str, fault: &'static str) {
         self.faults_injected.get_or_create(&FaultLabels { service: service.to_owned(), fault }).inc();
+    }
+
+    /// `policy` denied something.
+    pub fn denied(&self, policy: &str) {
+        self.authorization(policy, "denied");
+    }
+
+    /// `policy` would have denied something.
+    pub fn audited(&self, policy: &str) {
+        self.authorization(policy, "audited");
+    }
+
+    fn authorization(&self, policy: &str, outcome: &'static str) {
+        self.authorization.get_or_create(&AuthorizationLabels { policy: policy.to_owned(), outcome }).inc();
     }
 
     pub fn accept_failed(&self) {

@@ -17,7 +17,7 @@ pub fn http1(failure: &Failure, close: bool, to_head: bool, out: &mut Vec<u8>) {
     let body = if to_head { String::new() } else { format!("weft: {failure}\n") };
     let length = format!("weft: {failure}\n").len();
     out.extend_from_slice(format!("HTTP/1.1 {status} {phrase}\r\n").as_bytes());
-    out.extend_from_slice(format!("weft-reason: {}\r\n", failure.reason()).as_bytes());
+    out.extend_from_slice(format!("weft-reason: {}\r\n", failure.told()).as_bytes());
     for (name, value) in failure.fields() {
         out.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
     }
@@ -58,7 +58,10 @@ pub fn http2_redirect(status: u16, location: &str, edit: &HeaderEdit) -> Respons
 pub fn http2(failure: &Failure, grpc: bool) -> Response<()> {
     let mut response = Response::new(());
     let headers = response.headers_mut();
-    headers.insert(REASON, HeaderValue::from_static(failure.reason()));
+    // Fixed words and names of documents: always a header's value.
+    if let Ok(reason) = HeaderValue::from_str(&failure.told()) {
+        headers.insert(REASON, reason);
+    }
     add(headers, failure.fields());
     if grpc {
         headers.insert("content-type", HeaderValue::from_static("application/grpc"));

@@ -154,7 +154,8 @@ fn follow(
         answers: questions::TOPICS.iter().map(|topic| (*topic).to_owned()).collect(),
     };
     tokio::spawn(keep_on_disk(catalog.clone(), directory.clone(), metrics.clone()));
-    let stream = Stream { discovery, identity: identity.clone(), hello, describe, answers, metrics, ready };
+    let registers = config.register.iter().map(|registration| registration.service.clone()).collect();
+    let stream = Stream { discovery, identity: identity.clone(), hello, registers, describe, answers, metrics, ready };
     tokio::spawn(stream.run(feed, directory));
 }
 

@@ -12,8 +12,11 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::time::SystemTime;
+use weft_model::authorization::{Action, Mode, Mtls};
 use weft_model::route::{Backend, Grant, Parent, RouteKind, Rule};
-use weft_model::{Endpoint, Protocol, Route, Service, ServiceName, ServicePort, TrafficPolicy};
+use weft_model::{
+    AuthorizationPolicy, Endpoint, NamespacePolicy, Protocol, Route, Service, ServiceName, ServicePort, TrafficPolicy,
+};
 use weft_proto::v1;
 
 /// What belongs into the table beside the usual columns.
@@ -54,6 +57,8 @@ pub fn objects(kind: Kind, objects: &[v1::Object], endpoints: &[v1::Object], vie
         Kind::Routes | Kind::HttpRoutes | Kind::GrpcRoutes => routes(objects, view),
         Kind::Grants => grants(objects, view),
         Kind::Policies => policies(objects, view),
+        Kind::Authorizations => authorizations(objects, view),
+        Kind::Namespaces => namespaces(objects, view),
     }
 }
 
@@ -226,6 +231,51 @@ fn policies(objects: &[v1::Object], view: View) -> anyhow::Result<Table> {
             object.source.clone(),
         ];
         view.row(&mut table, &object.namespace, usual, wide);
+    }
+    Ok(table)
+}
+
+/// An authorization policy as the store keeps it: with the services it is for.
+#[derive(Debug, Deserialize)]
+struct AttachedAuthorization {
+    targets: Vec<ServiceName>,
+    policy: AuthorizationPolicy,
+}
+
+fn authorizations(objects: &[v1::Object], view: View) -> anyhow::Result<Table> {
+    let mut table = view.table(&["NAME", "ACTION", "MODE", "SERVICES", "RULES"], &["SOURCE"]);
+    for object in objects {
+        let AttachedAuthorization { targets, policy } = model(object)?;
+        let mode = match policy.mode {
+            Mode::Enforce => "enforce",
+            Mode::Audit => "audit",
+        };
+        let services = if targets.is_empty() { "the whole namespace".to_owned() } else { listed(targets) };
+        let rules = policy.rules.len().to_string();
+        let usual = vec![object.name.clone(), action(policy.action), mode.to_owned(), services, rules];
+        view.row(&mut table, &object.namespace, usual, vec![object.source.clone()]);
+    }
+    Ok(table)
+}
+
+fn action(action: Action) -> String {
+    match action {
+        Action::Allow => "ALLOW",
+        Action::Deny => "DENY",
+    }
+    .to_owned()
+}
+
+fn namespaces(objects: &[v1::Object], view: View) -> anyhow::Result<Table> {
+    let mut table = view.table(&["NAME", "DEFAULT", "MTLS"], &["SOURCE"]);
+    for object in objects {
+        let policy: NamespacePolicy = model(object)?;
+        let mtls = match policy.mtls {
+            Mtls::Permissive => "permissive",
+            Mtls::Strict => "strict",
+        };
+        let usual = vec![object.name.clone(), action(policy.default_action), mtls.to_owned()];
+        view.row(&mut table, &object.namespace, usual, vec![object.source.clone()]);
     }
     Ok(table)
 }

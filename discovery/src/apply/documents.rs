@@ -151,7 +151,8 @@ impl Documents {
 }
 
 fn parse_kind(word: &str) -> Result<Kind, ApplyError> {
-    let kinds = "services, endpoints, routes, httproutes, grpcroutes, referencegrants and policies";
+    let kinds = "services, endpoints, routes, httproutes, grpcroutes, referencegrants, policies, authorizationpolicies \
+                 and namespacepolicies";
     Kind::from_word(word).ok_or_else(|| ApplyError::Asked(format!("kind: {word:?} is not known; there are {kinds}")))
 }
 
@@ -162,6 +163,8 @@ fn object(key: &Key, content: &Content) -> Option<v1::Object> {
         Key::Route { kind: RouteKind::Grpc, namespace, name } => (Kind::GrpcRoute, namespace.clone(), name.clone()),
         Key::Grant { namespace, name } => (Kind::ReferenceGrant, namespace.clone(), name.clone()),
         Key::Policy { namespace, name } => (Kind::TrafficPolicy, namespace.clone(), name.clone()),
+        Key::Authorization { namespace, name } => (Kind::AuthorizationPolicy, namespace.clone(), name.clone()),
+        Key::Namespace { namespace, name } => (Kind::NamespacePolicy, namespace.clone(), name.clone()),
         Key::Endpoint { service, id } => (Kind::Endpoint, service.namespace.clone(), id.clone()),
         Key::Withdrawal(_) | Key::SessionKeys => return None,
     };
@@ -170,6 +173,8 @@ fn object(key: &Key, content: &Content) -> Option<v1::Object> {
         Content::Route(record) => (record.source, &record.document, json(&record.model)),
         Content::Grant(record) => (record.source, &record.document, json(&record.model)),
         Content::Policy(record) => (record.source, &record.document, json(&record.model)),
+        Content::Authorization(record) => (record.source, &record.document, json(&record.model)),
+        Content::Namespace(record) => (record.source, &record.document, json(&record.model)),
         Content::Endpoint(record) => (record.source, &record.document, json(&record.model)),
         Content::Withdrawal(_) | Content::SessionKeys(_) => return None,
     };

@@ -73,6 +73,8 @@ pub(super) fn owned(title: &str, content: &Content) -> Result<(), ApplyError> {
         Content::Route(record) => record.source,
         Content::Grant(record) => record.source,
         Content::Policy(record) => record.source,
+        Content::Authorization(record) => record.source,
+        Content::Namespace(record) => record.source,
         Content::Endpoint(record) => record.source,
         Content::Withdrawal(_) | Content::SessionKeys(_) => return Ok(()),
     };

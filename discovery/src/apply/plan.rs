@@ -5,7 +5,7 @@
 
 use super::outcome::{Applied, ApplyError, Outcome, owned, unnamed};
 use crate::addresses::{self, Pool};
-use crate::record::{self, AttachedPolicy, AttachedRoute, Content, Key, Record, Source};
+use crate::record::{self, AttachedAuthorization, AttachedPolicy, AttachedRoute, Content, Key, Record, Source};
 use crate::store::{Compare, Entry, Op, Revision, Store, StoreError};
 use crate::translate::{Kind, Object, Translated};
 use std::collections::{BTreeMap, BTreeSet};
@@ -113,6 +113,11 @@ impl Draft<'_> {
                 let policy = AttachedPolicy { targets: targets.clone(), policy: (**policy).clone() };
                 Content::Policy(Box::new(of(policy, written)))
             }
+            Object::Authorization { targets, policy } => {
+                let attached = AttachedAuthorization { targets: targets.clone(), policy: policy.clone() };
+                Content::Authorization(of(attached, written))
+            }
+            Object::Namespace(policy) => Content::Namespace(of(*policy, written)),
         })
     }
 
@@ -182,6 +187,8 @@ pub(super) fn key_of(kind: Kind, namespace: &str, name: &str) -> Option<Key> {
         Kind::GrpcRoute => Key::Route { kind: RouteKind::Grpc, namespace: ns, name: document },
         Kind::ReferenceGrant => Key::Grant { namespace: ns, name: document },
         Kind::TrafficPolicy => Key::Policy { namespace: ns, name: document },
+        Kind::AuthorizationPolicy => Key::Authorization { namespace: ns, name: document },
+        Kind::NamespacePolicy => Key::Namespace { namespace: ns, name: document },
         Kind::Endpoint => return None,
     };
     // A text that is no name must not become somebody else's key.
@@ -196,6 +203,8 @@ pub(super) fn prefix(kind: Kind) -> &'static str {
         Kind::GrpcRoute => Key::GRPC_ROUTES,
         Kind::ReferenceGrant => Key::GRANTS,
         Kind::TrafficPolicy => Key::POLICIES,
+        Kind::AuthorizationPolicy => Key::AUTHORIZATIONS,
+        Kind::NamespacePolicy => Key::NAMESPACES,
     }
 }
 
@@ -209,6 +218,8 @@ fn encode(content: &Content) -> bytes::Bytes {
         Content::Route(record) => record.encode(),
         Content::Grant(record) => record.encode(),
         Content::Policy(record) => record.encode(),
+        Content::Authorization(record) => record.encode(),
+        Content::Namespace(record) => record.encode(),
         Content::Endpoint(record) => record.encode(),
         // Plans are made of documents, and no document is one of these.
         Content::Withdrawal(_) | Content::SessionKeys(_) => bytes::Bytes::new(),

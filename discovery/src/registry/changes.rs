@@ -19,6 +19,10 @@ pub enum Target {
     Address(IpAddr),
     /// What session tokens are sealed with.
     SessionKeys,
+    /// What a namespace says about access to its workloads.
+    Guard(String),
+    /// Which services a workload is an endpoint of.
+    Workload { namespace: String, name: String },
 }
 
 /// Where the registry announces changes.

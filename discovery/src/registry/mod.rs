@@ -9,6 +9,7 @@ mod state;
 mod brake;
 mod references;
 pub mod conditions;
+mod guards;
 mod world;
 mod changes;
 mod published;

@@ -6,6 +6,7 @@
 use super::attached::{Attached, reattach};
 use super::brake::{Brake, BrakeSettings};
 use super::changes::Target;
+use super::guards::{self, Guards};
 use super::references;
 use super::world::{Versioned, World};
 use crate::record::{AttachedPolicy, AttachedRoute, Content, Key, RecordError, Withdrawal};
@@ -40,6 +41,7 @@ pub(super) struct State {
     policies_of: Attached<DocumentName>,
     endpoints: HashMap<ServiceName, BTreeMap<String, Endpoint>>,
     claims: HashMap<IpAddr, BTreeSet<Claim>>,
+    guards: Guards,
     /// Keys whose value cannot be read, and the revision that put it.
     unreadable: HashMap<String, Revision>,
     pub(super) brake: Brake,
@@ -69,6 +71,7 @@ impl State {
             policies_of: HashMap::new(),
             endpoints: HashMap::new(),
             claims: HashMap::new(),
+            guards: Guards::default(),
             unreadable: HashMap::new(),
             brake: Brake::new(brake),
             world: World::default(),
@@ -148,6 +151,7 @@ impl State {
             let grants: BTreeMap<_, _> = self.grants.iter().collect();
             self.world.grants = grants.into_values().cloned().collect();
         }
+        self.guards.publish(&mut self.world, &mut changed);
         self.world.counts.services = self.services.len();
         self.world.counts.routes = self.routes.len();
         self.world.counts.policies = self.policies.len();
@@ -196,6 +200,12 @@ impl State {
                 let old = old.as_ref().map(|(created, policy)| (*created, &policy.targets[..]));
                 let new = Some((created, &record.model.targets[..]));
                 self.touched.extend(reattach(&mut self.policies_of, &document, old, new));
+            }
+            (Key::Authorization { namespace, name }, Content::Authorization(record)) => {
+                self.guards.authorization(namespace, name, Some(record.model));
+            }
+            (Key::Namespace { namespace, .. }, Content::Namespace(record)) => {
+                self.guards.namespace(namespace, Some(record.model));
             }
             (Key::Endpoint { service, id }, Content::Endpoint(record)) => {
                 self.brake.settled(&service, &id);
@@ -247,6 +257,8 @@ impl State {
                 let old = old.as_ref().map(|(created, policy)| (*created, &policy.targets[..]));
                 self.touched.extend(reattach(&mut self.policies_of, &document, old, None));
             }
+            Some(Ok(Key::Authorization { namespace, name })) => self.guards.authorization(namespace, name, None),
+            Some(Ok(Key::Namespace { namespace, .. })) => self.guards.namespace(namespace, None),
             Some(Ok(Key::Endpoint { service, id })) => {
                 let on_purpose = withdrawn.contains(&(service.clone(), id.clone()));
                 self.remove_endpoint(&service, &id, on_purpose, now);
@@ -285,7 +297,7 @@ impl State {
             |(namespace, name): &DocumentName| Key::Policy { namespace: namespace.clone(), name: name.clone() };
         let endpoints = self.endpoints.values().flat_map(BTreeMap::values).map(Key::endpoint);
         let documents = self.routes.keys().map(route).chain(self.policies.keys().map(policy));
-        let documents = documents.chain(self.grants.keys().map(grant));
+        let documents = documents.chain(self.grants.keys().map(grant)).chain(self.guards.keys());
         services.chain(documents).chain(endpoints).map(|key| key.to_string())
     }
 
@@ -302,6 +314,7 @@ impl State {
         if old.as_ref().map(|old| &old.view) == new.as_ref() {
             return;
         }
+        guards::enlist(&mut self.world, &name, old.as_ref().map(|old| &old.view), new.as_ref(), changed);
         let before = old.as_ref().map(|old| claims(&old.view)).unwrap_or_default();
         let after = new.as_ref().map(claims).unwrap_or_default();
         for (address, claim) in before.difference(&after) {

@@ -3,8 +3,10 @@
 //! A persistent map: a new world shares all that did not change with the one before, so that a change costs its own size.
 //! Invariant: a service in the map has a Service document; endpoints without one are not shown.
 
+use super::guards::Guard;
 use crate::store::Revision;
 use rpds::HashTrieMapSync;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use weft_model::route::Grant;
@@ -36,6 +38,9 @@ pub struct World {
     pub(super) addresses: HashTrieMapSync<IpAddr, Binding>,
     pub(super) session_keys: Arc<[SessionKey]>,
     pub(super) grants: Arc<[Grant]>,
+    pub(super) guards: HashTrieMapSync<String, Arc<Guard>>,
+    /// The services of each workload, by namespace and name.
+    pub(super) workloads: HashTrieMapSync<(String, String), Arc<BTreeSet<ServiceName>>>,
     pub(super) counts: Counts,
 }
 

@@ -4,6 +4,7 @@
 //! for it, from what was told last and what is so then. A slow proxy therefore costs a set of names, and delays nobody.
 
 use super::difference::{self, Told};
+use super::guard::Guard;
 use super::proxies::{Entered, Proxies};
 use super::questions::{self, Question, Questions};
 use crate::metrics::{Metrics, Outcome, Push};
@@ -70,6 +71,7 @@ struct State {
     services: HashMap<ServiceName, Told>,
     /// `None`: nothing told yet.
     addresses: HashMap<IpAddr, Option<Binding>>,
+    guard: Guard,
     /// Targets to be looked at; what changes meanwhile piles up at the subscriber, each target once.
     due: Vec<Target>,
     pending: Pending,
@@ -93,6 +95,7 @@ impl Stream {
         caller: Caller,
         to: Sender<Result<v1::SubscribeResponse, Status>>,
     ) -> Self {
+        let guard = Guard::of(&hello);
         let (entered, asked) = supply.proxies.enter(hello, caller);
         let mut subscriber = supply.registry.changes();
         // Every proxy is told, unasked.
@@ -102,6 +105,7 @@ impl Stream {
             subscriber,
             services: HashMap::new(),
             addresses: HashMap::new(),
+            guard,
             due: Vec::new(),
             beat_due: false,
             questions: Questions::default(),
@@ -194,6 +198,10 @@ impl Stream {
 
     fn subscribe(&mut self, target: v1::Target) -> Result<(), End> {
         let limit = self.supply.settings.subscriptions;
+        if let Some(v1::target::By::Workload(workload)) = target.by {
+            self.state.guard.subscribe(workload, &mut self.state.subscriber).map_err(malformed)?;
+            return Ok(());
+        }
         let target = parse(target)?;
         if self.state.subscribe(target, limit)? {
             self.supply.metrics.subscriptions.inc();
@@ -218,7 +226,7 @@ impl State {
         let known = match &target {
             Target::Service(name) => self.services.contains_key(name),
             Target::Address(address) => self.addresses.contains_key(address),
-            Target::SessionKeys => true,
+            Target::SessionKeys | Target::Guard(_) | Target::Workload { .. } => true,
         };
         if full && !known {
             let reason = format!("a stream may have {limit} subscriptions: unsubscribe from what is not dialled");
@@ -227,7 +235,7 @@ impl State {
         match &target {
             Target::Service(name) => drop(self.services.insert(name.clone(), Told::Nothing)),
             Target::Address(address) => drop(self.addresses.insert(*address, None)),
-            Target::SessionKeys => {}
+            Target::SessionKeys | Target::Guard(_) | Target::Workload { .. } => {}
         }
         if !self.subscriber.watch(target.clone()) && !self.due.contains(&target) {
             self.due.push(target);
@@ -240,7 +248,7 @@ impl State {
         let known = match &target {
             Target::Service(name) => self.services.remove(name).is_some(),
             Target::Address(address) => self.addresses.remove(address).is_some(),
-            Target::SessionKeys => return false,
+            Target::SessionKeys | Target::Guard(_) | Target::Workload { .. } => return false,
         };
         self.subscriber.unwatch(&target);
         self.due.retain(|due| *due != target);
@@ -259,6 +267,7 @@ impl State {
                 Target::Service(name) => self.service(&name, world.service(&name)),
                 Target::Address(address) => self.address(address, world.binding(address)),
                 Target::SessionKeys => session_keys(world.session_keys()),
+                Target::Guard(_) | Target::Workload { .. } => self.guard.next(&world),
             }
         };
         body.map(|body| v1::SubscribeResponse { revision: world.revision(), body: Some(body) })
@@ -298,6 +307,7 @@ fn send(
         Some(Response::Delta(_)) => "delta",
         Some(Response::Gone(_)) => "gone",
         Some(Response::Binding(_)) => "binding",
+        Some(Response::Policies(_)) => "policies",
         Some(Response::Dump(_)) => "dump",
         Some(Response::Ask(_)) => "ask",
         Some(Response::SessionKeys(_)) => "session-keys",
@@ -310,9 +320,13 @@ fn send(
     room.send(Ok(message));
 }
 
+fn malformed(reason: String) -> End {
+    ("malformed", Status::invalid_argument(reason))
+}
+
 fn parse(target: v1::Target) -> Result<Target, End> {
     use v1::target::By;
-    let refuse = |reason: String| ("malformed", Status::invalid_argument(reason));
+    let refuse = malformed;
     match target.by {
         Some(By::Service(name)) => {
             ServiceName::parse(&name).map(Target::Service).map_err(|e| refuse(format!("target.service: {e}")))
@@ -321,6 +335,7 @@ fn parse(target: v1::Target) -> Result<Target, End> {
             .parse()
             .map(Target::Address)
             .map_err(|_| refuse(format!("target.address: {text:?} is not an IP address"))),
+        Some(By::Workload(_)) => Err(refuse("target.workload: lasts as long as the stream".to_owned())),
         None => Err(refuse("target: names neither a service nor an address".to_owned())),
     }
 }

@@ -18,6 +18,7 @@ mod policy;
 mod health;
 mod outlier;
 mod breaker;
+mod authorization;
 mod spec;
 mod route;
 mod reference;
@@ -33,7 +34,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Map, Value};
 use std::collections::HashSet;
 use weft_model::route::{Grant, Parent};
-use weft_model::{Endpoint, Route, Service, ServiceName, TrafficPolicy, names};
+use weft_model::{AuthorizationPolicy, Endpoint, NamespacePolicy, Route, Service, ServiceName, TrafficPolicy, names};
 
 /// The namespace of a document that names none.
 const DEFAULT_NAMESPACE: &str = "default";
@@ -47,11 +48,21 @@ pub enum Kind {
     GrpcRoute,
     ReferenceGrant,
     TrafficPolicy,
+    AuthorizationPolicy,
+    NamespacePolicy,
 }
 
 impl Kind {
-    const ALL: [Kind; 6] =
-        [Kind::Service, Kind::Endpoint, Kind::HttpRoute, Kind::GrpcRoute, Kind::ReferenceGrant, Kind::TrafficPolicy];
+    const ALL: [Kind; 8] = [
+        Kind::Service,
+        Kind::Endpoint,
+        Kind::HttpRoute,
+        Kind::GrpcRoute,
+        Kind::ReferenceGrant,
+        Kind::TrafficPolicy,
+        Kind::AuthorizationPolicy,
+        Kind::NamespacePolicy,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -61,6 +72,8 @@ impl Kind {
             Kind::GrpcRoute => "GRPCRoute",
             Kind::ReferenceGrant => "ReferenceGrant",
             Kind::TrafficPolicy => "TrafficPolicy",
+            Kind::AuthorizationPolicy => "AuthorizationPolicy",
+            Kind::NamespacePolicy => "NamespacePolicy",
         }
     }
 
@@ -68,7 +81,9 @@ impl Kind {
     fn api_versions(self) -> &'static [&'static str] {
         match self {
             Kind::Service => &["v1"],
-            Kind::Endpoint | Kind::TrafficPolicy => &["weft.dev/v1alpha1"],
+            Kind::Endpoint | Kind::TrafficPolicy | Kind::AuthorizationPolicy | Kind::NamespacePolicy => {
+                &["weft.dev/v1alpha1"]
+            }
             Kind::HttpRoute | Kind::GrpcRoute => &["gateway.networking.k8s.io/v1"],
             Kind::ReferenceGrant => &["gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1"],
         }
@@ -83,6 +98,8 @@ impl Kind {
             "grpcroute" | "grpcroutes" => Some(Kind::GrpcRoute),
             "referencegrant" | "referencegrants" | "grant" | "grants" => Some(Kind::ReferenceGrant),
             "trafficpolicy" | "trafficpolicies" | "policy" | "policies" => Some(Kind::TrafficPolicy),
+            "authorizationpolicy" | "authorizationpolicies" | "authz" => Some(Kind::AuthorizationPolicy),
+            "namespacepolicy" | "namespacepolicies" => Some(Kind::NamespacePolicy),
             _ => None,
         }
     }
@@ -106,6 +123,12 @@ pub enum Object {
         targets: Vec<ServiceName>,
         policy: Box<TrafficPolicy>,
     },
+    /// `targets`: none means the whole namespace.
+    Authorization {
+        targets: Vec<ServiceName>,
+        policy: AuthorizationPolicy,
+    },
+    Namespace(NamespacePolicy),
 }
 
 /// A document that was found good.
@@ -260,6 +283,15 @@ fn object(
             let spec = document::read(spec, "spec", faults)?;
             let (targets, policy) = policy::translate(namespace, spec, faults);
             Some(Object::Policy { targets, policy: Box::new(policy) })
+        }
+        Kind::AuthorizationPolicy => {
+            let spec = document::read(spec, "spec", faults)?;
+            let (targets, policy) = authorization::translate(namespace, name, spec, faults);
+            Some(Object::Authorization { targets, policy })
+        }
+        Kind::NamespacePolicy => {
+            let spec = document::read(spec, "spec", faults)?;
+            Some(Object::Namespace(authorization::namespace(name, spec, faults)))
         }
     }
 }

@@ -50,7 +50,7 @@ pub struct TrafficPolicySpec {
 
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-struct TargetRef {
+pub struct TargetRef {
     /// Empty, the default: the core group.
     group: Option<String>,
     /// `Service`, the default.
@@ -115,6 +115,9 @@ const MAX_REPLAY_BYTES: i64 = 16 * 1024 * 1024;
 
 /// The services the policy is for, and the policy.
 pub fn translate(namespace: &str, spec: TrafficPolicySpec, faults: &mut Faults) -> (Vec<ServiceName>, TrafficPolicy) {
+    if spec.target_refs.is_empty() {
+        faults.add("spec.targetRefs", "a policy needs at least one target");
+    }
     let targets = targets(namespace, &spec.target_refs, faults);
     let default = TrafficPolicy::default();
     let (balancer, spread) = spec.load_balancer.map(|spec| balancer::translate(spec, faults)).unwrap_or_default();
@@ -134,10 +137,8 @@ pub fn translate(namespace: &str, spec: TrafficPolicySpec, faults: &mut Faults) 
     (targets, policy)
 }
 
-fn targets(namespace: &str, refs: &[TargetRef], faults: &mut Faults) -> Vec<ServiceName> {
-    if refs.is_empty() {
-        faults.add("spec.targetRefs", "a policy needs at least one target");
-    }
+/// The services of `namespace` that a policy names.
+pub fn targets(namespace: &str, refs: &[TargetRef], faults: &mut Faults) -> Vec<ServiceName> {
     let mut seen = BTreeSet::new();
     for (index, target) in refs.iter().enumerate() {
         let at = format!("spec.targetRefs[{index}]");

@@ -2,6 +2,7 @@
 //!
 //! Compiled for tests only. The page in the repository has to be the one that is made here; `WEFT_WRITE=1` writes it anew.
 
+use super::authorization::{AuthorizationPolicySpec, NamespacePolicySpec};
 use super::endpoint::EndpointSpec;
 use super::policy::TrafficPolicySpec;
 use super::spec::{GrantSpec, GrpcRouteSpec, HttpRouteSpec};
@@ -49,6 +50,8 @@ fn kinds() -> Vec<(&'static str, &'static str, Schema)> {
         ("GRPCRoute", GATEWAY, schema_for!(GrpcRouteSpec)),
         ("ReferenceGrant", GATEWAY, schema_for!(GrantSpec)),
         ("TrafficPolicy", WEFT, schema_for!(TrafficPolicySpec)),
+        ("AuthorizationPolicy", WEFT, schema_for!(AuthorizationPolicySpec)),
+        ("NamespacePolicy", WEFT, schema_for!(NamespacePolicySpec)),
     ]
 }
 

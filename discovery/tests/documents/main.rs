@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod authorization;
 mod routes;
 mod sessions;
 
@@ -80,7 +81,7 @@ fn documents_that_do_not_say_what_they_are() {
         ("{apiVersion: v1, kind: 7}".to_owned(), "document 1: kind: is not text"),
         (
             "{apiVersion: v1, kind: Pod}".to_owned(),
-            "document 1: kind: \"Pod\" (v1) is not supported, only Service, Endpoint, HTTPRoute, GRPCRoute, ReferenceGrant, TrafficPolicy",
+            "document 1: kind: \"Pod\" (v1) is not supported, only Service, Endpoint, HTTPRoute, GRPCRoute, ReferenceGrant, TrafficPolicy, AuthorizationPolicy, NamespacePolicy",
         ),
         (
             "{apiVersion: v2, kind: Service}".to_owned(),

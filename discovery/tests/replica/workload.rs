@@ -208,6 +208,9 @@ pub fn told(message: &v1::SubscribeResponse) -> String {
             None => format!("{} is unknown", binding.address),
         },
         Told::Dump(dump) => format!("dump {}", dump.id),
+        Told::Policies(told) => {
+            format!("policies {:?}", told.policies.iter().map(|policy| &policy.name).collect::<Vec<_>>())
+        }
         Told::Ask(ask) => format!("ask {} {} {}", ask.id, ask.topic, ask.json),
         Told::SessionKeys(keys) => format!("session keys {:?}", keys.keys.iter().map(|key| key.id).collect::<Vec<_>>()),
         Told::Beat(_) => "beat".to_owned(),

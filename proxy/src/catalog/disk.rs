@@ -3,7 +3,7 @@
 //! Written whole whenever the catalog has changed, a moment later and off every path; read once at start. A file that is
 //! damaged or of another version is ignored with a warning: an empty catalog is right, a wrong one is not.
 
-use super::{Bound, Catalog, CatalogMetrics, Known, Snapshot};
+use super::{Bound, Catalog, CatalogMetrics, Guarded, Known, Snapshot};
 use crate::affinity::Keys;
 use crate::state_dir::StateDir;
 use base64::Engine;
@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weft_model::session::SessionKey;
-use weft_model::{Binding, ServiceView};
+use weft_model::{Binding, ServiceView, WorkloadPolicies};
 
 /// The file's name in the state directory. Its first line says version and checksum of the second, which is the content.
 pub const FILE: &str = "catalog.json";
@@ -39,6 +39,9 @@ struct Content<V, A> {
     /// So that sessions outlive a restart while discovery is away.
     #[serde(default)]
     session_keys: Vec<SessionKey>,
+    /// Absent: never told.
+    #[serde(default)]
+    policies: Option<Saved<WorkloadPolicies>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -103,7 +106,10 @@ fn encode(snapshot: &Snapshot) -> Vec<u8> {
     let services = snapshot.services.values().map(|known| Saved { revision: known.revision, view: &known.view });
     // What discovery did not know may be known when this is read.
     let addresses = snapshot.addresses.iter().filter(|(_, bound)| bound.binding != Binding::Unknown);
+    let policies = snapshot.guard.as_ref();
+    let policies = policies.map(|guard| Saved { revision: guard.revision, view: guard.policies.clone() });
     let content = Content {
+        policies,
         revision: snapshot.revision,
         services: services.collect(),
         addresses: addresses.map(|(address, bound)| (*address, &bound.binding)).collect(),
@@ -132,6 +138,7 @@ fn decode(bytes: &[u8]) -> Result<Snapshot, DiskError> {
     let mut snapshot = Snapshot::of(content.services.into_iter().map(|saved| Known::new(saved.view, saved.revision)));
     snapshot.revision = content.revision;
     snapshot.session_keys = Arc::new(Keys::new(content.session_keys));
+    snapshot.guard = content.policies.map(|saved| Guarded::new(saved.view, saved.revision));
     for (address, binding) in content.addresses {
         snapshot.addresses.insert(address, Bound::new(binding));
     }
@@ -159,6 +166,9 @@ mod tests {
         snapshot.addresses.insert("10.0.0.1".parse().unwrap(), Bound::new(endpoint));
         snapshot.addresses.insert("8.8.8.8".parse().unwrap(), Bound::new(Binding::Unknown));
         snapshot.session_keys = Arc::new(Keys::new(vec![SessionKey { id: 3, secret: [5; 32], from: 9 }]));
+        let mut policies = WorkloadPolicies::default();
+        policies.namespace.default_action = weft_model::authorization::Action::Deny;
+        snapshot.guard = Some(Guarded::new(policies, 6));
         snapshot
     }
 
@@ -176,6 +186,8 @@ mod tests {
         assert_eq!(binding("198.18.0.1"), Some(Binding::Service(name("shop/cart"))));
         assert!(matches!(binding("10.0.0.1"), Some(Binding::Endpoint { .. })));
         assert_eq!(binding("8.8.8.8"), None);
+        let guard = after.guard.unwrap();
+        assert!(guard.revision == 6 && guard.policies == before.guard.unwrap().policies && guard.table.is_some());
     }
 
     #[test]

@@ -59,6 +59,11 @@ fn said(wish: Wish) -> Body {
         v1::Target { by: Some(by) }
     };
     match wish {
+        Wish::Guard(services) => {
+            let services = services.iter().map(|name| format!("{}/{}", name.namespace, name.name)).collect();
+            let by = v1::target::By::Workload(v1::Workload { services });
+            Body::Subscribe(v1::Target { by: Some(by) })
+        }
         Wish::Subscribe(target) => Body::Subscribe(wire(target)),
         Wish::Unsubscribe(target) => Body::Unsubscribe(wire(target)),
     }

@@ -3,6 +3,7 @@
 //! Made by [`state`](super::state), read by every worker until the next one is swapped in. A lookup marks what it finds as
 //! used, which is all that a reader ever writes; what nobody uses for a while is no longer subscribed to.
 
+use super::guard::Guarded;
 use super::health::{Flags, Health, flags};
 use crate::affinity::{Home, Keys};
 use crate::route::{Matches, Table};
@@ -114,6 +115,8 @@ pub struct Snapshot {
     /// Services that discovery says do not exist.
     pub(super) absent: HashMap<ServiceName, Usage>,
     pub session_keys: Arc<Keys>,
+    /// What selects this workload; `None`: never told.
+    pub guard: Option<Arc<Guarded>>,
     /// The highest revision among the messages of the present stream.
     pub revision: u64,
 }

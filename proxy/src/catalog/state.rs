@@ -4,30 +4,27 @@
 //! hold what the model promises is refused and changes nothing; a service whose deltas went astray is asked for afresh,
 //! and what was known of it stays until the answer is there.
 
+pub mod unused;
+
 use super::Target;
+use super::guard::Guarded;
 use super::snapshot::{Bound, Known, Snapshot, Usage};
 use crate::affinity::Keys;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use weft_model::{Binding, Endpoint, ServiceName, ServiceView};
 use weft_proto::convert::{ConvertError, session_keys};
 use weft_proto::v1;
 use weft_proto::v1::subscribe_response::Body;
 
-/// Subscriptions that nobody uses end after this time.
-pub const UNUSED_LIMIT: Duration = Duration::from_secs(600);
-/// Subscriptions whose answer is "unknown", or has not come: an application that dials all the world ends here. Discovery
-/// ends streams with more than 10,000 subscriptions, so this leaves room for what is known.
-pub const MAX_UNANSWERED: usize = 8_000;
-/// How many of those are given up at once when there are too many.
-const EVICTED: usize = MAX_UNANSWERED / 10;
-
 /// What is to be said to discovery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wish {
     Subscribe(Target),
+    /// What selects this workload, which is registered for these services.
+    Guard(Arc<[ServiceName]>),
     Unsubscribe(Target),
 }
 
@@ -73,6 +70,9 @@ pub struct State {
     services: HashMap<ServiceName, ServiceEntry>,
     addresses: HashMap<IpAddr, AddressEntry>,
     session_keys: Arc<Keys>,
+    /// What this workload registers for, if its policies are to be known.
+    workload: Option<Arc<[ServiceName]>>,
+    guard: Option<Arc<Guarded>>,
     revision: u64,
     /// The next message is the first of its stream, whose replica may be behind the one before.
     begun: bool,
@@ -82,6 +82,11 @@ impl State {
     /// For a proxy of `namespace`.
     pub fn of(namespace: &str) -> Self {
         Self { namespace: namespace.to_owned(), ..Self::default() }
+    }
+
+    /// Asks for the policies of this workload, too, which is registered for `services`.
+    pub fn guarding(self, services: Arc<[ServiceName]>) -> Self {
+        Self { workload: Some(services), ..self }
     }
 
     /// Somebody asks for `target`. Returns what to say to discovery, which is nothing for what is subscribed to already.
@@ -123,7 +128,8 @@ impl State {
         self.begun = true;
         self.services.values_mut().for_each(|entry| entry.sync = Sync::Awaited);
         let services = self.services.keys().cloned().map(Target::Service);
-        services.chain(self.addresses.keys().copied().map(Target::Address)).map(Wish::Subscribe).collect()
+        let targets = services.chain(self.addresses.keys().copied().map(Target::Address));
+        self.workload.clone().map(Wish::Guard).into_iter().chain(targets.map(Wish::Subscribe)).collect()
     }
 
     /// Takes one message. `Err`: it is refused, and the state is as before but for what is to be asked afresh, which is
@@ -140,6 +146,10 @@ impl State {
             Some(Body::Gone(gone)) => self.forget(&gone.service),
             Some(Body::Binding(binding)) => self.bind(binding, now),
             Some(Body::SessionKeys(keys)) => self.seal_with(keys),
+            Some(Body::Policies(policies)) => Guarded::told(policies, revision).map(|guarded| {
+                self.guard = Some(guarded);
+                Vec::new()
+            }),
             // Beats and dumps are the stream's own affair.
             Some(Body::Beat(_) | Body::Dump(_) | Body::Ask(_)) | None => return Ok(Vec::new()),
         };
@@ -244,8 +254,9 @@ impl State {
 
     /// What is known now.
     pub fn snapshot(&self) -> Snapshot {
-        let mut snapshot =
-            Snapshot { revision: self.revision, session_keys: self.session_keys.clone(), ..Snapshot::default() };
+        let (revision, guard) = (self.revision, self.guard.clone());
+        let session_keys = self.session_keys.clone();
+        let mut snapshot = Snapshot { revision, guard, session_keys, ..Snapshot::default() };
         for (address, entry) in &self.addresses {
             if let Some(binding) = entry.binding.clone() {
                 snapshot.addresses.insert(*address, Bound { binding, usage: entry.usage.clone() });
@@ -269,6 +280,7 @@ impl State {
         if self.session_keys.given().is_empty() {
             self.session_keys = snapshot.session_keys;
         }
+        self.guard = self.guard.take().or(snapshot.guard);
         for (name, known) in snapshot.services {
             let usage = known.usage.clone();
             let entry = ServiceEntry { said: Said::Known(known), sync: Sync::Awaited, usage, last_used: now };
@@ -277,83 +289,6 @@ impl State {
         for (address, Bound { binding, usage }) in snapshot.addresses {
             let entry = AddressEntry { binding: Some(binding), usage, last_used: now };
             self.addresses.entry(address).or_insert(entry);
-        }
-    }
-
-    /// Ends what nobody has used for [`UNUSED_LIMIT`]. What routes and addresses in use lead to counts as used.
-    pub fn sweep(&mut self, now: Instant) -> Vec<Wish> {
-        let mut needed = Vec::new();
-        let stale = |last_used: &mut Instant, usage: &Usage| {
-            if usage.take() {
-                *last_used = now;
-            }
-            now.saturating_duration_since(*last_used) >= UNUSED_LIMIT
-        };
-        let mut wishes = Vec::new();
-        self.addresses.retain(|address, entry| {
-            let keep = !stale(&mut entry.last_used, &entry.usage);
-            match &entry.binding {
-                Some(Binding::Service(service) | Binding::Endpoint { service, .. }) if keep => {
-                    needed.push(service.clone())
-                }
-                _ if !keep => wishes.push(Wish::Unsubscribe(Target::Address(*address))),
-                _ => {}
-            }
-            keep
-        });
-        for (name, entry) in &mut self.services {
-            if !stale(&mut entry.last_used, &entry.usage) {
-                needed.push(name.clone());
-            }
-        }
-        let needed = self.with_backends(needed);
-        self.services.retain(|name, _| {
-            let keep = needed.contains(name);
-            if !keep {
-                wishes.push(Wish::Unsubscribe(Target::Service(name.clone())));
-            }
-            keep
-        });
-        wishes
-    }
-
-    /// `names` and all services that their routes lead to.
-    fn with_backends(&self, mut names: Vec<ServiceName>) -> HashSet<ServiceName> {
-        let mut all = HashSet::new();
-        while let Some(name) = names.pop() {
-            if let Some(ServiceEntry { said: Said::Known(known), .. }) = self.services.get(&name) {
-                names.extend(known.view.led_to().filter(|backend| !all.contains(*backend)).cloned());
-            }
-            all.insert(name);
-        }
-        all
-    }
-
-    /// Keeps the number of subscriptions that have told nothing bounded, giving up those that were used longest ago.
-    fn evict(&mut self, wishes: &mut Vec<Wish>) {
-        if self.subscriptions() <= MAX_UNANSWERED {
-            return;
-        }
-        let nothing = |said: &Said| !matches!(said, Said::Known(_));
-        // Counting first: collecting would allocate at every question.
-        let services = self.services.values().filter(|entry| nothing(&entry.said)).count();
-        let untold = |binding: &Option<Binding>| matches!(binding, None | Some(Binding::Unknown));
-        let addresses = self.addresses.values().filter(|entry| untold(&entry.binding)).count();
-        if services + addresses <= MAX_UNANSWERED {
-            return;
-        }
-        let services = self.services.iter().filter(|(_, entry)| nothing(&entry.said));
-        let services = services.map(|(name, entry)| (entry.last_used, Target::Service(name.clone())));
-        let addresses = self.addresses.iter().filter(|(_, entry)| untold(&entry.binding));
-        let addresses = addresses.map(|(address, entry)| (entry.last_used, Target::Address(*address)));
-        let mut idle: Vec<(Instant, Target)> = services.chain(addresses).collect();
-        idle.select_nth_unstable_by_key(EVICTED, |(last_used, _)| *last_used);
-        for (_, target) in idle.into_iter().take(EVICTED) {
-            match &target {
-                Target::Service(name) => drop(self.services.remove(name)),
-                Target::Address(address) => drop(self.addresses.remove(address)),
-            }
-            wishes.push(Wish::Unsubscribe(target));
         }
     }
 

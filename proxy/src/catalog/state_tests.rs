@@ -3,10 +3,12 @@
 //! The state is pure, so whole histories are played through it without a socket or a clock. The properties at the end hold it
 //! to its promise: the last world told is the one in force, and a refused message changes nothing.
 
+use super::unused::{EVICTED, MAX_UNANSWERED, UNUSED_LIMIT};
 use super::*;
 use crate::catalog::tests::{endpoint, name, port, view};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::time::Duration;
 use weft_model::Route;
 use weft_model::route::{Backend, Rule};
 

@@ -51,6 +51,8 @@ pub struct Stream {
     pub discovery: Discovery,
     pub identity: Identity,
     pub hello: v1::Hello,
+    /// What this workload registers for.
+    pub registers: Arc<[ServiceName]>,
     pub describe: Describe,
     pub answers: Answers,
     pub metrics: CatalogMetrics,
@@ -84,7 +86,8 @@ impl Stream {
     /// Follows discovery for as long as the process lives, beginning with what is on disk.
     pub async fn run(self, feed: Feed, dir: StateDir) {
         let doubts = Doubts::default();
-        let mut follower = Follower { state: State::of(&self.hello.namespace), doubts, feed, stream: self };
+        let state = State::of(&self.hello.namespace).guarding(Arc::clone(&self.registers));
+        let mut follower = Follower { state, doubts, feed, stream: self };
         follower.restore(dir).await;
         let mut backoff = Backoff::default();
         let mut failures = 0;
@@ -297,7 +300,14 @@ impl Follower {
                 });
                 return false;
             }
-            Some(Body::Snapshot(_) | Body::Delta(_) | Body::Gone(_) | Body::Binding(_) | Body::SessionKeys(_)) => {}
+            Some(
+                Body::Snapshot(_)
+                | Body::Delta(_)
+                | Body::Gone(_)
+                | Body::Binding(_)
+                | Body::SessionKeys(_)
+                | Body::Policies(_),
+            ) => {}
         }
         let wishes: Vec<Wish> = match self.state.apply(message, Instant::now().into_std()) {
             Ok(wishes) => wishes,

@@ -46,6 +46,7 @@ fn proxy_in(authority: &Authority, addresses: &[SocketAddr], dir: tempfile::Temp
         discovery: Discovery::at(urls, discovery_id()),
         identity: identity(authority),
         hello,
+        registers: [name("shop/cart")].into(),
         describe: Arc::new(|| "{\"all\":1}".to_owned()),
         answers: Arc::new(|topic, json| Box::pin(async move { if topic == "echo" { Ok(json) } else { Err(topic) } })),
         metrics: metrics.clone(),
@@ -63,6 +64,10 @@ fn shown(authority: &Authority) -> Credentials {
 async fn opened(replica: &mut Fake) -> Session {
     let mut session = replica.session().await;
     assert!(matches!(session.heard().await, Said::Hello(hello) if hello.proxy == "cart-1"));
+    let Said::Subscribe(v1::Target { by: Some(v1::target::By::Workload(workload)) }) = session.heard().await else {
+        panic!("the workload's own policies come first");
+    };
+    assert_eq!(workload.services, ["shop/cart"]);
     session
 }
 
@@ -238,4 +243,24 @@ async fn a_damaged_file_is_ignored() {
     opened(&mut replica).await;
     until("connected", || proxy.catalog.connected()).await;
     assert!(proxy.catalog.snapshot().services.is_empty());
+}
+
+#[tokio::test]
+async fn policies_are_put_into_force_acknowledged_and_kept_when_a_message_is_refused() {
+    let authority = authority();
+    let mut replica = Fake::start(&shown(&authority), None).await;
+    let proxy = proxy(&authority, &[replica.address]);
+    let mut session = opened(&mut replica).await;
+    let deny = v1::WorkloadPolicies { default_action: v1::Action::Deny.into(), ..Default::default() };
+    session.say(7, Body::Policies(deny)).await;
+    let told = proxy.catalog.guard().await.unwrap();
+    assert!(told.table.is_some() && told.revision == 7);
+    assert!(matches!(session.heard().await, Said::Ack(v1::Ack { revision: 7 })));
+
+    session.say(8, Body::Policies(v1::WorkloadPolicies { default_action: 9, ..Default::default() })).await;
+    until("refused", || proxy.metrics.refused.get() == 1).await;
+    assert!(proxy.catalog.guard().await.unwrap().table.is_some(), "the old ones stay");
+
+    session.say(9, Body::Policies(v1::WorkloadPolicies::default())).await;
+    until("open", || proxy.catalog.snapshot().guard.as_ref().is_some_and(|guard| guard.table.is_none())).await;
 }

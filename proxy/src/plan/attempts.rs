@@ -49,13 +49,7 @@ impl<'a> Attempts<'a> {
         if let Target::Service { cluster, .. } = &plan.target {
             cluster.budget.request(now, plan.retry());
         }
-        Self {
-            plan,
-            tried: Vec::new(),
-            made: 0,
-            deadline: plan.request_timeout.map(|limit| now + limit),
-            retrying: None,
-        }
+        Self { plan, tried: Vec::new(), made: 0, deadline: plan.end(now).map(|(at, _)| at.into_std()), retrying: None }
     }
 
     /// The endpoint for the next try: the session's on the first, otherwise the balancer's choice among those not yet
