@@ -22,10 +22,14 @@ fn choose(prequal: &Prequal, now: Instant) -> Option<usize> {
 #[test]
 fn of_the_cold_the_quickest_is_chosen_and_of_the_hot_the_least_busy() {
     let now = Instant::now();
-    let prequal = pool(100, &[(0, probe(2, 30)), (1, probe(3, 10)), (2, probe(3, 20)), (3, probe(9, 1))], now);
+    // Eleven of the twelve are cold: the quantile is among them.
+    let mut answers = vec![(0, probe(2, 30)), (1, probe(3, 10)), (2, probe(3, 20)), (3, probe(9, 1))];
+    answers.extend((5..13).map(|place| (place, probe(3, 40))));
+    let prequal = pool(100, &answers, now);
     assert_eq!(choose(&prequal, now), Some(1), "3 is quicker, but hot");
-    let usable = |place: usize| place > 2;
-    prequal.answered(4, 1.0, 0.0, probe(12, 1), now);
+    let usable = |place: usize| place == 3 || place == 4;
+    answers.push((4, probe(12, 1)));
+    let prequal = pool(100, &answers, now);
     assert_eq!(prequal.choose(&usable, &|_| 0.0, &|_| Duration::ZERO, now), Some(3), "both are hot");
 }
 
