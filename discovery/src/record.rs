@@ -147,7 +147,7 @@ pub struct RecordError {
 }
 
 /// What the keys of records begin with.
-const KINDS: [&str; 9] = [
+const KINDS: [&str; 10] = [
     "services",
     "routes",
     "grpcroutes",
@@ -157,6 +157,7 @@ const KINDS: [&str; 9] = [
     "namespaces",
     "endpoints",
     "withdrawals",
+    "sessions",
 ];
 
 impl Key {

@@ -3,52 +3,15 @@
 //! Pure. A token is the same to every proxy, so that a session stays when its client comes through another one, and says nothing
 //! to clients. What is not a token of this mesh is none: the balancer chooses, and a new one is given.
 
+mod home;
 mod token;
 
+pub use home::Home;
 pub use token::{Keys, Shown};
 
 use crate::request::RequestView;
-use sha2::{Digest, Sha256};
-use weft_model::ServiceName;
 use weft_model::policy::HashKey;
 use weft_model::session::{Carrier, CookieAttributes, Session};
-
-/// What tokens call an endpoint: a hash of its service and one of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Home {
-    pub service: [u8; 8],
-    pub endpoint: [u8; 8],
-}
-
-impl Home {
-    const BYTES: usize = 16;
-
-    /// Of endpoint `id` of `service`.
-    pub fn of(service: &ServiceName, id: &str) -> Self {
-        Self { service: hash(&[&service.namespace, &service.name]), endpoint: hash(&[id]) }
-    }
-
-    fn read(bytes: [u8; Self::BYTES]) -> Self {
-        let half = |from: usize| std::array::from_fn(|n| bytes[from + n]);
-        Self { service: half(0), endpoint: half(8) }
-    }
-
-    fn bytes(self) -> [u8; Self::BYTES] {
-        std::array::from_fn(|n| if n < 8 { self.service[n] } else { self.endpoint[n - 8] })
-    }
-}
-
-/// 64 bits, the same in every version of the proxy.
-fn hash(parts: &[&str]) -> [u8; 8] {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update(part.as_bytes());
-        // A separator that no name contains, so that no two lists read the same.
-        hash.update([0]);
-    }
-    let hash = hash.finalize();
-    std::array::from_fn(|n| hash[n])
-}
 
 /// What `request` shows of its `session` at `now` (seconds since the epoch).
 pub fn shown(request: &impl RequestView, session: &Session, keys: &Keys, now: u32) -> Option<Shown> {
@@ -129,6 +92,7 @@ fn set_cookie(session: &Session, cookie: &CookieAttributes, token: &str, before:
 mod tests {
     use super::*;
     use std::time::Duration;
+    use weft_model::ServiceName;
     use weft_model::session::SameSite;
 
     #[test]

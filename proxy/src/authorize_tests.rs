@@ -1,4 +1,5 @@
 //! Verdicts, on their own and against a plain reading of the rules.
+//! The plain reading is written for clarity, without the scopes that connections keep.
 
 use super::*;
 use proptest::collection::vec;

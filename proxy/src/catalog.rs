@@ -172,6 +172,11 @@ impl Catalog {
         self.0.published.notified()
     }
 
+    /// Has those who follow the catalog look again.
+    pub fn announce(&self) {
+        self.0.published.notify_waiters();
+    }
+
     /// Without a `target` there is nothing to ask: the answer comes by itself.
     async fn find<T>(&self, target: Option<Target>, look: impl Fn(&Snapshot) -> Option<T>) -> Option<T> {
         if let Some(found) = look(&self.snapshot()) {

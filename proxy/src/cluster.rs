@@ -48,6 +48,9 @@ pub struct Cluster {
 const PROBE_CONNECT: Duration = Duration::from_secs(1);
 impl Cluster {
     pub fn new(known: Arc<Known>, around: Surroundings) -> Self {
+        if known.call() {
+            around.catalog.announce();
+        }
         let upstream = |endpoint: &Endpoint| Rc::new(Upstream::of(&known, endpoint, None, around.clone()));
         let fresh = known.view.endpoints.values().map(upstream);
         let upstreams: Rc<[Rc<Upstream>]> = fresh.collect();

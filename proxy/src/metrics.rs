@@ -124,13 +124,8 @@ impl Metrics {
             "From the request's head to the end of its response",
             m.durations.clone(),
         );
+        m.register_policies(registry);
         registry.register("retries", "Tries after the first, by why the one before failed", m.retries.clone());
-        registry.register(
-            "retries_refused",
-            "Tries that would have been made but for the retry budget, by why the one before failed",
-            m.retries_refused.clone(),
-        );
-        registry.register("ejections", "Endpoints left out because of their answers, by cause", m.ejections.clone());
         registry.register(
             "connections",
             "Connections taken over; mtls says whether this one, from the client, is",
@@ -155,28 +150,38 @@ impl Metrics {
         );
         registry.register("tls_handshakes_failed", "TLS handshakes that failed", m.handshakes_failed.clone());
         registry.register("malformed", "Connections ended because of what was sent over them", m.malformed.clone());
+        registry.register("accept_failures", "Connections the kernel could not hand over", m.accept_failures.clone());
+        m
+    }
+
+    /// What policies and routes have had done.
+    fn register_policies(&self, registry: &mut Registry) {
+        registry.register(
+            "retries_refused",
+            "Tries that would have been made but for the retry budget, by why the one before failed",
+            self.retries_refused.clone(),
+        );
         registry.register(
             "mirrors_dropped",
             "Copies of requests that were not sent to a mirror",
-            m.mirrors_dropped.clone(),
+            self.mirrors_dropped.clone(),
         );
         registry.register(
             "load_reports_malformed",
             "Load reports of backends that could not be read",
-            m.reports_malformed.clone(),
+            self.reports_malformed.clone(),
         );
         registry.register(
             "faults_injected",
             "Faults that a policy asked for: delay or abort",
-            m.faults_injected.clone(),
+            self.faults_injected.clone(),
         );
         registry.register(
             "authorization",
             "Requests and opaque connections that a policy denied, or would have (outcome audited)",
-            m.authorization.clone(),
+            self.authorization.clone(),
         );
-        registry.register("accept_failures", "Connections the kernel could not hand over", m.accept_failures.clone());
-        m
+        registry.register("ejections", "Endpoints left out because of their answers, by cause", self.ejections.clone());
     }
 
     /// Handles for the requests of one endpoint; `endpoint` is empty for requests that reached none.

@@ -85,11 +85,7 @@ async fn answer(wire: &mut Wire<TcpStream>, head: &Head, body: &Body, state: &St
             state.become_like(argument);
             respond(wire, "200", &[], argument.as_bytes()).await?;
         }
-        "healthz" => respond(wire, &state.health().await.to_string(), &[], b"health").await?,
-        "healthz-becomes" => {
-            state.set_health(argument.parse().unwrap_or(0)).await;
-            respond(wire, "200", &[], argument.as_bytes()).await?;
-        }
+        "healthz" | "healthz-becomes" => health(wire, behaviour, argument, state).await?,
         "retry-after" => later(wire, argument, state).await?,
         "name" => {
             state.count("named");
@@ -130,6 +126,15 @@ async fn answer(wire: &mut Wire<TcpStream>, head: &Head, body: &Body, state: &St
         }
     }
     Ok(Next::KeepAlive)
+}
+
+/// What active checks are answered with, and what they are to be answered with from now on.
+async fn health(wire: &mut Wire<TcpStream>, behaviour: &str, argument: &str, state: &State) -> Result<()> {
+    if behaviour == "healthz" {
+        return respond(wire, &state.health().await.to_string(), &[], b"health").await;
+    }
+    state.set_health(argument.parse().unwrap_or(0)).await;
+    respond(wire, "200", &[], argument.as_bytes()).await
 }
 
 /// `seconds/key`: the first of a key is asked to come back later.

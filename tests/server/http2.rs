@@ -53,12 +53,7 @@ async fn answer(request: Request<RecvStream>, mut reply: SendResponse<Bytes>, st
         "pipe" => return pipe(body, reply).await,
         _ => {}
     }
-    let mut received = Vec::new();
-    while let Some(piece) = body.data().await {
-        let piece = piece.map_err(Error::other)?;
-        body.flow_control().release_capacity(piece.len()).map_err(Error::other)?;
-        received.extend_from_slice(&piece);
-    }
+    let received = whole(&mut body).await?;
     let trailers_in = body.trailers().await.map_err(Error::other)?.unwrap_or_default();
     let number = || argument.parse::<usize>().unwrap_or(0);
     let mut status = 200;
@@ -93,6 +88,17 @@ async fn answer(request: Request<RecvStream>, mut reply: SendResponse<Bytes>, st
     let mut send = reply.send_response(response, false).map_err(Error::other)?;
     send_all(&mut send, answer.into(), trailers.is_none()).await?;
     trailers.map_or(Ok(()), |trailers| send.send_trailers(trailers).map_err(Error::other))
+}
+
+/// The request's body to its end.
+async fn whole(body: &mut RecvStream) -> Result<Vec<u8>> {
+    let mut received = Vec::new();
+    while let Some(piece) = body.data().await {
+        let piece = piece.map_err(Error::other)?;
+        body.flow_control().release_capacity(piece.len()).map_err(Error::other)?;
+        received.extend_from_slice(&piece);
+    }
+    Ok(received)
 }
 
 /// Every piece of the request's body goes back as it comes.

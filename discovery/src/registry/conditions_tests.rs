@@ -1,4 +1,5 @@
 //! Conditions of routes in worlds that lack something, and in the same worlds when it has come.
+//! Pure: worlds are made here, no store and no clock.
 
 use super::*;
 use crate::registry::world::Versioned;

@@ -4,19 +4,11 @@
 //! endpoints are: by namespace and name. Invariant: the world's guards are what they would be if they were built anew.
 
 use super::changes::Target;
-use super::world::World;
+use super::world::{Guard, World};
 use crate::record::{AttachedAuthorization, Key};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use weft_model::{NamespacePolicy, ServiceName, ServiceView, WorkloadPolicies};
-
-/// What a namespace says about access to its workloads.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Guard {
-    pub(super) policy: Option<NamespacePolicy>,
-    /// By name.
-    pub(super) authorizations: BTreeMap<String, AttachedAuthorization>,
-}
 
 /// The books.
 #[derive(Default)]

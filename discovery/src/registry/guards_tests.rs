@@ -1,4 +1,5 @@
 //! Which policies select which workload, through the registry's books, and who hears of a change.
+//! Records go in as the store has them; nothing is read from a store.
 
 use super::super::brake::BrakeSettings;
 use super::super::state::State;

@@ -277,6 +277,7 @@ fn reading_again_deletes_what_is_missing() {
     assert_eq!((view.routes.len(), &view.policy, view.endpoints.len()), (0, &TrafficPolicy::default(), 0));
     assert_eq!(books.view("search"), None);
     let gone = addresses(&["10.0.0.1", "198.18.0.2"]).into_iter().map(Target::Address);
+    let gone = gone.chain([Target::Workload { namespace: "shop".to_owned(), name: "0".to_owned() }]);
     assert_eq!(changed, ["cart", "search"].map(|s| Target::Service(name(s))).into_iter().chain(gone).collect());
 }
 

@@ -3,21 +3,29 @@
 //! A persistent map: a new world shares all that did not change with the one before, so that a change costs its own size.
 //! Invariant: a service in the map has a Service document; endpoints without one are not shown.
 
-use super::guards::Guard;
+use crate::record::AttachedAuthorization;
 use crate::store::Revision;
 use rpds::HashTrieMapSync;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use weft_model::route::Grant;
 use weft_model::session::SessionKey;
-use weft_model::{Binding, ServiceName, ServiceView};
+use weft_model::{Binding, NamespacePolicy, ServiceName, ServiceView};
 
 /// A view and the revision that made it what it is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Versioned {
     pub view: ServiceView,
     pub revision: Revision,
+}
+
+/// What a namespace says about access to its workloads.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Guard {
+    pub(super) policy: Option<NamespacePolicy>,
+    /// By name.
+    pub(super) authorizations: BTreeMap<String, AttachedAuthorization>,
 }
 
 /// How much there is in the world.

@@ -167,6 +167,9 @@ fn backends(namespace: &str, refs: Vec<BackendRef>, at: &str, faults: &mut Fault
         return Vec::new();
     }
     field::at_most(16, refs.len(), at, faults);
+    if refs.iter().all(|backend| backend.weight == Some(0)) {
+        faults.add(at, "weights sum to zero");
+    }
     let refs = refs.into_iter().enumerate();
     refs.filter_map(|(i, spec)| backend(namespace, spec, &format!("{at}[{i}]"), faults)).collect()
 }

@@ -57,7 +57,7 @@ pub struct RuleSpec<M> {
     /// What is done to requests and answers, 16 at most.
     #[serde(default)]
     pub filters: Vec<FilterSpec>,
-    /// The Services that share the requests by weight, 16 at most. None: 500.
+    /// The Services that share the requests by weight, 1 to 16.
     #[serde(default)]
     pub backend_refs: Vec<BackendRef>,
     /// HTTPRoute only.

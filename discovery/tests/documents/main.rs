@@ -220,6 +220,18 @@ fn policies() {
             policy("sessionAffinity: {cookie: {name: 'a;b'}}"),
             "TrafficPolicy shop/x: spec.sessionAffinity.cookie.name: \"a;b\" is not the name of a cookie (RFC 6265)",
         ),
+        (policy("timeouts: {connect: 0s}"), "TrafficPolicy shop/x: spec.timeouts.connect: must be longer than 0s"),
+        (
+            policy("timeouts: {request: 1.5s}"),
+            "TrafficPolicy shop/x: spec.timeouts.request: \"1.5s\" is not a duration such as 10s, 500ms or 1h30m (GEP-2257)",
+        ),
+    ];
+    check(&table);
+}
+
+#[test]
+fn retries() {
+    let table = [
         (policy("retry: {attempts: 11}"), "TrafficPolicy shop/x: spec.retry.attempts: 11 is out of range (0 to 10)"),
         (
             policy("retry: {attempts: two}"),
@@ -241,11 +253,6 @@ fn policies() {
         (
             policy("retry: {perTryTimeout: 0ms}"),
             "TrafficPolicy shop/x: spec.retry.perTryTimeout: must be longer than 0s",
-        ),
-        (policy("timeouts: {connect: 0s}"), "TrafficPolicy shop/x: spec.timeouts.connect: must be longer than 0s"),
-        (
-            policy("timeouts: {request: 1.5s}"),
-            "TrafficPolicy shop/x: spec.timeouts.request: \"1.5s\" is not a duration such as 10s, 500ms or 1h30m (GEP-2257)",
         ),
     ];
     check(&table);

@@ -1,4 +1,5 @@
 //! Sessions of policies and of routes' rules, and limits that every document is held to.
+//! Each bad document has to be refused with the field named, and nothing else of it taken.
 
 use crate::{check, document, good, policy};
 use std::time::Duration;

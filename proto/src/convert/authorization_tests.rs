@@ -1,4 +1,5 @@
 //! Policies survive the wire, and what no document could say is refused by its field.
+//! Both directions of `convert::authorization`, with made-up policies.
 
 use super::*;
 use proptest::collection::vec;

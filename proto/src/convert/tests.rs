@@ -266,18 +266,19 @@ prop_compose! {
 }
 
 prop_compose! {
+    // On the heap where the parts are large: a whole view's would not fit on a test's stack.
     fn any_policy()(
-        balancer in any_balancer(),
-        spread in any_spread(),
+        balancer in any_balancer().boxed(),
+        spread in any_spread().boxed(),
         affinity in of((TOKEN, of(any_duration()))),
-        retry in any_retry(),
+        retry in any_retry().boxed(),
         connect in any_duration(),
         request in of(any_duration()),
-        health_check in of(checks::any_check()),
+        health_check in of(checks::any_check()).boxed(),
         throttle in of(checks::any_throttle()),
-        limits in limits::any_limits(),
-        faults in of(limits::any_faults()),
-        outlier in of(any_outlier()),
+        limits in limits::any_limits().boxed(),
+        faults in of(limits::any_faults()).boxed(),
+        outlier in of(any_outlier()).boxed(),
         breaker: Option<[Option<std::num::NonZeroU32>; 3]>,
     ) -> TrafficPolicy {
         TrafficPolicy {
@@ -299,8 +300,8 @@ prop_compose! {
 prop_compose! {
     fn any_view()(
         service in any_service(),
-        routes in vec(any_route(), 0..3),
-        policy in any_policy(),
+        routes in vec(any_route(), 0..3).boxed(),
+        policy in any_policy().boxed(),
         endpoints in vec(any_endpoint(), 0..4),
     ) -> ServiceView {
         let own = |endpoint: Endpoint| (endpoint.id.clone(), Endpoint { service: service.name.clone(), ..endpoint });

@@ -3,7 +3,7 @@
 //! AES-256-GCM-SIV (RFC 8452) under keys that all proxies of the mesh share; the session's name is authenticated with it. Pure
 //! but for the nonce. What is not a token of this mesh, or has expired, is no token.
 
-use super::Home;
+use super::home::Home;
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, Nonce, UnboundKey};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

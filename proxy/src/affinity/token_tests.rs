@@ -1,4 +1,5 @@
 //! Tokens come back as they were made; nothing else is one.
+//! Also with keys that come and go, and with times that have passed.
 
 use super::*;
 use proptest::prelude::*;

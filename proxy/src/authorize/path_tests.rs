@@ -1,4 +1,5 @@
 //! Spellings of one path, and what must not be mistaken for another.
+//! For DENY any reading counts, for ALLOW every one has to be allowed.
 
 use super::*;
 use proptest::prelude::*;

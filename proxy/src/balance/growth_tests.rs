@@ -1,4 +1,5 @@
 //! What hashed sessions are promised when a service grows: about 1/(N+1) of them move, and only to the one that came.
+//! Properties of ring and table, over names that real services might have.
 
 use super::subset::Client;
 use super::{Candidate, Chooser, Load, Member, hash};

@@ -48,6 +48,8 @@ pub struct Known {
     pub revision: u64,
     /// What active checks have found, where the policy asks for them.
     health: Flags,
+    /// A request or connection of this pod has gone there. Shared by all versions.
+    called: Arc<AtomicBool>,
     pub(super) usage: Usage,
 }
 
@@ -57,12 +59,23 @@ impl Known {
         let affinity = view.policy.affinity.clone().map(Arc::new);
         let home = Home::of(&view.service.name, "").service;
         let health = flags(&view, None);
-        Self { table, affinity, home, health, faults: faults(&view), view, revision, usage: Usage::default() }
+        let (faults, called) = (faults(&view), Arc::default());
+        Self { table, affinity, home, health, called, faults, view, revision, usage: Usage::default() }
     }
 
     /// The flag of the endpoint `id`, where the policy asks for active checks.
     pub fn health_of(&self, id: &str) -> Option<&Health> {
         self.health.get(id)
+    }
+
+    /// Notes that the pod calls it. Whether that is new.
+    pub fn call(&self) -> bool {
+        !self.called.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether the pod has called it, and not just looked at it: it is an endpoint of it, for one.
+    pub fn is_called(&self) -> bool {
+        self.called.load(Ordering::Relaxed)
     }
 
     /// The version that comes after this one.
@@ -80,7 +93,8 @@ impl Known {
             true => self.faults.clone(),
             false => faults(&view),
         };
-        Self { table, affinity, home: self.home, health, faults, view, revision, usage: self.usage.clone() }
+        let (called, usage) = (Arc::clone(&self.called), self.usage.clone());
+        Self { table, affinity, home: self.home, health, called, faults, view, revision, usage }
     }
 
     /// The first version of what `usage` has been watching.

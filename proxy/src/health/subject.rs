@@ -19,7 +19,7 @@ pub(super) struct Subject {
 
 /// The endpoints of a service that its policy wants checked by this client: of its subset, those that take work otherwise.
 pub(super) fn subjects(known: &Known, client: Client) -> Vec<Subject> {
-    let Some(check) = &known.view.policy.health_check else { return Vec::new() };
+    let Some(check) = known.view.policy.health_check.as_ref().filter(|_| known.is_called()) else { return Vec::new() };
     let ports = &known.view.service.ports;
     let Some(port) = ports.iter().find(|port| check.port.is_none_or(|wanted| port.port == wanted)) else {
         tracing::warn!(service = %known.view.service.name, port = ?check.port, "health check of a port that the service lacks");
