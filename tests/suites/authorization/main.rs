@@ -225,5 +225,6 @@ async fn restarted(world: &World) -> Outcome {
     until(world, "client", "/admin/x", 403, "denied-by=test/no-admin").await?;
     ensure!(ask(world, "client", "/name").await?.status == 200);
     replica.start_again()?;
+    poll("discovery to be back", async || Ok(world.mesh().weftctl(&["get", "services"]).is_ok())).await?;
     policies.delete().await
 }
