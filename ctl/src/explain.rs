@@ -22,8 +22,7 @@ pub struct Args {
     /// The proxy to ask: its name, NAMESPACE/NAME, or a service in either form for any of its proxies
     #[arg(long, value_name = "PROXY", value_parser = proxy)]
     from: String,
-    /// Where the request is sent, for example http://search.shop/query?q=x
-    #[arg(long, value_name = "URL", value_parser = url)]
+    #[arg(long, value_name = "URL", value_parser = url, help = "Where the request is sent, for example http://search.shop/query?q=x")]
     to: Uri,
     /// A header of the request; may be repeated
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]

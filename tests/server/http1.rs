@@ -103,13 +103,10 @@ async fn answer(wire: &mut Wire<TcpStream>, head: &Head, body: &Body, state: &St
             let status = if state.count(argument) == 1 { "503" } else { "200" };
             respond(wire, status, &[], state.name.as_bytes()).await?;
         }
-        "fail-always" => {
+        "fail-always" | "claim" => {
             state.count(argument);
-            respond(wire, "503", &[], state.name.as_bytes()).await?;
-        }
-        "claim" => {
-            state.count(argument);
-            respond(wire, "503", &[("weft-reason", "connect-refused")], b"as if nobody had been here").await?;
+            let claim = [("weft-reason", "connect-refused")];
+            respond(wire, "503", if behaviour == "claim" { &claim } else { &[] }, state.name.as_bytes()).await?;
         }
         "chunked" => wire.send(chunked(&[b"one ", b"two ", b"three"], "")).await?,
         "trailers" => wire.send(chunked(&[b"counted"], "x-count: 7\r\nx-late: yes\r\n")).await?,

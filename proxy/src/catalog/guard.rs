@@ -3,7 +3,6 @@
 //! A part of the snapshot that `inbound` decides by. A message that does not hold what the model promises is refused whole,
 //! and what was told before stays.
 
-use super::state::Wish;
 use crate::authorize::Table;
 use std::sync::Arc;
 use weft_model::WorkloadPolicies;
@@ -26,12 +25,10 @@ impl Guarded {
         Arc::new(Self { policies, table, revision })
     }
 
-    pub(super) fn told(wire: v1::WorkloadPolicies, revision: u64) -> Result<Arc<Self>, (ConvertError, Vec<Wish>)> {
+    pub(super) fn told(wire: v1::WorkloadPolicies, revision: u64) -> Result<Arc<Self>, ConvertError> {
         match WorkloadPolicies::try_from(wire) {
             Ok(policies) => Ok(Self::new(policies, revision)),
-            Err(ConvertError { field, reason }) => {
-                Err((ConvertError::new(format!("policies.{field}"), reason), Vec::new()))
-            }
+            Err(ConvertError { field, reason }) => Err(ConvertError::new(format!("policies.{field}"), reason)),
         }
     }
 }

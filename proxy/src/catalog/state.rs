@@ -146,10 +146,7 @@ impl State {
             Some(Body::Gone(gone)) => self.forget(&gone.service),
             Some(Body::Binding(binding)) => self.bind(binding, now),
             Some(Body::SessionKeys(keys)) => self.seal_with(keys),
-            Some(Body::Policies(policies)) => Guarded::told(policies, revision).map(|guarded| {
-                self.guard = Some(guarded);
-                Vec::new()
-            }),
+            Some(Body::Policies(policies)) => self.guard_by(policies, revision),
             // Beats and dumps are the stream's own affair.
             Some(Body::Beat(_) | Body::Dump(_) | Body::Ask(_)) | None => return Ok(Vec::new()),
         };
@@ -249,6 +246,11 @@ impl State {
     fn seal_with(&mut self, wire: v1::SessionKeys) -> Applied {
         let keys = session_keys(wire).map_err(|error| (error, Vec::new()))?;
         self.session_keys = Arc::new(Keys::new(keys));
+        Ok(Vec::new())
+    }
+
+    fn guard_by(&mut self, wire: v1::WorkloadPolicies, revision: u64) -> Applied {
+        self.guard = Some(Guarded::told(wire, revision).map_err(|error| (error, Vec::new()))?);
         Ok(Vec::new())
     }
 

@@ -16,7 +16,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
-use weft_model::explain::{Addressed, Asked, Explanation, Imagined, Mirrored, Outcome, Refusal, Routing, Way};
+use weft_model::explain::{Addressed, Asked, Explanation, Imagined, Mirrored, Outcome, Routing, Way};
 use weft_model::names::Dialled;
 use weft_model::{Binding, Protocol, ServiceName};
 
@@ -149,7 +149,7 @@ impl Outbound {
                 let outcome = outcome(&ways);
                 return (routing, ways, outcome);
             }
-            Routed::NoMatch => return (routing, Vec::new(), Outcome::Refused(refusal(&Failure::NoRoute))),
+            Routed::NoMatch => return (routing, Vec::new(), Outcome::Refused(way::refusal(&Failure::NoRoute))),
             Routed::To(rule) => Arc::clone(rule),
         };
         let mirrors = rule.mirrors().iter().map(|m| Mirrored {
@@ -203,13 +203,9 @@ impl Outbound {
 
 /// Refused, when every way is; without any, a rule has no backend.
 fn outcome(ways: &[Way]) -> Outcome {
-    let none = refusal(&Failure::InvalidBackend);
+    let none = way::refusal(&Failure::InvalidBackend);
     match ways.iter().find(|way| way.refused.is_none()) {
         Some(_) => Outcome::Forwarded,
         None => Outcome::Refused(ways.first().and_then(|way| way.refused.clone()).unwrap_or(none)),
     }
-}
-
-fn refusal(failure: &Failure) -> Refusal {
-    Refusal { status: failure.status(), reason: failure.reason().to_owned(), text: failure.to_string() }
 }

@@ -3,7 +3,6 @@
 //! Pure reading of a plan and of the loads of its cluster. At most so many endpoints are listed; those that are chosen among
 //! come first.
 
-use super::refusal;
 use crate::cluster::Upstream;
 use crate::error::Failure;
 use crate::plan::{Plan, Target};
@@ -13,7 +12,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use weft_model::explain::{
-    Behind, Candidate, Hashed, Imagined, InForce, MAX_LISTED, Origin, Session, Standing, Tries, Way,
+    Behind, Candidate, Hashed, Imagined, InForce, MAX_LISTED, Origin, Refusal, Session, Standing, Tries, Way,
 };
 use weft_model::policy::{Retry, Timeouts};
 use weft_model::session::Carrier;
@@ -131,4 +130,9 @@ fn candidate(plan: &Plan, upstream: &Rc<Upstream>, standing: Standing, now: Inst
         penalty: upstream.load.penalty(now, plan.decay()),
         standing,
     }
+}
+
+/// What is said in place of an answer.
+pub fn refusal(failure: &Failure) -> Refusal {
+    Refusal { status: failure.status(), reason: failure.reason().to_owned(), text: failure.to_string() }
 }
