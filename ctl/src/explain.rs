@@ -1,11 +1,12 @@
 //! `weftctl explain --from PROXY --to URL`: what a proxy would do with a request that nobody sends.
 //!
-//! The proxy itself says it, with its live view and loads, through the replica that it is connected to; this only asks and
-//! prints. A URL, header or method that is none is an error of usage.
+//! The proxy itself says it, with its live view and loads, through the replica that it is connected to, and the endpoints' own
+//! proxies whether they let it in; this only asks and prints. A URL, header or method that is none is an error of usage.
 
+mod access;
 mod tell;
 
-use crate::connect::Discovery;
+use crate::connect::{CallError, Discovery};
 use crate::print::{self, Output};
 use anyhow::{Context as _, bail};
 use clap::error::ErrorKind;
@@ -125,8 +126,15 @@ impl Args {
 
 pub async fn run(args: Args, discovery: &Discovery) -> anyhow::Result<Output> {
     let request = args.request()?;
-    let json = ask(&args.from, serde_json::to_string(&request)?, discovery).await?;
-    let explanation: Explanation = serde_json::from_str(&json).context("the proxy's answer")?;
+    let proxy = &args.from;
+    let Some(json) = ask(proxy, TOPIC, serde_json::to_string(&request)?, discovery).await? else {
+        bail!(
+            "no proxy {proxy} is connected to the replicas asked, and none of a service {proxy}; `weftctl status` lists \
+             those that are, and --discovery names more replicas"
+        );
+    };
+    let mut explanation: Explanation = serde_json::from_str(&json).context("the proxy's answer")?;
+    access::add(&request, &mut explanation, discovery).await;
     Ok(match args.output {
         Form::Table => tell::tell(&request, &explanation, print::colours()),
         Form::Json => print::json(&explanation)?,
@@ -135,25 +143,19 @@ pub async fn run(args: Args, discovery: &Discovery) -> anyhow::Result<Output> {
     .into())
 }
 
-/// Asks the proxy, through whichever replica it is connected to.
-async fn ask(proxy: &str, json: String, discovery: &Discovery) -> anyhow::Result<String> {
-    let request = v1::AskProxyRequest { proxy: proxy.to_owned(), topic: TOPIC.to_owned(), json };
+/// Asks the proxy, through whichever replica it is connected to. `None`: it is connected to none of them.
+async fn ask(proxy: &str, topic: &str, json: String, discovery: &Discovery) -> Result<Option<String>, CallError> {
+    let request = v1::AskProxyRequest { proxy: proxy.to_owned(), topic: topic.to_owned(), json };
     let mut failure = None;
     for (_, answer) in discovery.each(async |mut admin| admin.ask_proxy(request.clone()).await).await {
         match answer {
-            Ok(answer) => return Ok(answer.json),
+            Ok(answer) => return Ok(Some(answer.json)),
             Err(error) if error.is_not_found() => {}
             Err(error) => failure = failure.or(Some(error)),
         }
     }
-    match failure {
-        // A replica that did not answer may be the one that knows it.
-        Some(error) => Err(error.into()),
-        None => bail!(
-            "no proxy {proxy} is connected to the replicas asked, and none of a service {proxy}; `weftctl status` lists \
-             those that are, and --discovery names more replicas"
-        ),
-    }
+    // A replica that did not answer may be the one that knows it.
+    failure.map_or(Ok(None), Err)
 }
 
 #[cfg(test)]

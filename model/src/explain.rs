@@ -2,9 +2,12 @@
 //!
 //! Asked by weftctl, answered by a data worker of a proxy, carried as JSON. Data only; what is not there did not apply.
 
+pub mod access;
+
 use crate::policy::{HashKey, Retry};
 use crate::route::{HeaderEdit, RouteKind};
 use crate::{EndpointState, Port, Protocol, ServiceName, SpiffeId};
+use access::Access;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -46,6 +49,12 @@ pub struct Asked {
     pub namespace: String,
     #[serde(default)]
     pub zone: Option<String>,
+    /// As it shows itself to other proxies; `None`: it is too old to say.
+    #[serde(default)]
+    pub identity: Option<SpiffeId>,
+    /// Where its connections come from; one of each family at most.
+    #[serde(default)]
+    pub addresses: Vec<IpAddr>,
     /// Of the store, as far as this proxy has heard.
     pub revision: u64,
     /// Whether its stream from discovery is up.
@@ -155,6 +164,9 @@ pub struct Way {
     pub response_headers: HeaderEdit,
     #[serde(default)]
     pub tries: Option<Tries>,
+    /// What the other end says, asked there; `None`: nothing is sent this way.
+    #[serde(default)]
+    pub access: Option<Access>,
 }
 
 /// How requests that take a way are tried.

@@ -6,6 +6,9 @@
 //! looked at as on the way out.
 
 mod checkpoint;
+mod ruling;
+
+pub use ruling::answer as authorize;
 
 use crate::cluster::Upstream;
 use crate::conn::{Conn, Tcp};

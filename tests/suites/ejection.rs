@@ -95,6 +95,9 @@ async fn answers_503(world: &World) -> Outcome {
     // The example's baseEjectionTime is 2s; `since` was taken a moment after the ejection.
     ensure!(first > Duration::from_millis(1200), "back after {first:?}");
     let since = goes(world, "echo-1", "503", 5, "gateway-errors").await?;
+    let said = world.mesh().weftctl(&["explain", "--from", "client", "--to", "http://echo.test/"])?;
+    let of = |line: &&str| line.trim_start().starts_with("echo-1 ");
+    ensure!(said.lines().find(of).is_some_and(|line| line.contains("later: ejected (gateway-errors)")), "{said}");
     let second = back(world, "echo-1").await? - since;
     ensure!(second > Duration::from_millis(2500), "out for {second:?} the second time, {first:?} the first");
     Ok(())

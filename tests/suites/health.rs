@@ -114,6 +114,9 @@ async fn out_and_back(world: &World, health: u16, result: &str) -> Outcome {
     wait_out(world, "echo", 1.0)?;
     let names = answering(world, "echo").await?;
     ensure!(!names.contains("fleet-1") && names.iter().all(|name| FLEET.contains(&name.as_str())), "{names:?}");
+    let said = world.mesh().weftctl(&["explain", "--from", "client", "--to", "http://echo.test/"])?;
+    let of = |line: &&str| line.trim_start().starts_with("fleet-1 ");
+    ensure!(said.lines().find(of).is_some_and(|line| line.ends_with("no: fails checks")), "{said}");
     // It serves as well as ever, for those who insist.
     ensure!(at(world, "fleet-1")?.get("/name").await?.text() == "fleet-1");
     ensure!(checks(world, "client", "echo", result) >= 2.0, "no checks counted as {result}");

@@ -6,6 +6,7 @@ use crate::print::{Table, plain};
 use std::fmt::Write as _;
 use std::time::Duration;
 use weft_model::EndpointState;
+use weft_model::explain::access::{Access, Ruling};
 use weft_model::explain::{
     Behind, Candidate, Considered, Explanation, Imagined, InForce, Origin, Outcome, Refusal, Standing, Tries, Unfit,
     Verdict, Way,
@@ -98,6 +99,7 @@ pub fn tell(request: &Imagined, explanation: &Explanation, colours: bool) -> Str
     ways.iter().for_each(|way| tell_way(&mut lines, way, from.workers));
     lines.text.push('\n');
     match outcome {
+        Outcome::Forwarded if reset(ways) => lines.toned("result", "reset by the endpoint's sidecar", Tone::Bad),
         Outcome::Forwarded if ways.len() > 1 => lines.toned("result", "sent to one of the backends", Tone::Good),
         Outcome::Forwarded => lines.toned("result", "sent to an endpoint", Tone::Good),
         Outcome::Redirected { status, location } => {
@@ -148,6 +150,38 @@ fn tell_way(lines: &mut Lines, way: &Way, workers: usize) {
     if let Some(tries) = &way.tries {
         tell_tries(lines, tries, workers);
     }
+    if let Some(access) = &way.access {
+        tell_access(lines, access);
+    }
+}
+
+fn tell_access(lines: &mut Lines, Access { endpoint, ruling }: &Access) {
+    let by = |policy: &str| match policy {
+        "default" => "by the namespace's default".to_owned(),
+        policy => format!("by policy {policy}"),
+    };
+    let (text, tone) = match ruling {
+        Ruling::Untold => (format!("{endpoint} was never told any policies: let in"), Tone::Plain),
+        Ruling::Open => (format!("{endpoint} lets it in: no policy concerns it"), Tone::Plain),
+        Ruling::Allowed { policy, audit } => {
+            let audit = audit.as_ref().map(|audit| format!("; {audit}, which is in audit mode, would deny it"));
+            (format!("{endpoint} lets it in {}{}", by(policy), audit.unwrap_or_default()), Tone::Good)
+        }
+        Ruling::Refused { policy, answer } => {
+            let by = policy.as_deref().map(|policy| format!(" {}", by(policy))).unwrap_or_default();
+            let answer = answer.as_ref().map_or("the connection is reset".to_owned(), refused);
+            (format!("denied at {endpoint}{by}: {answer}"), Tone::Bad)
+        }
+        Ruling::NoSidecar => (format!("{endpoint} has no sidecar: nobody decides"), Tone::Plain),
+        Ruling::Unknown(why) => (format!("whether {endpoint} lets it in is unknown: {why}"), Tone::Plain),
+    };
+    lines.toned("access", &text, tone);
+}
+
+/// Whether every way ends in a reset.
+fn reset(ways: &[Way]) -> bool {
+    let denied = |way: &Way| matches!(&way.access, Some(Access { ruling: Ruling::Refused { answer: None, .. }, .. }));
+    !ways.is_empty() && ways.iter().all(|way| way.refused.is_some() || denied(way))
 }
 
 fn percent(share: f64) -> String {

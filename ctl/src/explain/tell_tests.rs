@@ -75,3 +75,46 @@ fn every_step_is_told_in_80_columns() {
     assert!(!text.contains('\u{1b}') && text.lines().all(|line| line.trim_end() == line));
     assert!(tell(&request(), &explanation(), true).contains("\x1b[31mrefused"));
 }
+
+#[test]
+fn the_other_end_is_told_in_one_step() {
+    let answer = json!({"status": 403, "reason": "denied-by=shop/no-admin", "text": "denied"});
+    for (ruling, wanted, end) in [
+        (json!("untold"), "search-0 was never told any policies: let in", "sent to an endpoint"),
+        (json!("open"), "search-0 lets it in: no policy concerns it", "sent to an endpoint"),
+        (
+            json!({"allowed": {"policy": "default"}}),
+            "search-0 lets it in by the namespace's default",
+            "sent to an endpoint",
+        ),
+        (
+            json!({"allowed": {"policy": "shop/readers", "audit": "shop/trial"}}),
+            "search-0 lets it in by policy shop/readers; shop/trial, which is in audit mode, would deny it",
+            "sent to an endpoint",
+        ),
+        (
+            json!({"refused": {"policy": "shop/no-admin", "answer": answer}}),
+            "denied at search-0 by policy shop/no-admin: refused: 403, weft-reason: denied-by=shop/no-admin (denied)",
+            "",
+        ),
+        (
+            json!({"refused": {"policy": "shop/by-port"}}),
+            "denied at search-0 by policy shop/by-port: the connection is reset",
+            "reset by the endpoint's sidecar",
+        ),
+        (json!("no-sidecar"), "search-0 has no sidecar: nobody decides", "sent to an endpoint"),
+        (json!({"unknown": "upgrade it"}), "whether search-0 lets it in is unknown: upgrade it", "sent to an endpoint"),
+    ] {
+        let mut explanation = explanation();
+        explanation.outcome = Outcome::Forwarded;
+        let ruling = serde_json::from_value(ruling).unwrap();
+        explanation.ways[0].access = Some(Access { endpoint: "search-0".to_owned(), ruling });
+        let text = tell(&request(), &explanation, false);
+        let (_, told) = text.split_once("\naccess    ").unwrap();
+        let (told, result) = told.split_once("\n\nresult    ").unwrap();
+        let told: Vec<&str> = told.split_whitespace().collect();
+        assert_eq!(told.join(" "), wanted);
+        assert!(result.contains(end), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+    }
+}

@@ -3,6 +3,7 @@
 //! A part of `inbound`. The connection's own part is decided once for each version of the policies, so that a new version
 //! holds from the next request on. Where discovery has never told any policy, everything is let in, after a short wait.
 
+use crate::authorize::path::Ambiguous;
 use crate::authorize::{Peer, Scope, Verdict};
 use crate::error::Failure;
 use crate::request::RequestView;
@@ -55,14 +56,24 @@ impl Checkpoint {
 
     /// A connection whose bytes are not read.
     pub fn opaque(&self) -> Result<(), Failure> {
-        match self.with_scope(Scope::opaque) {
+        match self.about_opaque() {
             Some(verdict) => self.carry_out(&verdict, "", ""),
             None => Ok(()),
         }
     }
 
+    /// The verdict, which nobody hears of. `None`: there is nothing to ask.
+    pub fn about_opaque(&self) -> Option<Verdict> {
+        self.with_scope(Scope::opaque)
+    }
+
+    /// The verdict about a request, likewise.
+    pub fn about(&self, request: &impl RequestView) -> Option<Result<Verdict, Ambiguous>> {
+        self.with_scope(|scope| scope.request(request))
+    }
+
     pub fn request(&self, request: &impl RequestView) -> Result<(), Failure> {
-        match self.with_scope(|scope| scope.request(request)) {
+        match self.about(request) {
             None => Ok(()),
             Some(Ok(verdict)) => self.carry_out(&verdict, request.method(), request.path()),
             Some(Err(ambiguous)) => {

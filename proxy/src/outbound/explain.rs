@@ -9,7 +9,6 @@ use super::{Outbound, dialled};
 use crate::catalog::{Answer, Known};
 use crate::error::Failure;
 use crate::plan::{Held, Plan};
-use crate::request::RequestView;
 use crate::route::{Chosen, CompiledRule, Routed};
 use crate::worker::Worker;
 use std::net::IpAddr;
@@ -27,32 +26,6 @@ pub async fn answer(worker: &Rc<Worker>, question: &str) -> Result<String, Strin
     serde_json::to_string(&explanation).map_err(|error| error.to_string())
 }
 
-impl RequestView for Imagined {
-    fn method(&self) -> &str {
-        &self.method
-    }
-
-    fn host(&self) -> &str {
-        let authority = self.headers.iter().find(|(name, _)| name == "host").map_or(&*self.host, |(_, value)| value);
-        match authority.rsplit_once(':') {
-            Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !host.ends_with(':') => host,
-            _ => authority,
-        }
-    }
-
-    fn path(&self) -> &str {
-        &self.path
-    }
-
-    fn query(&self) -> &str {
-        &self.query
-    }
-
-    fn headers(&self, name: &str, each: &mut dyn FnMut(&[u8]) -> bool) {
-        let _ = self.headers.iter().filter(|(given, _)| given == name).any(|(_, value)| each(value.as_bytes()));
-    }
-}
-
 async fn explain(worker: &Rc<Worker>, request: &Imagined) -> Result<Explanation, String> {
     let outbound = dial(worker, request).await?;
     let known = outbound.present();
@@ -65,6 +38,8 @@ async fn explain(worker: &Rc<Worker>, request: &Imagined) -> Result<Explanation,
         proxy: shared.config.name.clone(),
         namespace: shared.config.namespace.clone(),
         zone: shared.config.zone.clone(),
+        identity: Some(shared.identity.credentials().id.clone()),
+        addresses: shared.config.address.clone(),
         revision: shared.catalog.revision(),
         connected: shared.catalog.connected(),
         workers: shared.config.workers,

@@ -22,7 +22,18 @@ use weft_model::{Port, ServiceName};
 pub fn refused(service: ServiceName, port: Port, share: f64, failure: &Failure) -> Way {
     let (request_headers, response_headers) = Default::default();
     let refused = Some(refusal(failure));
-    Way { service, port, share, refused, host: None, target: None, request_headers, response_headers, tries: None }
+    Way {
+        service,
+        port,
+        share,
+        refused,
+        host: None,
+        target: None,
+        request_headers,
+        response_headers,
+        tries: None,
+        access: None,
+    }
 }
 
 /// The way that `plan` goes, which `share` percent of the requests take; `None`: it does not lead to a service.
@@ -41,6 +52,7 @@ pub fn of(plan: &Plan, share: f64, request: &Imagined, now: Instant) -> Option<W
         request_headers: rule.and_then(|rule| rule.request_headers().cloned()).unwrap_or_default(),
         response_headers: rule.and_then(|rule| rule.response_headers().cloned()).unwrap_or_default(),
         tries: Some(tries),
+        access: None,
     })
 }
 

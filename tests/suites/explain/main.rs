@@ -2,6 +2,8 @@
 //!
 //! The routes are those of the page about it, and its example run is compared with a real one.
 
+mod access;
+
 use anyhow::{Context, ensure};
 use bytes::Bytes;
 use http::Request;
@@ -27,8 +29,10 @@ fn main() -> ExitCode {
         .case("a split goes to its backends, and a hash to the endpoint it names", shares)
         .case("what the mesh itself answers carries the reason that it gives", reasons)
         .case("the run on its page is a real one", page)
+        .case("the other end decides as it says, and so does the policy it names", access::decides)
         .case("it can be read by programs and cut short", forms)
         .case("what it cannot answer it says in a line", errors)
+        .case("an endpoint that nobody can ask is told of, and the rest stays as good", access::unasked)
         .case("an endpoint that is not ready is out, and then nobody is left", not_ready)
         .run()
 }
