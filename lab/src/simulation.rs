@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 use weft_model::EndpointState;
 use weft_model::policy::{HashKey, Spread};
 use weft_proxy::balance::load::Begun;
-use weft_proxy::balance::prequal::Probe;
 use weft_proxy::balance::subset::Client;
 use weft_proxy::balance::{Candidate, Chooser, Load, Member, hash};
 
@@ -24,8 +23,6 @@ const RETRIES: usize = 2;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a probe is on its way.
 const PROBE: Duration = Duration::from_micros(500);
-/// How long a sidecar remembers latencies for its answers.
-const PROBED: Duration = Duration::from_secs(1);
 /// Sessions, for balancers that hash.
 const USERS: u64 = 20_000;
 /// The beginning is not counted: queues and averages start empty.
@@ -251,8 +248,7 @@ impl<'a> World<'a> {
     fn probe(&mut self, caller: usize, server: usize) {
         let now = self.epoch + self.now;
         if self.trouble(server) != Some(Kind::Gone) {
-            let load = &self.lines[server].load;
-            let probe = Probe { in_flight: load.pending(), latency: load.latency(now, PROBED) };
+            let probe = self.lines[server].load.probe(now);
             let caller = &self.callers[caller];
             caller.chooser.probed(server, &caller.seen[server].0, probe, now);
         }
@@ -285,7 +281,7 @@ impl<'a> World<'a> {
             self.latencies.push(self.now - flight.asked);
         }
         if let Some(served) = flight.served.take() {
-            served.end(now, true, PROBED);
+            served.end(now, true, decay);
         }
         let at = flight.server;
         self.lines[at].busy -= 1;
@@ -319,7 +315,7 @@ impl<'a> World<'a> {
             None => {}
         }
         if let Some(served) = flight.served.take() {
-            served.end(now, true, PROBED);
+            served.end(now, true, decay);
         }
         flight.tried.push(flight.server);
         match gone && flight.tried.len() <= RETRIES {

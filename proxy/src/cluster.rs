@@ -9,7 +9,6 @@ mod upstream;
 
 pub use upstream::{Surroundings, Upstream};
 
-use crate::balance::prequal::Probe;
 use crate::balance::{Chooser, Here, Member};
 use crate::breaker::Breaker;
 use crate::catalog::Known;
@@ -44,7 +43,7 @@ pub struct Cluster {
     around: Surroundings,
 }
 
-/// How long a connection for probes may take; also what is remembered of an endpoint that cannot be probed.
+/// How long a connection for probes may take.
 const PROBE_CONNECT: Duration = Duration::from_secs(1);
 impl Cluster {
     pub fn new(known: Arc<Known>, around: Surroundings) -> Self {
@@ -156,10 +155,7 @@ fn probe(chooser: &Rc<Chooser>, at: usize, upstream: &Rc<Upstream>, now: Instant
             });
         }
         Some(_) => {}
-        None => {
-            let latency = upstream.load.latency(now, PROBE_CONNECT);
-            chooser.probed(at, &upstream.load, Probe { in_flight: upstream.load.pending(), latency }, now);
-        }
+        None => chooser.probed(at, &upstream.load, upstream.load.probe(now), now),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Asking an endpoint's sidecar how busy the endpoint is: the protocol of both ends.
 //!
 //! Over a connection of its own between two sidecars (ALPN `weft-probe`), which no application and no unmeshed client can
-//! reach: one byte asks, twelve answer (requests in flight, then the latency of late in microseconds, big endian). A probe that fails
+//! reach: one byte asks, twelve answer (requests in flight, then the latency to expect in microseconds, big endian). A probe that fails
 //! or takes too long is followed by a pause; the balancer then goes by what it sees itself.
 
 use crate::balance::Load;
@@ -18,8 +18,6 @@ const ANSWER: usize = 12;
 const LIMIT: Duration = Duration::from_secs(1);
 /// After a failure; also how long a sidecar that knows no probes is left alone.
 const PAUSE: Duration = Duration::from_secs(5);
-/// How long the application's latencies are remembered.
-const DECAY: Duration = Duration::from_secs(1);
 
 /// One endpoint's probes: one at a time, over one connection.
 #[derive(Debug, Default)]
@@ -87,9 +85,10 @@ pub async fn answer(mut conn: Conn, load: &Load) -> io::Result<()> {
             if conn.buf.get_u8() != QUESTION {
                 return Err(io::ErrorKind::InvalidData.into());
             }
-            let latency = u64::try_from(load.latency(Instant::now(), DECAY).as_micros()).unwrap_or(u64::MAX);
+            let probe = load.probe(Instant::now());
+            let latency = u64::try_from(probe.latency.as_micros()).unwrap_or(u64::MAX);
             let mut answer = [0; ANSWER];
-            answer[..4].copy_from_slice(&load.pending().to_be_bytes());
+            answer[..4].copy_from_slice(&probe.in_flight.to_be_bytes());
             answer[4..].copy_from_slice(&latency.to_be_bytes());
             conn.send(&answer).await?;
         }

@@ -5,6 +5,8 @@
 //! fast attracts nothing. Cells, no locks: a load belongs to one worker.
 
 use super::eject::{Ejection, Mark, Record};
+use super::prequal::Probe;
+use super::probed::Book;
 use super::weights::Reported;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -42,6 +44,7 @@ struct State {
     record: Record,
     mark: Mark,
     reported: Reported,
+    book: Book,
 }
 
 /// One endpoint's load.
@@ -79,6 +82,7 @@ impl Load {
             record: Record::default(),
             mark,
             reported: Reported::default(),
+            book: Book::default(),
         }))
     }
 
@@ -89,7 +93,7 @@ impl Load {
 
     /// A request goes out. It counts as in flight until the returned value ends or is dropped.
     pub fn begin(&self, now: Instant) -> Begun {
-        Begun { serving: Some(self.serving()), started: Cell::new(now) }
+        Begun { found: self.pending(), serving: Some(self.serving()), started: Cell::new(now) }
     }
 
     /// Counts as in flight for as long as the value lives: a response body, a tunnel.
@@ -100,6 +104,11 @@ impl Load {
 
     pub fn pending(&self) -> u32 {
         self.0.pending.get()
+    }
+
+    /// What it answers to a probe.
+    pub fn probe(&self, now: Instant) -> Probe {
+        Probe { in_flight: self.pending(), latency: self.0.book.estimate(self.pending(), now) }
     }
 
     /// The mean latency of answers at `now`, decayed since the last one; zero before the first.
@@ -247,6 +256,8 @@ fn fading(now: Instant, then: Instant, memory: Duration) -> f64 {
 /// that hangs is avoided even if nobody has the patience to see it fail.
 #[derive(Debug)]
 pub struct Begun {
+    /// In flight when it came.
+    found: u32,
     /// `None` once ended.
     serving: Option<Serving>,
     started: Cell<Instant>,
@@ -262,7 +273,11 @@ impl Begun {
     pub fn end(mut self, now: Instant, ok: bool, decay: Duration) {
         let Some(Serving(load)) = &self.serving else { return };
         match ok {
-            true => load.answered(now, now.saturating_duration_since(self.started.get()), decay),
+            true => {
+                let took = now.saturating_duration_since(self.started.get());
+                load.0.book.write(self.found, took, now);
+                load.answered(now, took, decay);
+            }
             false => load.failed(now, self.started.get(), decay),
         }
         self.serving = None;

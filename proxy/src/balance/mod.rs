@@ -14,6 +14,7 @@ pub mod robin;
 pub mod ring;
 pub mod maglev;
 pub mod prequal;
+mod probed;
 mod nearest;
 pub mod subset;
 pub mod draw;

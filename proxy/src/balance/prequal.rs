@@ -18,7 +18,9 @@ const LATEST: usize = 128;
 /// Answers are taken out at most once a request.
 const REMOVED: f64 = 1.0;
 /// The most often that one answer is used.
-const REUSED: f64 = 16.0;
+const REUSED: f64 = 4.0;
+/// One of so many endpoints is in the pool, at most.
+const SHARE: usize = 4;
 
 /// What an endpoint says of itself.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -47,7 +49,12 @@ pub struct Prequal {
     latest: RefCell<Vec<f64>>,
     /// Where the next of the latest goes.
     next: Cell<usize>,
-    uses: u32,
+    /// Answers that it holds.
+    size: usize,
+    /// The most often that one answer is used, on average.
+    uses: f64,
+    /// What of it is owed to the next answer.
+    spare: Cell<f64>,
     removed: f64,
     /// What is to be taken out, in parts of an answer; and whether the oldest is next.
     owed: Cell<f64>,
@@ -59,14 +66,18 @@ impl Prequal {
     pub fn new(n: usize, probes: u32) -> Self {
         let rate = f64::from(probes);
         let removed = (rate / 3.0).min(REMOVED);
+        // A pool of the whole service would send every client to the same endpoint at the same time.
+        let size = (n / SHARE).clamp(2, POOL);
         // So often an answer may be used, so that the pool neither runs dry nor grows old: twice what keeps it level.
-        let renewed = (1.0 - POOL as f64 / n.max(1) as f64) * rate - removed;
+        let renewed = (1.0 - size as f64 / n.max(1) as f64) * rate - removed;
         let uses = if renewed > 0.0 { (2.0 / renewed).clamp(1.0, REUSED) } else { REUSED };
         Self {
             answers: RefCell::new(Vec::with_capacity(POOL)),
             latest: RefCell::new(Vec::with_capacity(LATEST)),
             next: Cell::new(0),
-            uses: uses.ceil() as u32,
+            size,
+            uses,
+            spare: Cell::new(0.0),
             removed,
             owed: Cell::new(0.0),
             oldest: Cell::new(false),
@@ -77,10 +88,12 @@ impl Prequal {
     /// `own` is what this client has in flight there, over the weight.
     pub fn answered(&self, place: usize, weight: f64, own: f64, probe: Probe, now: Instant) {
         let load = f64::from(probe.in_flight) / weight.max(f64::MIN_POSITIVE);
-        let answer = Answer { place, load, own, latency: probe.latency, came: now, uses: self.uses };
+        let uses = self.uses + self.spare.get();
+        self.spare.set(uses.fract());
+        let answer = Answer { place, load, own, latency: probe.latency, came: now, uses: uses as u32 };
         let mut answers = self.answers.borrow_mut();
         answers.retain(|other| other.place != place);
-        if answers.len() >= POOL {
+        if answers.len() >= self.size {
             answers.remove(0);
         }
         answers.push(answer);

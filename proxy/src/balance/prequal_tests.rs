@@ -41,9 +41,22 @@ fn answers_grow_old_are_used_up_and_have_to_be_two() {
     prequal.answered(1, 1.0, 0.0, probe(0, 2), now);
     assert_eq!(choose(&prequal, now + AGE), None, "too old");
     let prequal = pool(1000, &[(0, probe(0, 1)), (1, probe(0, 2))], now);
-    assert_eq!(prequal.uses, 2);
     let chosen: Vec<_> = (0..4).map(|_| choose(&prequal, now)).collect();
     assert!(chosen.iter().flatten().count() < 4, "an answer is used twice at most: {chosen:?}");
+}
+
+#[test]
+fn the_pool_is_the_papers_and_in_a_small_service_a_part_of_the_service() {
+    let sizes = [3, 10, 20, 64, 100].map(|n| Prequal::new(n, 3).size);
+    assert_eq!(sizes, [2, 2, 5, 16, 16]);
+    // The paper's own: 2 / ((1 - 16 / 100) * 3 - 1).
+    assert!((Prequal::new(100, 3).uses - 2.0 / 1.52).abs() < 1e-9);
+    assert_eq!(Prequal::new(3, 3).uses, REUSED, "too few answers to say");
+    let prequal = Prequal::new(100, 3);
+    let now = Instant::now();
+    (0..100).for_each(|place| prequal.answered(place % POOL, 1.0, 0.0, probe(0, 1), now));
+    let uses = prequal.answers.borrow().iter().map(|answer| answer.uses).sum::<u32>();
+    assert!((20..=22).contains(&uses), "1.3 times 16: {uses}");
 }
 
 #[test]
@@ -57,7 +70,7 @@ fn who_fails_fast_attracts_nothing() {
 #[test]
 fn what_has_been_sent_since_counts() {
     let now = Instant::now();
-    let prequal = pool(3, &[(0, probe(0, 1)), (1, probe(1, 2)), (2, probe(1, 3))], now);
+    let prequal = pool(100, &[(0, probe(0, 1)), (1, probe(1, 2)), (2, probe(1, 3))], now);
     assert_eq!(choose(&prequal, now), Some(0));
     let own = |place: usize| if place == 0 { 2.0 } else { 0.0 };
     assert_eq!(prequal.choose(&|_| true, &own, &|_| Duration::ZERO, now), Some(1), "hot by what is on its way");
@@ -73,7 +86,7 @@ proptest! {
         let now = Instant::now();
         let prequal = Prequal::new(20, probes);
         answers.iter().for_each(|(place, in_flight, ms)| prequal.answered(*place, 1.0, 0.0, probe(*in_flight, *ms), now));
-        prop_assert!(prequal.answers.borrow().len() <= POOL);
+        prop_assert!(prequal.answers.borrow().len() <= prequal.size);
         let usable = |place: usize| !unusable.contains(&place);
         let before: Vec<Answer> = prequal.answers.borrow().iter().filter(|a| usable(a.place)).copied().collect();
         let hot = prequal.hot();
