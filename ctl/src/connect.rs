@@ -11,6 +11,7 @@ use std::str::FromStr;
 use std::time::Duration;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Response, Status};
+use weft_proto::v1;
 use weft_proto::v1::admin_client::AdminClient;
 
 /// The most that one answer may be: a dump or a listing of a big mesh.
@@ -153,6 +154,21 @@ impl Discovery {
             let reason = format!("nothing heard for {}", humantime::format_duration(self.timeout));
             Err(CallError::Silent { address: address.clone(), reason })
         })
+    }
+
+    /// Asks the proxy, through whichever replica it is connected to. `None`: it is connected to none of them.
+    pub async fn ask_proxy(&self, proxy: &str, topic: &str, json: String) -> Result<Option<String>, CallError> {
+        let request = v1::AskProxyRequest { proxy: proxy.to_owned(), topic: topic.to_owned(), json };
+        let mut failure = None;
+        for (_, answer) in self.each(async |mut admin| admin.ask_proxy(request.clone()).await).await {
+            match answer {
+                Ok(answer) => return Ok(Some(answer.json)),
+                Err(error) if error.is_not_found() => {}
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        // A replica that did not answer may be the one that knows it.
+        failure.map_or(Ok(None), Err)
     }
 }
 

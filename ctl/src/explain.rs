@@ -6,14 +6,13 @@
 mod access;
 mod tell;
 
-use crate::connect::{CallError, Discovery};
+use crate::connect::Discovery;
 use crate::print::{self, Output};
 use anyhow::{Context as _, bail};
 use clap::error::ErrorKind;
 use http::uri::{Scheme, Uri};
 use http::{HeaderName, HeaderValue, Method};
 use weft_model::explain::{Explanation, Imagined};
-use weft_proto::v1;
 
 /// What proxies call these questions.
 const TOPIC: &str = "explain";
@@ -127,7 +126,7 @@ impl Args {
 pub async fn run(args: Args, discovery: &Discovery) -> anyhow::Result<Output> {
     let request = args.request()?;
     let proxy = &args.from;
-    let Some(json) = ask(proxy, TOPIC, serde_json::to_string(&request)?, discovery).await? else {
+    let Some(json) = discovery.ask_proxy(proxy, TOPIC, serde_json::to_string(&request)?).await? else {
         bail!(
             "no proxy {proxy} is connected to the replicas asked, and none of a service {proxy}; `weftctl status` lists \
              those that are, and --discovery names more replicas"
@@ -141,21 +140,6 @@ pub async fn run(args: Args, discovery: &Discovery) -> anyhow::Result<Output> {
         Form::Yaml => print::yaml(&[explanation])?,
     }
     .into())
-}
-
-/// Asks the proxy, through whichever replica it is connected to. `None`: it is connected to none of them.
-async fn ask(proxy: &str, topic: &str, json: String, discovery: &Discovery) -> Result<Option<String>, CallError> {
-    let request = v1::AskProxyRequest { proxy: proxy.to_owned(), topic: topic.to_owned(), json };
-    let mut failure = None;
-    for (_, answer) in discovery.each(async |mut admin| admin.ask_proxy(request.clone()).await).await {
-        match answer {
-            Ok(answer) => return Ok(Some(answer.json)),
-            Err(error) if error.is_not_found() => {}
-            Err(error) => failure = failure.or(Some(error)),
-        }
-    }
-    // A replica that did not answer may be the one that knows it.
-    failure.map_or(Ok(None), Err)
 }
 
 #[cfg(test)]

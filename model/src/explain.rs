@@ -3,6 +3,9 @@
 //! Asked by weftctl, answered by a data worker of a proxy, carried as JSON. Data only; what is not there did not apply.
 
 pub mod access;
+mod imagined;
+
+pub use imagined::{Imagined, Refusal};
 
 use crate::policy::{HashKey, Retry};
 use crate::route::{HeaderEdit, RouteKind};
@@ -14,21 +17,6 @@ use std::time::Duration;
 
 /// Endpoints that an explanation lists of one service; the others are counted.
 pub const MAX_LISTED: usize = 200;
-
-/// A request that nobody sends.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Imagined {
-    pub method: String,
-    /// Where it is sent: a name or an address, without brackets.
-    pub host: String,
-    pub port: u16,
-    /// Without the query.
-    pub path: String,
-    /// Without the question mark.
-    pub query: String,
-    /// Names in lower case; `host` is among them.
-    pub headers: Vec<(String, String)>,
-}
 
 /// What becomes of it, step by step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -310,11 +298,46 @@ pub enum Outcome {
     Refused(Refusal),
 }
 
-/// An answer of the mesh's own.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refusal {
-    pub status: u16,
-    /// The word in `weft-reason`.
-    pub reason: String,
-    pub text: String,
+impl Imagined {
+    /// As it is sent once `way` has edited it.
+    pub fn sent(&self, way: &Way) -> Self {
+        let mut sent = self.clone();
+        let edit = &way.request_headers;
+        let replaced = |name: &String| edit.remove.contains(name) || edit.set.iter().any(|(set, _)| set == name);
+        sent.headers.retain(|(name, _)| !replaced(name));
+        sent.headers.extend(edit.set.iter().chain(&edit.add).cloned());
+        if let Some(host) = &way.host {
+            sent.headers.retain(|(name, _)| name != "host");
+            sent.headers.push(("host".to_owned(), host.clone()));
+        }
+        if let Some(target) = &way.target {
+            let (path, query) = target.split_once('?').unwrap_or((target, ""));
+            (sent.path, sent.query) = (path.to_owned(), query.to_owned());
+        }
+        sent
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_arrives_is_what_its_way_makes_of_it() {
+        let request: Imagined =
+            serde_json::from_value(json!({"method": "GET", "host": "a.b", "port": 80, "path": "/old",
+            "query": "q=x", "headers": [["user", "ann"], ["gone", "1"], ["host", "a.b"]]}))
+            .unwrap();
+        let mut way: Way = serde_json::from_value(json!({"service": {"namespace": "b", "name": "a"}, "port": 80,
+            "share": 100.0, "host": "c.b", "target": "/new?r=y", "request_headers":
+            {"set": [["user", "bob"]], "add": [["more", "2"]], "remove": ["gone"]}}))
+        .unwrap();
+        let sent = request.sent(&way);
+        assert_eq!((&*sent.path, &*sent.query), ("/new", "r=y"));
+        let fields: Vec<String> = sent.headers.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(fields, ["user=bob", "more=2", "host=c.b"]);
+        (way.host, way.target, way.request_headers) = Default::default();
+        assert_eq!(request.sent(&way), request);
+    }
 }

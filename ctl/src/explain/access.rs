@@ -3,7 +3,6 @@
 //! The second half of `weftctl explain`. Never fails: what cannot be found out is said in the answer, and the first half stays
 //! as good as it is.
 
-use super::ask;
 use crate::connect::Discovery;
 use std::net::IpAddr;
 use weft_model::Protocol;
@@ -49,7 +48,7 @@ fn arrival(from: &Asked, endpoint: &Candidate, request: Imagined, opaque: bool) 
 async fn rule(arrival: &Arrival, discovery: &Discovery) -> Ruling {
     let asked = async {
         let json = serde_json::to_string(arrival)?;
-        match ask(&arrival.at, TOPIC, json, discovery).await? {
+        match discovery.ask_proxy(&arrival.at, TOPIC, json).await? {
             Some(answer) => Ok::<_, anyhow::Error>(serde_json::from_str(&answer)?),
             None => anyhow::bail!("proxy {} is not connected to the replicas asked", arrival.at),
         }

@@ -3,7 +3,7 @@
 //! Asked by weftctl of the endpoint's own proxy, which decides as it does about real connections; carried as JSON. What arrives
 //! there is the imagined request after the edits of its way.
 
-use super::{Imagined, Refusal, Way};
+use super::imagined::{Imagined, Refusal};
 use crate::SpiffeId;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -58,48 +58,4 @@ pub enum Ruling {
     NoSidecar,
     /// Why nobody knows.
     Unknown(String),
-}
-
-impl Imagined {
-    /// As it is sent once `way` has edited it.
-    pub fn sent(&self, way: &Way) -> Self {
-        let mut sent = self.clone();
-        let edit = &way.request_headers;
-        let replaced = |name: &String| edit.remove.contains(name) || edit.set.iter().any(|(set, _)| set == name);
-        sent.headers.retain(|(name, _)| !replaced(name));
-        sent.headers.extend(edit.set.iter().chain(&edit.add).cloned());
-        if let Some(host) = &way.host {
-            sent.headers.retain(|(name, _)| name != "host");
-            sent.headers.push(("host".to_owned(), host.clone()));
-        }
-        if let Some(target) = &way.target {
-            let (path, query) = target.split_once('?').unwrap_or((target, ""));
-            (sent.path, sent.query) = (path.to_owned(), query.to_owned());
-        }
-        sent
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn what_arrives_is_what_its_way_makes_of_it() {
-        let request: Imagined =
-            serde_json::from_value(json!({"method": "GET", "host": "a.b", "port": 80, "path": "/old",
-            "query": "q=x", "headers": [["user", "ann"], ["gone", "1"], ["host", "a.b"]]}))
-            .unwrap();
-        let mut way: Way = serde_json::from_value(json!({"service": {"namespace": "b", "name": "a"}, "port": 80,
-            "share": 100.0, "host": "c.b", "target": "/new?r=y", "request_headers":
-            {"set": [["user", "bob"]], "add": [["more", "2"]], "remove": ["gone"]}}))
-        .unwrap();
-        let sent = request.sent(&way);
-        assert_eq!((&*sent.path, &*sent.query), ("/new", "r=y"));
-        let fields: Vec<String> = sent.headers.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        assert_eq!(fields, ["user=bob", "more=2", "host=c.b"]);
-        (way.host, way.target, way.request_headers) = Default::default();
-        assert_eq!(request.sent(&way), request);
-    }
 }
