@@ -3,7 +3,7 @@
 //! Beside the catalog. Workers look a mark up once for each endpoint and from then on read it without this; only an ejection
 //! itself takes the lock, so that the share of a service's endpoints that may be out holds among all workers.
 
-use crate::balance::eject::{Cause, Ejection, Mark, may_eject};
+use crate::balance::eject::{Cause, Mark, may_eject};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -71,13 +71,6 @@ impl Ejections {
         may_eject(out(marks, now), endpoints, policy).then(|| mark.eject(cause, policy, now))
     }
 
-    /// Who of `service` is out at `now`, why and until when.
-    pub fn of(&self, service: &ServiceName, now: Instant) -> Vec<(String, Ejection)> {
-        let books = self.books();
-        let marks = books.services.get(service).into_iter().flatten();
-        marks.filter_map(|(id, mark)| Some((id.clone(), mark.ejection(now)?))).collect()
-    }
-
     fn books(&self) -> MutexGuard<'_, Books> {
         // Whoever panicked left marks behind that are sound each for itself.
         self.0.books.lock().unwrap_or_else(PoisonError::into_inner)
@@ -139,11 +132,9 @@ mod tests {
         assert!(eject("c", Cause::LocalFailures).is_none(), "half of them are out");
         assert_eq!(marks.iter().map(|mark| mark.is_out(now)).collect::<Vec<_>>(), [true, true, false, false]);
         assert!(ejections.mark(&cart(), "b").is_out(now), "another worker");
-        let of = ejections.of(&cart(), now);
-        assert_eq!(
-            of.iter().map(|(id, e)| (id.as_str(), e.cause.word())).collect::<Vec<_>>(),
-            [("a", "gateway-errors"), ("b", "local-failures")]
-        );
+        let why = |mark: &Mark| mark.ejection(now).map(|ejection| ejection.cause.word());
+        let causes: Vec<_> = marks.iter().map(why).collect();
+        assert_eq!(causes, [Some("gateway-errors"), Some("local-failures"), None, None]);
         let mut registry = weft_telemetry::metrics::Registry::new("test", "0");
         registry.register_collector(EjectedGauge(ejections.clone()));
         let text = registry.encode().unwrap();

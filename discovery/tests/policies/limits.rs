@@ -2,30 +2,13 @@
 //!
 //! One row for each; the messages are compared letter by letter.
 
-#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
-
+use crate::read;
 use std::num::NonZeroU32;
 use std::time::Duration;
-use weft_discovery::translate::{Object, translate};
 use weft_model::TrafficPolicy;
 use weft_model::faults::{Abort, Answer, Delay, Faults};
 use weft_model::limits::{Concurrency, Limits, RateKey, RateLimit};
 use weft_model::route::{Match, PathMatch};
-
-/// The policy with these fields, or every fault in it.
-fn read(given: &str) -> Result<TrafficPolicy, Vec<String>> {
-    let yaml = format!(
-        "{{apiVersion: weft.dev/v1alpha1, kind: TrafficPolicy, metadata: {{name: x, namespace: shop}}, \
-         spec: {{targetRefs: [{{kind: Service, name: cart}}], {given}}}}}"
-    );
-    match translate(&yaml, "weft.local") {
-        Ok(mut all) => match all.remove(0).object {
-            Object::Policy { policy, .. } => Ok(*policy),
-            _ => panic!("it is a policy"),
-        },
-        Err(faults) => Err(faults.iter().map(ToString::to_string).collect()),
-    }
-}
 
 fn some(number: u32) -> NonZeroU32 {
     NonZeroU32::new(number).unwrap()

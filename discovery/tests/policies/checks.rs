@@ -2,27 +2,10 @@
 //!
 //! One row for each; the messages are compared letter by letter.
 
-#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
-
+use crate::read;
 use std::time::Duration;
-use weft_discovery::translate::{Object, translate};
 use weft_model::TrafficPolicy;
 use weft_model::health::{HealthCheck, Probe};
-
-/// The policy with this in its `spec`, or every fault in it.
-fn read(given: &str) -> Result<TrafficPolicy, Vec<String>> {
-    let yaml = format!(
-        "{{apiVersion: weft.dev/v1alpha1, kind: TrafficPolicy, metadata: {{name: x, namespace: shop}}, \
-         spec: {{targetRefs: [{{kind: Service, name: cart}}], {given}}}}}"
-    );
-    match translate(&yaml, "weft.local") {
-        Ok(mut all) => match all.remove(0).object {
-            Object::Policy { policy, .. } => Ok(*policy),
-            _ => panic!("it is a policy"),
-        },
-        Err(faults) => Err(faults.iter().map(ToString::to_string).collect()),
-    }
-}
 
 #[test]
 fn checks_are_read_with_their_defaults() {

@@ -2,27 +2,14 @@
 //!
 //! One row for each; the messages are compared letter by letter.
 
-#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
-
 use std::num::NonZeroU32;
 use std::time::Duration;
-use weft_discovery::translate::{Object, translate};
 use weft_model::balance::LoadReports;
 use weft_model::policy::{Balancer, HashKey, Spread};
 
 /// What a policy with this `loadBalancer` says, or every fault in it.
 fn read(given: &str) -> Result<(Balancer, Spread), Vec<String>> {
-    let yaml = format!(
-        "{{apiVersion: weft.dev/v1alpha1, kind: TrafficPolicy, metadata: {{name: x, namespace: shop}}, \
-         spec: {{targetRefs: [{{kind: Service, name: cart}}], loadBalancer: {{{given}}}}}}}"
-    );
-    match translate(&yaml, "weft.local") {
-        Ok(mut all) => match all.remove(0).object {
-            Object::Policy { policy, .. } => Ok((policy.balancer, policy.spread)),
-            _ => panic!("it is a policy"),
-        },
-        Err(faults) => Err(faults.iter().map(ToString::to_string).collect()),
-    }
+    crate::read(&format!("loadBalancer: {{{given}}}")).map(|policy| (policy.balancer, policy.spread))
 }
 
 /// Each of `table` is refused with what stands beside it.

@@ -2,28 +2,11 @@
 //!
 //! One row for each; the messages are compared letter by letter.
 
-#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
-
+use crate::read;
 use std::num::NonZeroU32;
 use std::time::Duration;
-use weft_discovery::translate::{Object, translate};
 use weft_model::TrafficPolicy;
 use weft_model::policy::{Backoff, CircuitBreaker, OutlierDetection, SuccessRate};
-
-/// What a policy with these parts says, or every fault in it.
-fn read(given: &str) -> Result<TrafficPolicy, Vec<String>> {
-    let yaml = format!(
-        "{{apiVersion: weft.dev/v1alpha1, kind: TrafficPolicy, metadata: {{name: x, namespace: shop}}, \
-         spec: {{targetRefs: [{{kind: Service, name: cart}}], {given}}}}}"
-    );
-    match translate(&yaml, "weft.local") {
-        Ok(mut all) => match all.remove(0).object {
-            Object::Policy { policy, .. } => Ok(*policy),
-            _ => panic!("it is a policy"),
-        },
-        Err(faults) => Err(faults.iter().map(ToString::to_string).collect()),
-    }
-}
 
 #[test]
 fn what_is_wrong_is_named_by_its_field() {
