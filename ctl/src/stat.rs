@@ -11,24 +11,10 @@ use crate::measure::{Reading, readings, window};
 use crate::print::{self, Format, Output, Table, plain};
 use crate::scope::Scope;
 use clap::error::ErrorKind;
-use rows::{Row, rows};
+use rows::{By, Row, rows};
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 use weft_proto::v1;
-
-/// Of what there is a row each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum By {
-    /// As their clients see them
-    #[value(alias = "service", alias = "svc")]
-    Services,
-    /// Rules of routes, as clients see them
-    #[value(alias = "route")]
-    Routes,
-    /// Each by what its own sidecar let in
-    #[value(alias = "pod")]
-    Pods,
-}
 
 #[derive(Debug, clap::Args)]
 pub struct Args {

@@ -2,12 +2,25 @@
 //!
 //! Pure. What the mesh does not know as a service (passed-through connections, names that nobody has) has no row.
 
-use super::By;
 use crate::measure::Reading;
 use crate::measure::tally::Tally;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+/// Of what there is a row each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum By {
+    /// As their clients see them
+    #[value(alias = "service", alias = "svc")]
+    Services,
+    /// Rules of routes, as clients see them
+    #[value(alias = "route")]
+    Routes,
+    /// Each by what its own sidecar let in
+    #[value(alias = "pod")]
+    Pods,
+}
 
 /// One row.
 #[derive(Debug, Clone, PartialEq)]
