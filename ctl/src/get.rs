@@ -98,18 +98,34 @@ pub async fn fetch(
     }
 }
 
-async fn certificates(args: &Args, discovery: &Discovery) -> anyhow::Result<Output> {
+/// Those that discovery has signed for proxies of this name; `None` means all namespaces, or all names.
+async fn signed(
+    namespace: Option<&str>,
+    name: Option<&str>,
+    discovery: &Discovery,
+) -> anyhow::Result<Vec<v1::Certificate>> {
     let request = v1::ListCertificatesRequest {};
     let mut list = discovery.call(async |mut admin| admin.list_certificates(request).await).await?.certificates;
     list.retain(|certificate| {
         let id: Option<SpiffeId> = certificate.identity.parse().ok();
-        args.scope.namespace().is_none_or(|namespace| id.is_some_and(|id| id.namespace == namespace))
-            && args.name.as_deref().is_none_or(|name| certificate.proxy == name)
+        namespace.is_none_or(|namespace| id.is_some_and(|id| id.namespace == namespace))
+            && name.is_none_or(|name| certificate.proxy == name)
     });
+    list.sort_by(|a, b| (&a.identity, &a.proxy, a.not_after).cmp(&(&b.identity, &b.proxy, b.not_after)));
+    Ok(list)
+}
+
+/// The certificates of one proxy, as JSON.
+pub async fn certificates_of(name: &str, namespace: &str, discovery: &Discovery) -> anyhow::Result<String> {
+    let list = signed(Some(namespace), Some(name), discovery).await?;
+    Ok(print::json(&list.iter().map(certificate).collect::<Vec<_>>())?)
+}
+
+async fn certificates(args: &Args, discovery: &Discovery) -> anyhow::Result<Output> {
+    let list = signed(args.scope.namespace(), args.name.as_deref(), discovery).await?;
     if list.is_empty() {
         return nothing("certificates", args);
     }
-    list.sort_by(|a, b| (&a.identity, &a.proxy, a.not_after).cmp(&(&b.identity, &b.proxy, b.not_after)));
     Ok(match args.output {
         Format::Table => columns::certificates(&list, false, SystemTime::now()).render(),
         Format::Wide => columns::certificates(&list, true, SystemTime::now()).render(),

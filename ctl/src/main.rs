@@ -12,6 +12,8 @@ mod explain;
 mod stat;
 mod edges;
 mod logs;
+mod diagnose;
+mod manual;
 mod check;
 mod token;
 mod trust;
@@ -73,6 +75,8 @@ enum Command {
     /// What proxies log
     #[command(subcommand)]
     Logs(logs::Command),
+    /// Gather all that tells how a proxy is into one archive, without keys
+    Diagnose(diagnose::Args),
     /// Test that the mesh is well; each line that failed says what to do
     Check,
     /// Join tokens, with which a proxy proves who it is
@@ -83,6 +87,8 @@ enum Command {
     Trust(trust::Command),
     /// Print a completion script for a shell
     Completion(completion::Args),
+    /// Write manual pages, one for each command
+    Manual(manual::Args),
 }
 
 async fn run(cli: Cli) -> anyhow::Result<Output> {
@@ -97,9 +103,11 @@ async fn run(cli: Cli) -> anyhow::Result<Output> {
         Command::Stat(args) => stat::run(args, &discovery).await,
         Command::Edges(args) => edges::run(args, &discovery).await,
         Command::Logs(command) => logs::run(command, &discovery).await,
+        Command::Diagnose(args) => diagnose::run(args, &discovery).await,
         Command::Check => check::run(&discovery).await,
         Command::Token(command) => token::run(command, &discovery).await,
         Command::Trust(command) => trust::run(command, &discovery).await,
+        Command::Manual(args) => manual::run::<Cli>(&args),
         Command::Completion(args) => Ok(completion::run::<Cli>(&args)),
     }
 }

@@ -1,10 +1,12 @@
-//! `weftctl proxy dump NAME`: what one proxy knows and would do, from the proxy itself.
+//! `weftctl proxy dump|services|endpoints NAME`: what one proxy knows and would do, from the proxy itself.
 //!
-//! Asked for through the replica that the proxy is connected to, so every replica is tried until one knows it. Printed
-//! as the proxy says it: nothing is left out and nothing is added.
+//! Asked for through the replica that the proxy is connected to, so every replica is tried until one knows it. A dump is
+//! printed as the proxy says it: nothing is left out and nothing is added.
+
+mod knows;
 
 use crate::connect::Discovery;
-use crate::print::{self, Output};
+use crate::print::{self, Format, Output};
 use crate::scope::Namespace;
 use anyhow::{Context as _, bail};
 use serde_json::Value;
@@ -12,19 +14,51 @@ use weft_proto::v1;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Show what this proxy knows: services, endpoints and their state, identity
-    Dump(Args),
+    /// Show all that this proxy knows: services, endpoints and their state, identity
+    Dump(Dump),
+    /// List the services that it knows
+    #[command(visible_alias = "clusters")]
+    Services(Services),
+    /// List the endpoints that it knows
+    Endpoints(Endpoints),
 }
 
 #[derive(Debug, clap::Args)]
-pub struct Args {
+struct Which {
     /// The proxy's name, as `weftctl status` lists it
     name: String,
     #[command(flatten)]
     namespace: Namespace,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Dump {
+    #[command(flatten)]
+    which: Which,
     /// How to print it
     #[arg(short, long, value_name = "FORMAT", default_value = "yaml")]
     output: Form,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Services {
+    #[command(flatten)]
+    which: Which,
+    /// How to print them
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    output: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Endpoints {
+    #[command(flatten)]
+    which: Which,
+    /// Only those of the service of this name
+    #[arg(long, value_name = "SERVICE")]
+    service: Option<String>,
+    /// How to print them
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    output: Format,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -34,12 +68,44 @@ enum Form {
 }
 
 pub async fn run(command: Command, discovery: &Discovery) -> anyhow::Result<Output> {
-    let Command::Dump(Args { name, namespace: Namespace { namespace }, output }) = command;
-    let request = v1::DumpProxyRequest { namespace: namespace.clone(), name: name.clone() };
+    let text = match command {
+        Command::Dump(Dump { which, output }) => {
+            let dump = dump(&which.namespace.namespace, &which.name, discovery).await?;
+            match output {
+                Form::Json => print::json(&dump)?,
+                Form::Yaml => print::yaml(&[dump])?,
+            }
+        }
+        Command::Services(Services { which, output }) => {
+            let dump = dump(&which.namespace.namespace, &which.name, discovery).await?;
+            match output {
+                Format::Table | Format::Wide => knows::services(&dump, output)?,
+                Format::Json => print::json(&dump["services"])?,
+                Format::Yaml => print::yaml(&[&dump["services"]])?,
+            }
+        }
+        Command::Endpoints(Endpoints { which, service, output }) => {
+            let dump = dump(&which.namespace.namespace, &which.name, discovery).await?;
+            let values = || knows::endpoint_values(&dump, service.as_deref());
+            match output {
+                Format::Table | Format::Wide => knows::endpoints(&dump, service.as_deref(), output)?,
+                Format::Json => print::json(&values())?,
+                Format::Yaml => print::yaml(&[values()])?,
+            }
+        }
+    };
+    Ok(text.into())
+}
+
+/// All that the proxy says of itself.
+pub async fn dump(namespace: &str, name: &str, discovery: &Discovery) -> anyhow::Result<Value> {
+    let request = v1::DumpProxyRequest { namespace: namespace.to_owned(), name: name.to_owned() };
     let mut failure = None;
     for (address, answer) in discovery.each(async |mut admin| admin.dump_proxy(request.clone()).await).await {
         match answer {
-            Ok(dump) => return print(&dump.json, output).with_context(|| format!("the answer through {address}")),
+            Ok(dump) => {
+                return serde_json::from_str(&dump.json).with_context(|| format!("the answer through {address}"));
+            }
             Err(error) if error.is_not_found() => {}
             Err(error) => failure = failure.or(Some(error)),
         }
@@ -49,13 +115,4 @@ pub async fn run(command: Command, discovery: &Discovery) -> anyhow::Result<Outp
         Some(error) => Err(error.into()),
         None => bail!("no proxy {namespace}/{name} is connected; `weftctl status` lists those that are"),
     }
-}
-
-fn print(json: &str, form: Form) -> anyhow::Result<Output> {
-    let dump: Value = serde_json::from_str(json)?;
-    Ok(match form {
-        Form::Json => print::json(&dump)?,
-        Form::Yaml => print::yaml(&[dump])?,
-    }
-    .into())
 }

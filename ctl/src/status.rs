@@ -39,6 +39,11 @@ pub async fn run(args: Args, discovery: &Discovery) -> anyhow::Result<Output> {
     .into())
 }
 
+/// The wide tables, as text.
+pub async fn text(discovery: &Discovery) -> anyhow::Result<String> {
+    Ok(run(Args { output: Format::Wide }, discovery).await?.text)
+}
+
 /// What every replica says of itself.
 pub async fn replicas(discovery: &Discovery) -> Vec<Replica<'_>> {
     discovery.each(async |mut admin| admin.status(v1::StatusRequest {}).await).await

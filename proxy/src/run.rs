@@ -35,6 +35,9 @@ use weft_telemetry::metrics::Registry;
 /// How long connections are still accepted after the registration is withdrawn: until every client has heard of it.
 const SETTLE: Duration = Duration::from_millis(500);
 
+/// What is logged, and the last of it.
+type Logged = (logs::Filter, logs::Recent);
+
 /// Runs the proxy until SIGTERM or SIGINT.
 pub fn run(config: Config) -> anyhow::Result<()> {
     let logs = logs::init(config.log_format, &config.log_level)?;
@@ -43,13 +46,13 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         .thread_name("weft-control")
         .enable_all()
         .build()?;
-    let result = runtime.block_on(live(Arc::new(config), logs.filter()));
+    let result = runtime.block_on(live(Arc::new(config), (logs.filter(), logs.recent())));
     // What is left are tasks without an end of their own.
     runtime.shutdown_timeout(Duration::from_millis(100));
     result
 }
 
-async fn live(config: Arc<Config>, filter: logs::Filter) -> anyhow::Result<()> {
+async fn live(config: Arc<Config>, logs: Logged) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let ended = CancellationToken::new();
@@ -61,7 +64,7 @@ async fn live(config: Arc<Config>, filter: logs::Filter) -> anyhow::Result<()> {
     };
     tokio::pin!(stopped);
     let up = tokio::select! {
-        up = start(&config, filter, ended.clone()) => up?,
+        up = start(&config, logs, ended.clone()) => up?,
         () = &mut stopped => return Ok(()),
     };
     stopped.await;
@@ -78,7 +81,7 @@ struct Up {
     workers: Vec<std::thread::JoinHandle<()>>,
 }
 
-async fn start(config: &Arc<Config>, filter: logs::Filter, ended: CancellationToken) -> anyhow::Result<Up> {
+async fn start(config: &Arc<Config>, (filter, recent): Logged, ended: CancellationToken) -> anyhow::Result<Up> {
     let mut registry = Registry::new("weft-proxy", env!("CARGO_PKG_VERSION"));
     let readiness = Readiness::default();
     let metrics = Metrics::register(&mut registry);
@@ -105,7 +108,7 @@ async fn start(config: &Arc<Config>, filter: logs::Filter, ended: CancellationTo
 
     let identity = certifier.obtain().await?;
     tokio::spawn(certifier.keep(identity.clone()));
-    let (answers, questions) = questions::channel(config.workers, questions::here::answers(registry, filter));
+    let (answers, questions) = questions::channel(config.workers, questions::here::answers(registry, filter, recent));
     follow(config, &catalog, catalog_metrics, discovery, &identity, (describe, answers), known, feed, directory);
     if let Some(dns) = dns {
         tokio::spawn(dns.run());

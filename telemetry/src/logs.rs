@@ -4,6 +4,11 @@
 //! dropped and counted. One event is one line whatever its values contain: control characters in text are escaped, in
 //! JSON they are escapes anyway.
 
+mod recent;
+
+pub use recent::Recent;
+
+use recent::Kept;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tracing::field::{Field, Visit};
@@ -58,6 +63,7 @@ pub enum LogError {
 #[must_use = "queued lines are written out when this is dropped"]
 pub struct Logs {
     filter: Filter,
+    recent: Recent,
     dropped: ErrorCounter,
     _writer: WorkerGuard,
 }
@@ -95,6 +101,11 @@ impl Logs {
         self.filter.clone()
     }
 
+    /// The last lines.
+    pub fn recent(&self) -> Recent {
+        self.recent.clone()
+    }
+
     /// Lines dropped so far because standard error did not take them.
     pub fn dropped(&self) -> usize {
         self.dropped.dropped_lines()
@@ -110,11 +121,13 @@ pub fn init(format: Format, filter: &str) -> Result<Logs, LogError> {
         .thread_name("weft-logs")
         .finish(std::io::stderr());
     let dropped = writer.error_counter();
+    let recent = Recent::default();
+    let writer = Kept { to: writer, recent: recent.clone() };
     let (layer, handle) = reload::Layer::new(parse(filter)?);
     let subscriber = tracing_subscriber::registry().with(layer).with(lines(format, writer));
     subscriber.try_init().map_err(|_| LogError::Again)?;
     let filter = Filter { handle, text: Arc::new(Mutex::new(filter.to_owned())) };
-    Ok(Logs { filter, dropped, _writer: guard })
+    Ok(Logs { filter, recent, dropped, _writer: guard })
 }
 
 fn parse(filter: &str) -> Result<EnvFilter, LogError> {

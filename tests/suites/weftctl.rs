@@ -19,6 +19,8 @@ fn main() -> ExitCode {
         .case("get of something that is not there fails and says so", get_missing)
         .case("status shows every proxy, its revision and that none is behind", status)
         .case("proxy dump shows what a proxy knows", dump)
+        .case("proxy services and endpoints list what a proxy knows", known)
+        .case("diagnose makes one archive, and says what is missing", diagnose)
         .case("stat tells success, rate and latency of services, routes and pods", stat)
         .case("edges tells who calls whom, and that it is encrypted", edges)
         .case("logs level changes what a proxy logs while it runs", log_level)
@@ -118,6 +120,51 @@ async fn dry_run(world: &World) -> Outcome {
     let said = done(world, &["apply", "--dry-run", "-f", "-"], &SERVICE.replace("fresh", "dry"))?;
     ensure!(said.contains("dry"), "{said}");
     fails(world, &["get", "service", "dry", "-n", "test"], "", 1, &["dry"])
+}
+
+async fn known(world: &World) -> Outcome {
+    curl(world.client(), &[&world.url("/name")])?;
+    let table = done(world, &["proxy", "services", "client", "-n", "test", "-o", "wide"], "")?;
+    ensure!(
+        table.lines().any(|line| line.contains(" echo ") && line.contains("2/2") && line.contains("p2c-ewma")),
+        "{table}"
+    );
+    let table = done(world, &["proxy", "endpoints", "client", "-n", "test", "--service", "echo"], "")?;
+    ensure!(table.lines().count() == 3 && table.contains("echo-1") && table.contains(" ready "), "{table}");
+    let json = done(world, &["proxy", "endpoints", "client", "-n", "test", "-o", "json"], "")?;
+    let endpoints: Vec<Value> = serde_json::from_str(&json)?;
+    ensure!(endpoints.iter().any(|endpoint| endpoint["id"] == "echo-0"), "{json}");
+    fails(world, &["proxy", "services", "nobody"], "", 1, &["nobody", "weftctl status"])
+}
+
+async fn diagnose(world: &World) -> Outcome {
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("it.tar.gz");
+    let file = file.to_str().context("a path of plain letters")?;
+    let said = done(world, &["diagnose", "client", "-n", "test", "-f", file], "")?;
+    ensure!(said == format!("{file}\n"), "{said}");
+    let unpacked = |of: &str| -> anyhow::Result<String> {
+        let name = format!("weft-test-client/{of}");
+        let output = world.mesh().node().run(Program::new("tar").args(["-xzOf", file, &name]))?;
+        ensure!(output.status.success(), "{of}: {}", output.text());
+        Ok(output.stdout)
+    };
+    ensure!(unpacked("metrics.txt")?.contains("weft_build_info"), "metrics");
+    ensure!(unpacked("logs.txt")?.contains("serving"), "the last lines");
+    ensure!(unpacked("configuration.json")?.contains("\"proxy\": \"client\""), "configuration");
+    ensure!(unpacked("certificates.json")?.contains("sa/client"), "certificates");
+    ensure!(
+        unpacked("status.txt")?.contains("client") && unpacked("check.txt")?.contains("ok"),
+        "the rest of the mesh"
+    );
+    let all = unpacked("")?;
+    ensure!(!all.contains("PRIVATE KEY"), "keys do not leave a pod");
+    fails(world, &["diagnose", "client", "-n", "test", "-f", file], "", 1, &["it.tar.gz", "exists"])?;
+    ensure!(done(world, &["logs", "show", "test/client"], "")?.contains("serving"), "and without an archive");
+    let pages = directory.path().join("man");
+    done(world, &["manual", pages.to_str().context("a path of plain letters")?], "")?;
+    ensure!(std::fs::read_to_string(pages.join("weftctl-stat.1"))?.contains("success"), "manual pages");
+    Ok(())
 }
 
 /// Requests one after the other until this is dropped; every tenth fails.

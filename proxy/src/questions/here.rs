@@ -6,28 +6,31 @@
 use super::{Here, LOGS, METRICS, Said};
 use serde::Deserialize;
 use std::sync::Arc;
-use weft_telemetry::logs::Filter;
+use weft_telemetry::logs::{Filter, Recent};
 use weft_telemetry::metrics::{Registry, only};
 
 /// `{"families": ["weft_requests"]}`: the text that `/metrics` has of these.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wanted {
-    families: Vec<String>,
+    /// None: all.
+    families: Option<Vec<String>>,
 }
 
-/// `{"filter": "info,weft_proxy=debug"}`, or `{}` for what is in force.
+/// `{"filter": "info,weft_proxy=debug"}`, or `{}` for what is in force; `{"recent": true}` for the last lines.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Change {
+struct Logged {
     filter: Option<String>,
+    #[serde(default)]
+    recent: bool,
 }
 
-/// Answers from this registry and this filter.
-pub fn answers(registry: Arc<Registry>, filter: Filter) -> Here {
+/// Answers from this registry and these logs.
+pub fn answers(registry: Arc<Registry>, filter: Filter, recent: Recent) -> Here {
     Arc::new(move |topic, json| match topic {
         METRICS => Some(read(json).and_then(|wanted| counted(&registry, &wanted))),
-        LOGS => Some(read(json).and_then(|change| logged(&filter, change))),
+        LOGS => Some(read(json).and_then(|asked| logged(&filter, &recent, asked))),
         _ => None,
     })
 }
@@ -37,18 +40,22 @@ fn read<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, String> {
 }
 
 fn counted(registry: &Registry, wanted: &Wanted) -> Said {
-    let text = registry.encode().map_err(|_| "a metric could not be encoded".to_owned())?;
-    Ok(serde_json::json!({ "text": only(&text, &wanted.families) }).to_string())
+    let mut text = registry.encode().map_err(|_| "a metric could not be encoded".to_owned())?;
+    if let Some(families) = &wanted.families {
+        text = only(&text, families);
+    }
+    Ok(serde_json::json!({ "text": text }).to_string())
 }
 
-fn logged(filter: &Filter, change: Change) -> Said {
-    let before = match &change.filter {
+fn logged(filter: &Filter, recent: &Recent, asked: Logged) -> Said {
+    let before = match &asked.filter {
         Some(wanted) => filter.set(wanted).map_err(|error| error.to_string())?,
         None => filter.get(),
     };
-    let now = change.filter.unwrap_or_else(|| before.clone());
+    let now = asked.filter.unwrap_or_else(|| before.clone());
     if now != before {
         tracing::info!(before, now, "another log filter is in force");
     }
-    Ok(serde_json::json!({ "filter": now, "before": before }).to_string())
+    let lines = asked.recent.then(|| recent.text());
+    Ok(serde_json::json!({ "filter": now, "before": before, "recent": lines }).to_string())
 }
