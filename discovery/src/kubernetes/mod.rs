@@ -2,7 +2,24 @@
 //!
 //! A source beside `apply` and `register`; it owns the records that name it as theirs and touches no others. While the
 //! API server is away, the records stay as they are.
+//!
+//! ```text
+//! watch -> facts -> cluster -> describe | document -> plan -> keep -> (store)
+//!                                                  -> status -> report -> (API server)
+//! ```
 
 mod connect;
+mod control;
+mod watch;
+mod facts;
+mod cache;
+mod cluster;
+mod describe;
+mod document;
+mod keep;
+mod plan;
+mod report;
+mod status;
 
 pub use connect::{ConnectError, Connection, connect};
+pub use control::Controller;
