@@ -9,6 +9,7 @@ pub mod listen;
 pub mod rpc;
 pub mod metrics;
 pub mod admin;
+pub mod kubernetes;
 pub mod apply;
 pub mod register;
 pub mod translate;

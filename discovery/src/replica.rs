@@ -70,6 +70,8 @@ pub struct Ground {
     pub registry: Registry,
     pub metrics: Metrics,
     pub streams: Settings,
+    /// The API server, where there is one.
+    pub kubernetes: Option<kube::Client>,
     pub shutdown: CancellationToken,
 }
 
@@ -90,7 +92,7 @@ impl Replica {
         socket: UnixListener,
         claimed: admin::Claimed,
     ) -> Result<Self, ReplicaError> {
-        let Ground { store, registry, metrics, streams, shutdown } = ground;
+        let Ground { store, registry, metrics, streams, shutdown, .. } = ground;
         let (authority, credentials) = trust(config, store).await?;
         let authority = Arc::new(authority);
         if let Some(file) = &config.trust_anchors_out {
