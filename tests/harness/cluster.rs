@@ -71,7 +71,8 @@ impl Api {
     pub fn start_on(network: &Network) -> anyhow::Result<Self> {
         let node = network.node().clone();
         let binary = binaries::program("kube-apiserver")?;
-        let etcd = EtcdCluster::start_on(&node, 1).context("etcd for the API server")?;
+        let etcd = EtcdCluster::start_program_on(&binaries::program("etcd")?, &node, 1);
+        let etcd = etcd.context("etcd for the API server")?;
         // The port is free out here, and in there nobody else comes and goes: one address holds on both sides.
         let forward = Forward::to(&node).context("lead to the API server")?;
         let port = forward.port();
@@ -148,9 +149,8 @@ impl Api {
             let process = self.node.spawn(self.program.clone())?;
             *self.running() = Some(process);
         }
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let waiting = || tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(self.ready());
         // On a thread of its own, because the caller's may already drive a runtime.
-        let waiting = || runtime.block_on(self.ready());
         std::thread::scope(|scope| scope.spawn(waiting).join()).map_err(|_| anyhow!("waiting panicked"))?
     }
 
@@ -205,7 +205,7 @@ fn server(binary: PathBuf, credentials: &Credentials, node: &Pod, port: u16, etc
         format!("--tls-private-key-file={}", file("server.key")),
         format!("--client-ca-file={}", file("ca.crt")),
         format!("--service-account-issuer={}", credentials::ISSUER),
-        format!("--service-account-key-file={}", file("accounts.key")),
+        format!("--service-account-key-file={}", file("accounts.pub")),
         format!("--service-account-signing-key-file={}", file("accounts.key")),
         format!("--service-cluster-ip-range={SERVICE_ADDRESSES}"),
         "--authorization-mode=RBAC".to_owned(),

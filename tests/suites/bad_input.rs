@@ -113,7 +113,7 @@ async fn http1(world: &World) -> Outcome {
             let said = String::from_utf8_lossy(&answer).into_owned();
             ensure!(status(&answer) == 400, "{way}: {what}: {said:?}");
             ensure!(said.contains("weft-reason: "), "{way}: {what}: {said:?}");
-            ensure!(closed && sent.elapsed() < Duration::from_secs(2), "{way}: {what}: the connection stays open");
+            ensure!(closed && sent.elapsed() < SOON, "{way}: {what}: the connection stays open");
             ensure!(malformed(&world.metrics(proxy)) > before, "{way}: {what}: not counted");
         }
     }

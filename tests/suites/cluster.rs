@@ -85,12 +85,14 @@ async fn watched(api: &Api) -> Outcome {
     let mut seen = vec![];
     while seen.last() != Some(&"deleted") {
         let event = tokio::time::timeout(SOON, events.next()).await.with_context(|| format!("only {seen:?}"))?;
-        seen.push(match event.context("the watch ended")?? {
-            WatchEvent::Added(_) => "added",
-            WatchEvent::Modified(_) => "modified",
-            WatchEvent::Deleted(_) => "deleted",
-            other => anyhow::bail!("{other:?}"),
-        });
+        match event.context("the watch ended")?? {
+            WatchEvent::Added(_) => seen.push("added"),
+            WatchEvent::Modified(_) => seen.push("modified"),
+            WatchEvent::Deleted(_) => seen.push("deleted"),
+            // Where the list ends that the watch began with.
+            WatchEvent::Bookmark(_) => {}
+            WatchEvent::Error(error) => anyhow::bail!("{error:?}"),
+        }
     }
     ensure!(seen.first() == Some(&"added") && seen.contains(&"modified"), "{seen:?}");
     Ok(())
@@ -103,22 +105,27 @@ async fn strict(api: &Api) -> Outcome {
     Ok(())
 }
 
-async fn gateway_api(api: &Api) -> Outcome {
-    api.install_gateway_api(Channel::Standard).await?;
-    let route = |port: &str| {
-        format!(
-            "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{ name: web }}\nspec:\n  \
-             parentRefs: [{{ group: \"\", kind: Service, name: web, port: 80 }}]\n  \
-             rules: [{{ backendRefs: [{{ name: web-v2, port: {port} }}] }}]\n"
-        )
-    };
-    api.apply(&route("80")).await?;
-    let refused = api.apply(&route("70000")).await.expect_err("there is no such port");
-    ensure!(format!("{refused:#}").contains("spec.rules[0].backendRefs[0].port"), "{refused:#}");
+/// A route of the mesh kind to `port` of a service.
+fn route(port: u32) -> String {
+    format!(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{ name: web }}\nspec:\n  \
+         parentRefs: [{{ group: \"\", kind: Service, name: web, port: 80 }}]\n  \
+         rules: [{{ backendRefs: [{{ name: web-v2, port: {port} }}] }}]\n"
+    )
+}
 
+/// Has a session, which only the experimental channel knows.
+fn sticky_route() -> String {
+    route(80).replace("rules: [{ ", "rules: [{ sessionPersistence: { sessionName: s }, ")
+}
+
+async fn gateway_api(api: &Api) -> Outcome {
     api.install_gateway_api(Channel::Experimental).await?;
-    let document = route("80").replace("rules: [{ ", "rules: [{ sessionPersistence: { sessionName: s }, ");
-    api.apply(&document).await.map(drop)
+    api.apply(&route(80)).await?;
+    api.apply(&sticky_route()).await?;
+    let refused = api.apply(&route(70_000)).await.expect_err("there is no such port");
+    ensure!(format!("{refused:#}").contains("spec.rules[0].backendRefs[0].port"), "{refused:#}");
+    Ok(())
 }
 
 async fn rights(api: &Api) -> Outcome {
@@ -176,7 +183,12 @@ async fn restarted(api: &Api) -> Outcome {
 }
 
 async fn ended(_: &Api) -> Outcome {
-    let mut api = tokio::task::spawn_blocking(Api::start).await??;
+    let mut api = Api::start()?;
+    api.install_gateway_api(Channel::Standard).await?;
+    api.apply(&route(80)).await?;
+    let refused = api.apply(&sticky_route()).await.expect_err("the standard channel has no sessions");
+    ensure!(format!("{refused:#}").contains("sessionPersistence"), "{refused:#}");
+
     let (port, dir) = (api.port(), api.node().dir().to_owned());
     let namespace = Path::new("/run/netns").join(api.node().namespace());
     let etcd = api.etcd().pid(0).context("no etcd runs")?;

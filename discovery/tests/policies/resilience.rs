@@ -5,7 +5,6 @@
 use crate::read;
 use std::num::NonZeroU32;
 use std::time::Duration;
-use weft_model::TrafficPolicy;
 use weft_model::policy::{Backoff, CircuitBreaker, OutlierDetection, SuccessRate};
 
 #[test]

@@ -53,7 +53,9 @@ impl Credentials {
             write(&format!("{name}.crt"), params.signed_by(&key, &authority)?.pem())?;
             write(&format!("{name}.key"), key.serialize_pem())?;
         }
-        write("accounts.key", KeyPair::generate()?.serialize_pem())?;
+        let accounts = KeyPair::generate()?;
+        write("accounts.key", accounts.serialize_pem())?;
+        write("accounts.pub", accounts.public_key_pem())?;
 
         let (kubeconfig, authority) = (dir.join("kubeconfig"), dir.join("ca.crt"));
         let credentials = Self { dir: dir.to_owned(), port, kubeconfig, authority };
