@@ -2,6 +2,7 @@
 //!
 //! Read once at the start. All faults are told at once, each naming its flag; a [`Config`] that exists is usable.
 
+use crate::kubernetes::Connection;
 use crate::store::{EmbeddedSettings, EtcdSettings};
 use clap::Parser;
 use std::net::SocketAddr;
@@ -51,6 +52,12 @@ pub struct Flags {
     /// This replica's name; the host's name by default
     #[arg(long, env = "WEFT_REPLICA")]
     pub replica: Option<String>,
+    /// Keep the mesh equal to a Kubernetes cluster: the one this pod is in, or the one that --kubeconfig names
+    #[arg(long, env = "WEFT_KUBERNETES")]
+    pub kubernetes: bool,
+    /// How to reach the API server from outside the cluster; the file's current context is used
+    #[arg(long, env = "WEFT_KUBECONFIG")]
+    pub kubeconfig: Option<PathBuf>,
     /// `text` or `json`
     #[arg(long, env = "WEFT_LOG_FORMAT", default_value = "text")]
     pub log_format: String,
@@ -79,6 +86,8 @@ pub struct Config {
     pub certificate_lifetime: Duration,
     pub session_key_lifetime: Duration,
     pub replica: String,
+    /// `None`: there is no Kubernetes.
+    pub kubernetes: Option<Connection>,
     pub log_format: logs::Format,
     pub log_level: String,
 }
@@ -109,6 +118,10 @@ impl Config {
         if flags.admin_socket.as_os_str().len() > 100 {
             faults.push(format!("--admin-socket: {} is too long for a unix socket", flags.admin_socket.display()));
         }
+        if flags.kubeconfig.is_some() && !flags.kubernetes {
+            faults.push("--kubeconfig: means nothing without --kubernetes".to_owned());
+        }
+        let kubernetes = flags.kubernetes.then_some(Connection { kubeconfig: flags.kubeconfig });
         let checked = || {
             Some(Self {
                 store: store?,
@@ -121,6 +134,7 @@ impl Config {
                 certificate_lifetime: certificate_lifetime?,
                 session_key_lifetime: session_key_lifetime?,
                 replica: replica?,
+                kubernetes,
                 log_format: log_format?,
                 log_level: flags.log_level,
             })
@@ -204,7 +218,7 @@ mod tests {
     #[test]
     fn all_faults_are_told_at_once() {
         let args = "--store=x --listen=15010 --admin-listen=nowhere --trust-domain=Weft --virtual-range=10.0.0.0/40 \
-                    --certificate-lifetime=1s --replica=A_b --log-format=xml";
+                    --certificate-lifetime=1s --replica=A_b --kubeconfig=/kubeconfig --log-format=xml";
         let args: Vec<&str> = args.split_whitespace().collect();
         let flags = Flags::try_parse_from([&["weft-discovery"], &args[..]].concat()).unwrap();
         let faults = Config::check(flags).err().unwrap();

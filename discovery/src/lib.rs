@@ -9,6 +9,8 @@ pub mod listen;
 pub mod rpc;
 pub mod metrics;
 pub mod admin;
+pub mod leader;
+pub mod kubernetes;
 pub mod apply;
 pub mod register;
 pub mod translate;

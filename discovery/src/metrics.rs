@@ -50,6 +50,9 @@ pub struct Metrics {
     pub applies: Family<Outcome, Counter>,
     pub faults: Counter,
     pub store_errors: Family<Operation, Counter>,
+    pub controller_leading: Gauge,
+    pub controller_writes: Family<Outcome, Counter>,
+    pub controller_statuses: Family<Outcome, Counter>,
 }
 
 impl Metrics {
@@ -70,6 +73,12 @@ impl Metrics {
         registry.register("discovery_applies", "Apply and delete calls by outcome", all.applies.clone());
         registry.register("discovery_document_faults", "Faults found in documents", all.faults.clone());
         registry.register("discovery_store_errors", "Store operations that failed", all.store_errors.clone());
+        let help = "Whether this replica keeps the mesh equal to Kubernetes";
+        registry.register("discovery_controller_leading", help, all.controller_leading.clone());
+        let help = "Transactions of the Kubernetes controller by outcome";
+        registry.register("discovery_controller_writes", help, all.controller_writes.clone());
+        let help = "Statuses written back to Kubernetes by outcome";
+        registry.register("discovery_controller_statuses", help, all.controller_statuses.clone());
         all
     }
 }

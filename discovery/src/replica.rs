@@ -7,6 +7,7 @@ use crate::admin::{self, Admin, SocketError};
 use crate::apply::Documents;
 use crate::authority::{Authority, AuthorityError, Certify, keep_session_keys};
 use crate::config::Config;
+use crate::kubernetes::Controller;
 use crate::listen::Listener;
 use crate::metrics::Metrics;
 use crate::register::Registrations;
@@ -70,6 +71,8 @@ pub struct Ground {
     pub registry: Registry,
     pub metrics: Metrics,
     pub streams: Settings,
+    /// The API server, where there is one.
+    pub kubernetes: Option<kube::Client>,
     pub shutdown: CancellationToken,
 }
 
@@ -90,7 +93,7 @@ impl Replica {
         socket: UnixListener,
         claimed: admin::Claimed,
     ) -> Result<Self, ReplicaError> {
-        let Ground { store, registry, metrics, streams, shutdown } = ground;
+        let Ground { store, registry, metrics, streams, shutdown, .. } = ground;
         let (authority, credentials) = trust(config, store).await?;
         let authority = Arc::new(authority);
         if let Some(file) = &config.trust_anchors_out {
@@ -119,6 +122,17 @@ impl Replica {
         let listener = Listener { tls: tls.clone(), routes, metrics: metrics.clone() };
         tasks.spawn(listener.serve(bound, shutdown.clone()));
         tasks.spawn(renew(authority, credentials, tls, config.replica.clone(), shutdown.clone()));
+        if let Some(client) = &ground.kubernetes {
+            let controller = Controller {
+                client: client.clone(),
+                store: store.clone(),
+                registry: registry.clone(),
+                trust_domain: config.trust_domain.clone(),
+                replica: config.replica.clone(),
+                metrics: metrics.clone(),
+            };
+            tasks.spawn(controller.run(shutdown.clone()));
+        }
         let lifetime = config.session_key_lifetime;
         tasks.spawn(keep_session_keys(store.clone(), lifetime, shutdown.clone()));
         tasks.close();

@@ -5,6 +5,7 @@
 
 use crate::config::{Config, StoreConfig};
 use crate::counted::Counted;
+use crate::kubernetes::{ConnectError, connect};
 use crate::metrics::{Metrics, RegistryCounts};
 use crate::registry::{BrakeSettings, Registry};
 use crate::replica::{Ground, Replica, ReplicaError};
@@ -30,6 +31,8 @@ pub enum RunError {
     #[error("signals: {0}")]
     Signals(io::Error),
     #[error(transparent)]
+    Kubernetes(#[from] ConnectError),
+    #[error(transparent)]
     Replica(#[from] ReplicaError),
 }
 
@@ -46,13 +49,17 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let failed = |error| RunError::Listen { address, error };
     let probes = TcpListener::bind(address).await.map_err(failed)?;
     let store: Arc<dyn Store> = Arc::new(Counted { inner: open(&config.store)?, metrics: metrics.clone() });
+    let kubernetes = match &config.kubernetes {
+        Some(connection) => Some(connect(connection).await?),
+        None => None,
+    };
     let registry = Registry::start(store.clone(), BrakeSettings::default());
     names.register_collector(RegistryCounts(registry.clone()));
     let ended = CancellationToken::new();
     let probes = Admin::new(names, readiness).serve(probes, ended.clone().cancelled_owned());
     // Probes answer from here on, also while the store is away.
     let probes = tokio::spawn(probes);
-    let ground = Ground { store, registry, metrics, streams: Settings::default(), shutdown };
+    let ground = Ground { store, registry, metrics, streams: Settings::default(), kubernetes, shutdown };
     let result = serve(&config, ground, &ready).await;
     ended.cancel();
     let _ = probes.await;

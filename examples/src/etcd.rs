@@ -20,9 +20,12 @@ use tokio::time::{Instant, sleep, timeout};
 /// How long a member may take to answer that it is healthy: it waits for its peers, and disks can be slow.
 const STARTUP: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(50);
+/// The machine's own, looked up in PATH.
+const PROGRAM: &str = "etcd";
 
 /// Members by number, from 0.
 pub struct EtcdCluster {
+    program: PathBuf,
     members: Vec<Member>,
     directory: TempDir,
 }
@@ -37,24 +40,33 @@ struct Member {
 impl EtcdCluster {
     /// Starts `size` members and waits until all of them serve. `NotFound`: there is no etcd on this machine.
     pub async fn start(size: usize) -> io::Result<Self> {
-        Self::start_in(size, &std::env::temp_dir()).await
+        Self::start_in(Path::new(PROGRAM), size, &std::env::temp_dir()).await
     }
 
     /// The same on the loopback of `pod`, with all files in its network's directory. Blocks the thread. To restart a member,
     /// be [`within`](Pod::within) the pod too.
     pub fn start_on(pod: &Pod, size: usize) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        pod.within(|| runtime.block_on(Self::start_in(size, pod.dir())))?
+        Self::start_program_on(Path::new(PROGRAM), pod, size)
     }
 
-    async fn start_in(size: usize, directory: &Path) -> io::Result<Self> {
+    /// The same with another etcd than the machine's own.
+    pub fn start_program_on(program: &Path, pod: &Pod, size: usize) -> io::Result<Self> {
+        let start = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(Self::start_in(program, size, pod.dir()))
+        };
+        pod.within(start)?
+    }
+
+    async fn start_in(program: &Path, size: usize, directory: &Path) -> io::Result<Self> {
         let ports = free_ports(2 * size)?;
         let members = ports
             .chunks(2)
             .enumerate()
             .map(|(i, pair)| Member { name: format!("etcd-{i}"), client: pair[0], peer: pair[1], process: None })
             .collect();
-        let mut cluster = Self { members, directory: tempfile::Builder::new().prefix("etcd-").tempdir_in(directory)? };
+        let directory = tempfile::Builder::new().prefix("etcd-").tempdir_in(directory)?;
+        let mut cluster = Self { program: program.to_owned(), members, directory };
         for member in 0..size {
             cluster.spawn(member)?;
         }
@@ -111,7 +123,7 @@ impl EtcdCluster {
         let log = File::options().create(true).append(true).open(self.log(member))?;
         let m = &mut self.members[member];
         let (client, peer) = (format!("http://127.0.0.1:{}", m.client), format!("http://127.0.0.1:{}", m.peer));
-        let child = Command::new("etcd")
+        let child = Command::new(&self.program)
             .args(["--name", &m.name, "--data-dir"])
             .arg(self.directory.path().join(&m.name))
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])

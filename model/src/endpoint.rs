@@ -27,6 +27,9 @@ pub struct Endpoint {
     /// The instance's name, unique within its service: the pod's or the registered proxy's name.
     pub id: String,
     pub service: ServiceName,
+    /// What it is called in DNS as a part of its service, where that is not its id.
+    #[serde(default)]
+    pub hostname: Option<String>,
     /// One address, or one of each family, in the order of preference.
     pub addresses: Vec<IpAddr>,
     /// Where the instance listens, by service port name; a name that is missing means the service's target port.
@@ -60,6 +63,11 @@ impl Endpoint {
     /// Where this instance listens for `port` of its service.
     pub fn port_for(&self, port: &ServicePort) -> Port {
         self.ports.get(&port.name).copied().unwrap_or(port.target_port)
+    }
+
+    /// Whether it is called `name` in DNS, as a part of its service.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.id == name || self.hostname.as_deref() == Some(name)
     }
 
     /// Whether the balancer may choose it for new work.

@@ -63,6 +63,9 @@ pub struct Service {
     #[serde(default)]
     pub virtual_addresses: Vec<IpAddr>,
     pub ports: Vec<ServicePort>,
+    /// Requests to its virtual addresses stay on the client's node, or fail (Kubernetes: `internalTrafficPolicy: Local`).
+    #[serde(default)]
+    pub node_local: bool,
 }
 
 impl Service {

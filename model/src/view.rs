@@ -28,6 +28,14 @@ impl ServiceView {
         self.routes.retain(|route| route.binds(service, namespace));
     }
 
+    /// Leaves work to the endpoints of `node` alone, where the service is one for each node. Sessions that others have go on.
+    pub fn keep_to_node(&mut self, node: &str) {
+        if self.service.node_local {
+            let elsewhere = |endpoint: &&mut Endpoint| endpoint.node.as_deref() != Some(node);
+            self.endpoints.values_mut().filter(elsewhere).for_each(|endpoint| endpoint.weight = 0);
+        }
+    }
+
     /// The services that its routes lead to, apart from itself.
     pub fn led_to(&self) -> impl Iterator<Item = &ServiceName> {
         let rules = self.routes.iter().flat_map(|route| &route.rules);

@@ -30,6 +30,7 @@ pub struct Config {
     pub trust_domain: String,
     pub domain: String,
     pub zone: Option<String>,
+    pub node: Option<String>,
     /// 1 to the number of cores.
     pub workers: usize,
     pub outbound_port: u16,
@@ -103,6 +104,7 @@ impl Config {
             trust_domain: f.take("--trust-domain", &flags.trust_domain, names::subdomain),
             domain: f.take("--domain", &flags.domain, names::subdomain),
             zone: flags.zone.filter(|zone| !zone.is_empty()),
+            node: flags.node.filter(|node| !node.is_empty()),
             workers: f.take("--workers", &flags.workers, workers),
             outbound_port: f.take("--outbound-port", &flags.outbound_port, port),
             inbound_port: f.take("--inbound-port", &flags.inbound_port, port),

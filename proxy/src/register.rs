@@ -110,6 +110,7 @@ fn endpoints(config: &Config) -> impl Iterator<Item = Endpoint> {
         weight: config.weight,
         zone: config.zone.clone(),
         node: None,
+        hostname: None,
         priority: config.priority,
         location: config.location,
         identity: Some(config.identity()),

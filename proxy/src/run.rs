@@ -154,6 +154,7 @@ fn follow(
         proxy: config.name.clone(),
         namespace: config.namespace.clone(),
         zone: config.zone.clone().unwrap_or_default(),
+        node: config.node.clone().unwrap_or_default(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         answers: questions::TOPICS.iter().map(|topic| (*topic).to_owned()).collect(),
     };

@@ -7,6 +7,7 @@
 //! suites/*.rs -> suite (runs cases in order) -> world (pods, direct or meshed) -> weft_examples::{mesh, pods}
 //!                                            -> client (HTTP/1.1, HTTP/2, gRPC, TCP from inside a pod)
 //!           -> pages (the examples in docs/)
+//!           -> cluster (a real Kubernetes API server)
 //! server/*.rs    the application in the pods: `weft-test-server`
 //! ```
 
@@ -17,6 +18,7 @@ pub mod client;
 pub mod wire;
 pub mod ports;
 pub mod pages;
+pub mod cluster;
 
 pub use suite::Suite;
 pub use world::{Plan, World};

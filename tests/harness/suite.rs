@@ -4,7 +4,7 @@
 //! fails by an error, a panic or by taking too long; the world's own testimony is printed with it.
 
 use anyhow::{Context, anyhow};
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
@@ -23,6 +23,7 @@ pub trait Stage: Send + Sync + 'static {
 /// Cases in the order in which they run.
 pub struct Suite<W> {
     runtime: Arc<Runtime>,
+    missing: Option<String>,
     worlds: Vec<Arc<LazyWorld<W>>>,
     trials: Vec<Trial>,
 }
@@ -38,7 +39,7 @@ impl<W: Stage> Suite<W> {
     pub fn on(label: &'static str, make: impl Fn() -> anyhow::Result<W> + Send + Sync + 'static) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = Arc::new(runtime.expect("threads can be started"));
-        Self { runtime, worlds: vec![], trials: vec![] }.and_on(label, make)
+        Self { runtime, missing: None, worlds: vec![], trials: vec![] }.and_on(label, make)
     }
 
     /// One more world: every case from here on runs on it too.
@@ -47,10 +48,16 @@ impl<W: Stage> Suite<W> {
         self
     }
 
+    /// What this machine is missing for the cases from here on, if anything: each is then reported as ignored, with this reason.
+    pub fn unless(mut self, missing: Option<String>) -> Self {
+        self.missing = missing;
+        self
+    }
+
     /// A case that has to hold on every world.
     pub fn case(mut self, name: &str, case: impl AsyncFn(&W) -> anyhow::Result<()> + Clone + Send + 'static) -> Self {
         for world in self.worlds.clone() {
-            self.trials.push(trial(self.runtime.clone(), world, name, case.clone()));
+            self.push(world, name, case.clone());
         }
         self
     }
@@ -63,8 +70,24 @@ impl<W: Stage> Suite<W> {
         case: impl AsyncFn(&W) -> anyhow::Result<()> + Clone + Send + 'static,
     ) -> Self {
         let world = self.worlds.iter().find(|w| w.label == label).expect("the suite has a world of this name").clone();
-        self.trials.push(trial(self.runtime.clone(), world, name, case));
+        self.push(world, name, case);
         self
+    }
+
+    fn push(
+        &mut self,
+        world: Arc<LazyWorld<W>>,
+        name: &str,
+        case: impl AsyncFn(&W) -> anyhow::Result<()> + Send + 'static,
+    ) {
+        let trial = match self.missing.clone() {
+            None => trial(self.runtime.clone(), world, name, case),
+            Some(missing) => {
+                let ignored = move || Ok(Completion::ignored_with(missing));
+                Trial::ignorable_test(format!("{}: {name}", world.label), ignored)
+            }
+        };
+        self.trials.push(trial);
     }
 
     /// Runs what the command line selects, as `cargo test` would.

@@ -3,7 +3,7 @@
 //! A call that meets another writer plans again, a bounded number of times. Every call is counted by how it ended.
 
 use super::outcome::{Applied, ApplyError, Done, Outcome, owned, unnamed};
-use super::plan::{self, Plan, key_of};
+use super::plan::{self, Plan};
 use crate::metrics::{Metrics, Outcome as Counted};
 use crate::record::{self, Content, Key};
 use crate::store::{Compare, Entry, OPS_LIMIT, Op, Revision, Store};
@@ -109,7 +109,7 @@ impl Documents {
 
     async fn find(&self, kind: Kind, namespace: &str, name: &str) -> Result<Option<Entry>, ApplyError> {
         if kind != Kind::Endpoint {
-            let key = key_of(kind, namespace, name).ok_or_else(|| unnamed(namespace, name))?;
+            let key = Key::of(kind, namespace, name).ok_or_else(|| unnamed(namespace, name))?;
             return Ok(self.store.get(&key.to_string()).await?);
         }
         // The key has the service in it, which is not asked for.

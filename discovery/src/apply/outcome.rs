@@ -68,23 +68,13 @@ pub struct Done {
 
 /// Whether `apply` may change it.
 pub(super) fn owned(title: &str, content: &Content) -> Result<(), ApplyError> {
-    let source = match content {
-        Content::Service(record) => record.source,
-        Content::Route(record) => record.source,
-        Content::Grant(record) => record.source,
-        Content::Policy(record) => record.source,
-        Content::Authorization(record) => record.source,
-        Content::Namespace(record) => record.source,
-        Content::Endpoint(record) => record.source,
-        Content::Withdrawal(_) | Content::SessionKeys(_) => return Ok(()),
-    };
-    match source {
-        Source::Apply => Ok(()),
-        Source::Registration => {
+    match content.source() {
+        Some(Source::Apply) | None => Ok(()),
+        Some(Source::Registration) => {
             let reason = format!("{title} is registered by its own proxy, and ends when that proxy withdraws it");
             Err(ApplyError::Belongs(reason))
         }
-        Source::Kubernetes => Err(ApplyError::Belongs(format!("{title} is kept by Kubernetes: change it there"))),
+        Some(Source::Kubernetes) => Err(ApplyError::Belongs(format!("{title} is kept by Kubernetes: change it there"))),
     }
 }
 

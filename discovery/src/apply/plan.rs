@@ -5,12 +5,11 @@
 
 use super::outcome::{Applied, ApplyError, Outcome, owned, unnamed};
 use crate::addresses::{self, Pool};
-use crate::record::{self, AttachedAuthorization, AttachedPolicy, AttachedRoute, Content, Key, Record, Source};
+use crate::record::{self, Content, Key, Source};
 use crate::store::{Compare, Entry, Op, Revision, Store, StoreError};
 use crate::translate::{Kind, Object, Translated};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use weft_model::route::RouteKind;
 use weft_model::{Cidr, Service, ServiceName};
 
 pub(super) struct Plan {
@@ -62,7 +61,7 @@ impl Draft<'_> {
         let Translated { kind, namespace, name, .. } = document;
         let key = match &document.object {
             Object::Endpoint(endpoint) => Key::endpoint(endpoint),
-            _ => key_of(*kind, namespace, name).ok_or_else(|| unnamed(namespace, name))?,
+            _ => Key::of(*kind, namespace, name).ok_or_else(|| unnamed(namespace, name))?,
         };
         let key = key.to_string();
         let entry = self.present.get(&key).cloned();
@@ -80,7 +79,7 @@ impl Draft<'_> {
         };
         if outcome != Outcome::Unchanged {
             self.plan.compares.push(Compare::Modified(key.clone(), entry.map_or(0, |entry| entry.modified)));
-            self.plan.ops.push(Op::put(key, encode(&wanted)));
+            self.plan.ops.push(Op::put(key, wanted.encode()));
         }
         let (kind, namespace, name) = (*kind, namespace.clone(), name.clone());
         self.plan.applied.push(Applied { kind, namespace, name, outcome });
@@ -94,31 +93,16 @@ impl Draft<'_> {
         exists: bool,
         present: Option<&Content>,
     ) -> Result<Content, ApplyError> {
-        let written = Some(document.document.clone());
-        Ok(match &document.object {
-            Object::Service { service, addressed } => {
-                let had = match present {
-                    Some(Content::Service(record)) => record.model.virtual_addresses.clone(),
-                    _ if exists => self.pool().await?.of(&service.name).collect(),
-                    _ => Vec::new(),
-                };
-                Content::Service(of(self.service(service, *addressed, had).await?, written))
-            }
-            Object::Endpoint(endpoint) => Content::Endpoint(of(endpoint.clone(), written)),
-            Object::Route { parents, route } => {
-                Content::Route(of(AttachedRoute { parents: parents.clone(), route: route.clone() }, written))
-            }
-            Object::Grant(grant) => Content::Grant(of(grant.clone(), written)),
-            Object::Policy { targets, policy } => {
-                let policy = AttachedPolicy { targets: targets.clone(), policy: (**policy).clone() };
-                Content::Policy(Box::new(of(policy, written)))
-            }
-            Object::Authorization { targets, policy } => {
-                let attached = AttachedAuthorization { targets: targets.clone(), policy: policy.clone() };
-                Content::Authorization(of(attached, written))
-            }
-            Object::Namespace(policy) => Content::Namespace(of(*policy, written)),
-        })
+        let mut content = Content::of(document, Source::Apply);
+        if let (Object::Service { service, addressed }, Content::Service(record)) = (&document.object, &mut content) {
+            let had = match present {
+                Some(Content::Service(record)) => record.model.virtual_addresses.clone(),
+                _ if exists => self.pool().await?.of(&service.name).collect(),
+                _ => Vec::new(),
+            };
+            record.model = self.service(service, *addressed, had).await?;
+        }
+        Ok(content)
     }
 
     /// The service with the address it has, or a new one if it is to have one.
@@ -179,22 +163,6 @@ pub(super) async fn release(store: &dyn Store, range: Cidr, entry: &Entry) -> Re
     Ok(own.into_iter().map(addresses::release).collect())
 }
 
-pub(super) fn key_of(kind: Kind, namespace: &str, name: &str) -> Option<Key> {
-    let (ns, document) = (namespace.to_owned(), name.to_owned());
-    let key = match kind {
-        Kind::Service => Key::Service(ServiceName::new(namespace, name).ok()?),
-        Kind::HttpRoute => Key::Route { kind: RouteKind::Http, namespace: ns, name: document },
-        Kind::GrpcRoute => Key::Route { kind: RouteKind::Grpc, namespace: ns, name: document },
-        Kind::ReferenceGrant => Key::Grant { namespace: ns, name: document },
-        Kind::TrafficPolicy => Key::Policy { namespace: ns, name: document },
-        Kind::AuthorizationPolicy => Key::Authorization { namespace: ns, name: document },
-        Kind::NamespacePolicy => Key::Namespace { namespace: ns, name: document },
-        Kind::Endpoint => return None,
-    };
-    // A text that is no name must not become somebody else's key.
-    Key::parse(&key.to_string())?.ok()
-}
-
 pub(super) fn prefix(kind: Kind) -> &'static str {
     match kind {
         Kind::Service => Key::SERVICES,
@@ -205,23 +173,5 @@ pub(super) fn prefix(kind: Kind) -> &'static str {
         Kind::TrafficPolicy => Key::POLICIES,
         Kind::AuthorizationPolicy => Key::AUTHORIZATIONS,
         Kind::NamespacePolicy => Key::NAMESPACES,
-    }
-}
-
-fn of<M>(model: M, document: Option<serde_json::Value>) -> Record<M> {
-    Record { model, document, source: Source::Apply }
-}
-
-fn encode(content: &Content) -> bytes::Bytes {
-    match content {
-        Content::Service(record) => record.encode(),
-        Content::Route(record) => record.encode(),
-        Content::Grant(record) => record.encode(),
-        Content::Policy(record) => record.encode(),
-        Content::Authorization(record) => record.encode(),
-        Content::Namespace(record) => record.encode(),
-        Content::Endpoint(record) => record.encode(),
-        // Plans are made of documents, and no document is one of these.
-        Content::Withdrawal(_) | Content::SessionKeys(_) => bytes::Bytes::new(),
     }
 }

@@ -120,6 +120,7 @@ mod tests {
             weight,
             zone: None,
             node: None,
+            hostname: None,
             priority: 0,
             location: None,
             identity: None,

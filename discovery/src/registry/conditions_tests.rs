@@ -26,7 +26,7 @@ fn world(services: &[&str]) -> World {
             target_port: port(8080),
             protocol: weft_model::Protocol::Http,
         }];
-        let service = Service { name: name(service), virtual_addresses: Vec::new(), ports };
+        let service = Service { name: name(service), virtual_addresses: Vec::new(), ports, node_local: false };
         let (policy, endpoints) = (TrafficPolicy::default(), BTreeMap::new());
         let view = ServiceView { service, routes: Vec::new(), policy, endpoints };
         world.services.insert_mut(view.service.name.clone(), Arc::new(Versioned { view, revision: 1 }));

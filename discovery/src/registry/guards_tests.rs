@@ -53,7 +53,7 @@ impl Books {
             target_port: std::num::NonZeroU16::MIN,
             protocol: Default::default(),
         };
-        let document = Service { name: service(of), virtual_addresses: Vec::new(), ports: vec![port] };
+        let document = Service { name: service(of), virtual_addresses: Vec::new(), ports: vec![port], node_local: false };
         self.put(&Key::Service(service(of)), encoded(document));
         let endpoint = Endpoint {
             id: id.to_owned(),
@@ -63,6 +63,7 @@ impl Books {
             weight: 1,
             zone: None,
             node: None,
+            hostname: None,
             identity: None,
             state: Default::default(),
             priority: 0,

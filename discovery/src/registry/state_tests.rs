@@ -58,15 +58,15 @@ fn put<M: serde::Serialize>(key: Key, model: M) -> Op {
 fn service(service: &str, virtual_addresses: &[&str]) -> Op {
     let port = 80.try_into().unwrap();
     let ports = vec![ServicePort { name: String::new(), port, target_port: port, protocol: Default::default() }];
-    let model = Service { name: name(service), virtual_addresses: addresses(virtual_addresses), ports };
+    let model = Service { name: name(service), virtual_addresses: addresses(virtual_addresses), ports, node_local: false };
     put(Key::Service(name(service)), model)
 }
 
 fn endpoint(service: &str, id: &str, at: &str) -> Op {
     let (addresses, ports, state) = (addresses(&[at]), BTreeMap::new(), EndpointState::Ready);
     let (id, service, weight) = (id.to_owned(), name(service), 1);
-    let (zone, node, identity, location) = (None, None, None, None);
-    let model = Endpoint { id, service, addresses, ports, weight, zone, node, priority: 0, location, identity, state };
+    let (hostname, zone, node, identity, location) = (None, None, None, None, None);
+    let model = Endpoint { id, service, hostname, addresses, ports, weight, zone, node, priority: 0, location, identity, state };
     put(Key::endpoint(&model), model)
 }
 
@@ -231,7 +231,7 @@ fn a_reference_to_another_namespace_is_refused_until_it_is_granted() {
     let Op::Put { key, value, .. } = consumer("cart", "search") else { unreachable!("it is a put") };
     let mut record: Record<AttachedRoute> = serde_json::from_slice(&value).unwrap();
     record.model.parents = vec![whole(parents[0].clone())];
-    let pay = Service { name: parents[0].clone(), virtual_addresses: vec![], ports: pay_ports() };
+    let pay = Service { name: parents[0].clone(), virtual_addresses: vec![], ports: pay_ports(), node_local: false };
     books.commit(vec![put(Key::Service(parents[0].clone()), pay), Op::put(key, record.encode())]);
     let refused = |books: &Books| books.world.service(&parents[0]).unwrap().view.routes[0].rules[0].backends[0].refused;
     assert!(refused(&books));

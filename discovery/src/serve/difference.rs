@@ -76,13 +76,14 @@ mod tests {
             weight: weight.into(),
             zone: None,
             node: None,
+            hostname: None,
             priority: 0,
             location: None,
             identity: None,
             state: EndpointState::Ready,
         };
         let endpoints = endpoints.into_iter().map(endpoint).map(|e| (e.id.clone(), e)).collect();
-        let service = Service { name: name(), virtual_addresses: Vec::new(), ports };
+        let service = Service { name: name(), virtual_addresses: Vec::new(), ports, node_local: false };
         Arc::new(Versioned { view: ServiceView { service, routes: Vec::new(), policy, endpoints }, revision: 1 })
     }
 

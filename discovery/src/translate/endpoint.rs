@@ -98,6 +98,7 @@ pub fn translate(
     Some(Endpoint {
         id: id.to_owned(),
         service: service?,
+        hostname: None,
         addresses,
         ports,
         weight: weight?,

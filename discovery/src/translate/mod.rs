@@ -27,6 +27,8 @@ mod filter;
 mod redirect;
 #[cfg(test)]
 mod reference_page;
+#[cfg(test)]
+mod definitions;
 
 pub use fault::{Fault, Faults};
 
@@ -40,7 +42,7 @@ use weft_model::{AuthorizationPolicy, Endpoint, NamespacePolicy, Route, Service,
 const DEFAULT_NAMESPACE: &str = "default";
 
 /// The kinds of documents, by what the model makes of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     Service,
     Endpoint,
@@ -78,7 +80,7 @@ impl Kind {
     }
 
     /// The usual one first.
-    fn api_versions(self) -> &'static [&'static str] {
+    pub fn api_versions(self) -> &'static [&'static str] {
         match self {
             Kind::Service => &["v1"],
             Kind::Endpoint | Kind::TrafficPolicy | Kind::AuthorizationPolicy | Kind::NamespacePolicy => {
@@ -165,6 +167,11 @@ pub fn translate(yaml: &str, trust_domain: &str) -> Result<Vec<Translated>, Vec<
         }
     }
     if faults.is_empty() { Ok(good) } else { Err(faults) }
+}
+
+/// Translates one document that is a value already, or tells all its faults.
+pub fn translate_value(value: Value, trust_domain: &str) -> Result<Translated, Vec<Fault>> {
+    one(1, value, trust_domain)
 }
 
 /// The `number`th document.

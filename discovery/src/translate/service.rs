@@ -39,7 +39,7 @@ pub fn translate(name: Option<ServiceName>, spec: ServiceSpec, faults: &mut Faul
         }
         ports.extend(translate_port(port, &at, faults));
     }
-    Some((Service { name: name?, virtual_addresses: Vec::new(), ports }, addressed))
+    Some((Service { name: name?, virtual_addresses: Vec::new(), ports, node_local: false }, addressed))
 }
 
 fn translate_port(spec: &PortSpec, at: &str, faults: &mut Faults) -> Option<ServicePort> {

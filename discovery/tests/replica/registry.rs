@@ -125,7 +125,7 @@ fn name(text: &str) -> ServiceName {
 fn service(text: &str) -> Op {
     let port = 80.try_into().unwrap();
     let ports = vec![ServicePort { name: String::new(), port, target_port: port, protocol: Default::default() }];
-    let model = Service { name: name(text), virtual_addresses: vec![], ports };
+    let model = Service { name: name(text), virtual_addresses: vec![], ports, node_local: false };
     Op::put(Key::Service(name(text)).to_string(), Record { model, document: None, source: Source::Apply }.encode())
 }
 
@@ -139,6 +139,7 @@ fn endpoints(count: u8) -> Vec<Op> {
         weight: 1,
         zone: None,
         node: None,
+        hostname: None,
         priority: 0,
         location: None,
         identity: None,

@@ -22,6 +22,7 @@ impl From<&Endpoint> for v1::Endpoint {
             identity: endpoint.identity.as_ref().map(ToString::to_string).unwrap_or_default(),
             state: v1::EndpointState::from(&endpoint.state).into(),
             priority: endpoint.priority,
+            hostname: endpoint.hostname.clone().unwrap_or_default(),
             location: endpoint.location.map(|location| {
                 let (latitude, longitude) = location.millionths();
                 v1::Location { latitude, longitude }
@@ -59,6 +60,7 @@ impl TryFrom<v1::Endpoint> for Endpoint {
             identity: identity.map_err(|reason| ConvertError::new("identity", reason))?,
             state: state.into(),
             priority: wire.priority,
+            hostname: some_text(wire.hostname),
             location: location.transpose()?,
             id: wire.id,
         })

@@ -13,6 +13,7 @@ impl From<&Service> for v1::Service {
             name: name_text(&service.name),
             virtual_addresses: service.virtual_addresses.iter().map(ToString::to_string).collect(),
             ports: service.ports.iter().map(Into::into).collect(),
+            node_local: service.node_local,
         }
     }
 }
@@ -25,6 +26,7 @@ impl TryFrom<v1::Service> for Service {
             name: name("name", &wire.name)?,
             virtual_addresses: parsed("virtual_addresses", &wire.virtual_addresses)?,
             ports: each("ports", wire.ports)?,
+            node_local: wire.node_local,
         };
         if service.ports.is_empty() {
             return Err(ConvertError::new("ports", "a service has at least one port"));

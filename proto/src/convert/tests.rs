@@ -50,6 +50,7 @@ prop_compose! {
         virtual_addresses in vec(any::<IpAddr>(), 0..3),
         ports in btree_map(LABEL, (any_port(), any_port(), any_protocol()), 1..5),
         nameless: bool,
+        node_local: bool,
     ) -> Service {
         let mut numbers = BTreeSet::new();
         let ports = ports.into_iter().filter(|(_, (port, ..))| numbers.insert(*port));
@@ -58,7 +59,7 @@ prop_compose! {
         if nameless && ports.len() == 1 {
             ports[0].name.clear();
         }
-        Service { name, virtual_addresses, ports }
+        Service { name, virtual_addresses, ports, node_local }
     }
 }
 
@@ -66,6 +67,7 @@ prop_compose! {
     fn any_endpoint()(
         id in "[a-z0-9.-]{1,12}",
         service in any_name(),
+        hostname in of(LABEL),
         v4: std::net::Ipv4Addr,
         v6 in of(any::<std::net::Ipv6Addr>()),
         v6_first: bool,
@@ -85,7 +87,7 @@ prop_compose! {
         }
         let identity = identity.map(|(domain, namespace, account)| SpiffeId::new(&domain, &namespace, &account).unwrap());
         let location = location.and_then(|(latitude, longitude)| Location::from_millionths(latitude, longitude));
-        Endpoint { id, service, addresses, ports, weight, zone, node, priority, location, identity, state }
+        Endpoint { id, service, hostname, addresses, ports, weight, zone, node, priority, location, identity, state }
     }
 }
 
@@ -377,7 +379,7 @@ fn what_is_missing_stands_for_the_default() {
 
 fn service() -> v1::Service {
     let port = v1::ServicePort { name: "http".to_owned(), port: 80, target_port: 8080, protocol: 1 };
-    v1::Service { name: "shop/cart".to_owned(), virtual_addresses: vec!["198.18.0.1".to_owned()], ports: vec![port] }
+    v1::Service { name: "shop/cart".to_owned(), virtual_addresses: vec!["198.18.0.1".to_owned()], ports: vec![port], ..Default::default() }
 }
 
 fn endpoint() -> v1::Endpoint {

@@ -67,6 +67,8 @@ struct AddressEntry {
 pub struct State {
     /// The proxy's own: routes that are for others are dropped.
     namespace: String,
+    /// The proxy's own, as far as it is known.
+    node: Option<String>,
     services: HashMap<ServiceName, ServiceEntry>,
     addresses: HashMap<IpAddr, AddressEntry>,
     session_keys: Arc<Keys>,
@@ -82,6 +84,11 @@ impl State {
     /// For a proxy of `namespace`.
     pub fn of(namespace: &str) -> Self {
         Self { namespace: namespace.to_owned(), ..Self::default() }
+    }
+
+    /// On this node; empty: nobody knows.
+    pub fn on(self, node: &str) -> Self {
+        Self { node: Some(node.to_owned()).filter(|node| !node.is_empty()), ..self }
     }
 
     /// Asks for the policies of this workload, too, which is registered for `services`.
@@ -182,6 +189,9 @@ impl State {
 
     fn put(&mut self, mut view: ServiceView, revision: u64, now: Instant) -> Vec<Wish> {
         view.keep_routes_for(&self.namespace);
+        if let Some(node) = &self.node {
+            view.keep_to_node(node);
+        }
         let mut wishes = Vec::new();
         for backend in view.led_to() {
             self.subscribe(Target::Service(backend.clone()), now, &mut wishes);
@@ -211,6 +221,11 @@ impl State {
             }
         };
         match changed(&known.view, delta) {
+            // The weights that were told are not known any more.
+            Ok(view) if view.service.node_local != known.view.service.node_local => {
+                entry.sync = Sync::Awaited;
+                Ok(renewed(name))
+            }
             Ok(view) => Ok(self.put(view, revision, now)),
             Err(error) => {
                 entry.sync = Sync::Awaited;

@@ -81,6 +81,37 @@ fn a_route_of_another_namespaces_clients_is_dropped_with_what_it_leads_to() {
 }
 
 #[test]
+fn a_service_of_each_node_gives_work_to_endpoints_of_the_own_node_alone() {
+    let local = |node_local: bool| {
+        let mut view = view("shop/cart", &[("a", 1), ("b", 1)]);
+        view.service.node_local = node_local;
+        for (id, endpoint) in &mut view.endpoints {
+            endpoint.node = Some(format!("node-{id}"));
+        }
+        view
+    };
+    let weights = |state: &State| -> Vec<u32> {
+        present(state, "shop/cart").unwrap().endpoints.values().map(|endpoint| endpoint.weight).collect()
+    };
+    let (mut state, now) = (State::default().on("node-b"), Instant::now());
+    state.want(target("shop/cart"), now);
+    state.apply(snapshot(1, &local(true)), now).unwrap();
+    assert_eq!(weights(&state), [0, 1]);
+    let mut grown = local(true);
+    grown.endpoints.get_mut("a").unwrap().weight = 3;
+    state.apply(delta(2, &local(true), &grown), now).unwrap();
+    assert_eq!(weights(&state), [0, 1]);
+    let renewed = state.apply(delta(3, &grown, &local(false)), now).unwrap();
+    assert_eq!(renewed.len(), 2, "the weights that were told are asked for");
+    state.apply(snapshot(3, &local(false)), now).unwrap();
+    assert_eq!(weights(&state), [1, 1]);
+    let (mut anywhere, now) = (State::default().on(""), Instant::now());
+    anywhere.want(target("shop/cart"), now);
+    anywhere.apply(snapshot(1, &local(true)), now).unwrap();
+    assert_eq!(weights(&anywhere), [1, 1]);
+}
+
+#[test]
 fn a_question_subscribes_once_and_its_answer_is_shown() {
     let (mut state, now) = (State::default(), Instant::now());
     assert_eq!(state.want(target("shop/cart"), now), [wish("shop/cart")]);

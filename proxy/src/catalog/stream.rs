@@ -86,7 +86,7 @@ impl Stream {
     /// Follows discovery for as long as the process lives, beginning with what is on disk.
     pub async fn run(self, feed: Feed, dir: StateDir) {
         let doubts = Doubts::default();
-        let state = State::of(&self.hello.namespace).guarding(Arc::clone(&self.registers));
+        let state = State::of(&self.hello.namespace).on(&self.hello.node).guarding(Arc::clone(&self.registers));
         let mut follower = Follower { state, doubts, feed, stream: self };
         follower.restore(dir).await;
         let mut backoff = Backoff::default();

@@ -23,6 +23,7 @@ pub(super) fn endpoint(service: &str, id: &str, weight: u32) -> Endpoint {
         weight,
         zone: None,
         node: None,
+        hostname: None,
         priority: 0,
         location: None,
         identity: None,
@@ -40,7 +41,7 @@ pub(super) fn view(service: &str, endpoints: &[(&str, u32)]) -> ServiceView {
     }];
     let virtual_addresses = vec!["198.18.0.1".parse().unwrap()];
     ServiceView {
-        service: Service { name: name(service), virtual_addresses, ports },
+        service: Service { name: name(service), virtual_addresses, ports, node_local: false },
         routes: vec![],
         policy: TrafficPolicy::default(),
         endpoints: endpoints.iter().map(|(id, w)| ((*id).to_owned(), endpoint(service, id, *w))).collect(),

@@ -124,6 +124,7 @@ impl Upstream {
             weight: 1,
             zone: None,
             node: None,
+            hostname: None,
             priority: 0,
             location: None,
             identity: None,

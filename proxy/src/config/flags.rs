@@ -24,6 +24,9 @@ pub(super) struct Flags {
     /// Zone this workload runs in
     #[arg(long, env = "WEFT_ZONE", value_name = "ZONE")]
     pub zone: Option<String>,
+    /// Node this workload runs on: services that are one for each node (internalTrafficPolicy: Local) are called there
+    #[arg(long, env = "WEFT_NODE", value_name = "NODE")]
+    pub node: Option<String>,
 
     /// Data threads; no more than there are cores are started
     #[arg(long, env = "WEFT_WORKERS", value_name = "COUNT", default_value = "1")]

@@ -79,8 +79,8 @@ pub(super) fn find(query: &Query, name: &MeshName, view: &ServiceView) -> Found 
     match &name.part {
         Part::Service if kind == RecordType::SRV => ports(query.name(), query.name(), view, |_| true),
         Part::Service => plain(&addresses(view)),
-        Part::Endpoint(id) => match view.endpoints.get(id) {
-            Some(endpoint) => plain(&endpoint.addresses),
+        Part::Endpoint(name) => match called(name, view) {
+            Some(addresses) => plain(&addresses),
             None => Found::NoName,
         },
         Part::Port(port) if view.service.ports.iter().any(|p| p.name == *port) => match kind {
@@ -92,6 +92,18 @@ pub(super) fn find(query: &Query, name: &MeshName, view: &ServiceView) -> Found 
         },
         Part::Port(_) => Found::NoName,
     }
+}
+
+/// The addresses of the endpoint called `name`: by its id, its host name, or one of its addresses with dashes in place of dots
+/// or colons.
+fn called(name: &str, view: &ServiceView) -> Option<Vec<IpAddr>> {
+    let by_id = view.endpoints.get(name);
+    let found = by_id.or_else(|| view.endpoints.values().find(|endpoint| endpoint.is_called(name)));
+    if let Some(endpoint) = found {
+        return Some(endpoint.addresses.clone());
+    }
+    let address: IpAddr = name.replace('-', ".").parse().ok().or_else(|| name.replace('-', ":").parse().ok())?;
+    view.endpoints.values().any(|endpoint| endpoint.addresses.contains(&address)).then(|| vec![address])
 }
 
 /// A service without virtual addresses (headless) stands for its endpoints.

@@ -5,6 +5,7 @@
 
 use super::*;
 use crate::catalog::{Feed, Known, Snapshot, channel};
+use super::find::{Found, MeshName, find};
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 use proptest::prelude::*;
@@ -33,6 +34,7 @@ fn view(service: &str, virtual_addresses: &[&str], endpoints: usize) -> ServiceV
         weight: 1,
         zone: None,
         node: None,
+        hostname: None,
         priority: 0,
         location: None,
         identity: None,
@@ -42,6 +44,7 @@ fn view(service: &str, virtual_addresses: &[&str], endpoints: usize) -> ServiceV
         service: Service {
             name: name.clone(),
             virtual_addresses: virtual_addresses.iter().map(|text| text.parse().unwrap()).collect(),
+            node_local: false,
             ports: vec![port("http", 80), port("grpc", 9000)],
         },
         routes: vec![],
@@ -137,6 +140,28 @@ async fn mesh_names_are_answered_in_every_form() {
     assert!(matches!(&srv.additionals[0].data, RData::A(a) if a.0.to_string() == "198.18.0.1"));
     let all = world.ask("cart.shop.svc.cluster.local.", RecordType::SRV).await;
     assert_eq!(all.answers.len(), 2);
+}
+
+#[test]
+fn an_endpoint_is_found_by_its_id_its_host_name_and_its_address_with_dashes() {
+    let mut view = view("shop/peers", &[], 2);
+    view.endpoints.get_mut("e-0").unwrap().hostname = Some("first".to_owned());
+    view.endpoints.get_mut("e-1").unwrap().addresses.push("fd00::2:1".parse().unwrap());
+    let found = |labels: &str| {
+        let name = MeshName::parse(labels).unwrap();
+        let full = Name::from_ascii(format!("{labels}.svc.cluster.local.")).unwrap();
+        match find(&Query::query(full, RecordType::A), &name, &view) {
+            Found::Records { answers, .. } => answers.len(),
+            _ => usize::MAX,
+        }
+    };
+    for name in ["e-0", "first", "10-0-0-1", "10-0-0-2"] {
+        assert_eq!(found(&format!("{name}.peers.shop")), 1, "{name}");
+    }
+    assert_eq!(found("fd00-0-0-0-0-0-2-1.peers.shop"), 0, "another family's");
+    for name in ["second", "10-0-0-3", "10-0-0"] {
+        assert_eq!(found(&format!("{name}.peers.shop")), usize::MAX, "{name}");
+    }
 }
 
 #[tokio::test]

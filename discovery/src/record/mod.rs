@@ -3,6 +3,8 @@
 //! Stands between the sources, which write records, and the registry, which reads them. Reading fails naming the key and
 //! the reason; a record that was read agrees with its key, so that nobody has to compare the two again.
 
+mod content;
+
 use crate::store::{Entry, Op};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};

@@ -1,0 +1,37 @@
+//! The endpoint controller on a real API server: what Kubernetes says reaches proxies, quickly, wholly and nothing else.
+//!
+//! Cases come in the order of a cluster's life: services and pods appear, change and go; documents are taken or refused; then
+//! one part after the other is restarted, paused or killed.
+
+mod stage;
+mod services;
+mod documents;
+mod speed;
+mod failures;
+mod size;
+
+use stage::Kubernetes;
+use std::process::ExitCode;
+use weft_tests::Suite;
+use weft_tests::cluster::missing;
+
+fn main() -> ExitCode {
+    Suite::on("kubernetes", Kubernetes::start)
+        .unless(missing())
+        .case("a request to a ClusterIP of either family reaches the pods, over mTLS", services::cluster_ip)
+        .case("a pod without a sidecar is called in the clear", services::plain)
+        .case("what is not ready or ends takes no requests", services::states)
+        .case("headless names lead to pods, and their addresses to their identities", services::headless)
+        .case("a service of each node is served by the own node alone", services::node_local)
+        .case("what others applied is left alone", services::others)
+        .case("a route is followed, and its status says so", documents::route)
+        .case("a faulty document leaves the old one in force and says why", documents::faulty)
+        .case("policies of the cluster are in force", documents::policies)
+        .case("a pod that is deleted is gone from proxies within a second", speed::deletion)
+        .case("an API server that is started again finds the mesh as it was", failures::api_server)
+        .case("what changed while discovery was away is made good", failures::discovery)
+        .case("a leader that was paused writes nothing afterwards", failures::paused)
+        .case("a leader that is killed is followed by another", failures::killed)
+        .case("five thousand pods cost bounded memory", size::many_pods)
+        .run()
+}
