@@ -65,7 +65,8 @@ impl Cluster {
         match news {
             News::Service(seen) => {
                 let different = self.services.take(seen);
-                due.services.extend(different.iter().filter_map(|different| service(&different.name.0, &different.name.1)));
+                due.services
+                    .extend(different.iter().filter_map(|different| service(&different.name.0, &different.name.1)));
             }
             News::Slice(seen) => {
                 for Different { name, before } in self.slices.take(seen) {

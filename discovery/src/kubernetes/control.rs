@@ -4,8 +4,8 @@
 //! again now and then. What fails stays due and is tried again after a pause that grows; what is told to proxies stays as it was.
 
 use super::cluster::{Cluster, Due, News};
-use super::facts::ObjectName;
 use super::describe::{Described, describe};
+use super::facts::ObjectName;
 use super::keep::{Keeper, WriteError};
 use super::report::Reporter;
 use super::status::{self, Verdict};

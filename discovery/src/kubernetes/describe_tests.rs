@@ -80,7 +80,8 @@ fn an_endpoint_whose_pod_is_not_known_is_not_told() {
     assert!(described(service(), slices(), vec![]).is_empty());
     let another = Pod { uid: "uid-later".to_owned(), ..pod("web-0", true) };
     assert!(described(service(), slices(), vec![("web-0", another)]).is_empty());
-    let by_hand = described(service(), vec![slice(8080, vec![member("10.0.0.9", None), member("fd00::9", None)])], vec![]);
+    let by_hand =
+        described(service(), vec![slice(8080, vec![member("10.0.0.9", None), member("fd00::9", None)])], vec![]);
     assert_eq!(by_hand.keys().collect::<Vec<_>>(), ["10-0-0-9", "fd00-0-0-0-0-0-0-9"]);
 }
 

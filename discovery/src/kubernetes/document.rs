@@ -107,7 +107,8 @@ mod tests {
     }
 
     fn route(parents: Value) -> Option<Document> {
-        let rules = json!([{"backendRefs": [{"group": "", "kind": "Service", "name": "cart", "port": 80, "weight": 1}]}]);
+        let rules =
+            json!([{"backendRefs": [{"group": "", "kind": "Service", "name": "cart", "port": 80, "weight": 1}]}]);
         Document::read(Kind::HttpRoute, object(Kind::HttpRoute, json!({"parentRefs": parents, "rules": rules})))
     }
 
@@ -132,7 +133,8 @@ mod tests {
 
     #[test]
     fn faults_name_the_field() {
-        let document = Document::read(Kind::TrafficPolicy, object(Kind::TrafficPolicy, json!({"targetRef": {}}))).unwrap();
+        let document =
+            Document::read(Kind::TrafficPolicy, object(Kind::TrafficPolicy, json!({"targetRef": {}}))).unwrap();
         let faults = document.translate("weft.local").unwrap_err();
         assert!(faults.iter().all(|fault| fault.document == "TrafficPolicy shop/split"), "{faults:?}");
     }

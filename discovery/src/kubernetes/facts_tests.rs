@@ -22,10 +22,12 @@ fn services_of_every_kind() {
     }));
     let read = read.unwrap();
     assert_eq!(read.addresses, ["10.96.0.10".parse::<IpAddr>().unwrap(), "fd00::a".parse().unwrap()]);
-    let ports: Vec<_> = read.ports.iter().map(|p| (p.name.as_str(), p.port.get(), p.target_port.get(), p.protocol)).collect();
+    let ports: Vec<_> =
+        read.ports.iter().map(|p| (p.name.as_str(), p.port.get(), p.target_port.get(), p.protocol)).collect();
     assert_eq!(ports, [("http", 80, 8080, Protocol::Http), ("grpc", 90, 90, Protocol::Http2)]);
     assert!(read.node_local && read.publish_not_ready && !read.prefers_v6);
-    let headless = service(json!({"clusterIP": "None", "clusterIPs": ["None"], "ipFamilies": ["IPv6"], "ports": [http]}));
+    let headless =
+        service(json!({"clusterIP": "None", "clusterIPs": ["None"], "ipFamilies": ["IPv6"], "ports": [http]}));
     let headless = headless.unwrap();
     assert!(headless.addresses.is_empty() && headless.prefers_v6 && !headless.node_local);
     for (what, spec) in [

@@ -82,7 +82,11 @@ impl<'a> Keeper<'a> {
     }
 
     /// Makes a service and its endpoints what is wanted; nothing wanted: there is no such service.
-    pub async fn keep_service(&mut self, name: &ServiceName, wanted: BTreeMap<String, Bytes>) -> Result<(), WriteError> {
+    pub async fn keep_service(
+        &mut self,
+        name: &ServiceName,
+        wanted: BTreeMap<String, Bytes>,
+    ) -> Result<(), WriteError> {
         for _ in 0..TRIES {
             let plan = self.mirror.plan_service(name, &wanted);
             if self.carry_out(plan).await? {

@@ -101,7 +101,10 @@ impl Mirror {
             plan.add(Transaction { compares, ops });
         }
         if let Some(held) = self.0.get(&own).filter(|held| stale(&(&own, held))) {
-            plan.add(Transaction { compares: vec![Compare::Modified(own.clone(), held.modified)], ops: vec![Op::delete(own)] });
+            plan.add(Transaction {
+                compares: vec![Compare::Modified(own.clone(), held.modified)],
+                ops: vec![Op::delete(own)],
+            });
         }
         plan
     }

@@ -46,7 +46,8 @@ impl Verdict {
             }
             Ok(_) => Self::Policy,
             Err(faults) => {
-                let faults: Vec<String> = faults.iter().map(|fault| format!("{}: {}", fault.field, fault.reason)).collect();
+                let faults: Vec<String> =
+                    faults.iter().map(|fault| format!("{}: {}", fault.field, fault.reason)).collect();
                 Self::Faulty(faults.join("; ").chars().take(LONGEST_MESSAGE).collect())
             }
         }

@@ -53,7 +53,8 @@ impl Books {
             target_port: std::num::NonZeroU16::MIN,
             protocol: Default::default(),
         };
-        let document = Service { name: service(of), virtual_addresses: Vec::new(), ports: vec![port], node_local: false };
+        let document =
+            Service { name: service(of), virtual_addresses: Vec::new(), ports: vec![port], node_local: false };
         self.put(&Key::Service(service(of)), encoded(document));
         let endpoint = Endpoint {
             id: id.to_owned(),

@@ -58,7 +58,8 @@ fn put<M: serde::Serialize>(key: Key, model: M) -> Op {
 fn service(service: &str, virtual_addresses: &[&str]) -> Op {
     let port = 80.try_into().unwrap();
     let ports = vec![ServicePort { name: String::new(), port, target_port: port, protocol: Default::default() }];
-    let model = Service { name: name(service), virtual_addresses: addresses(virtual_addresses), ports, node_local: false };
+    let model =
+        Service { name: name(service), virtual_addresses: addresses(virtual_addresses), ports, node_local: false };
     put(Key::Service(name(service)), model)
 }
 
@@ -66,7 +67,20 @@ fn endpoint(service: &str, id: &str, at: &str) -> Op {
     let (addresses, ports, state) = (addresses(&[at]), BTreeMap::new(), EndpointState::Ready);
     let (id, service, weight) = (id.to_owned(), name(service), 1);
     let (hostname, zone, node, identity, location) = (None, None, None, None, None);
-    let model = Endpoint { id, service, hostname, addresses, ports, weight, zone, node, priority: 0, location, identity, state };
+    let model = Endpoint {
+        id,
+        service,
+        hostname,
+        addresses,
+        ports,
+        weight,
+        zone,
+        node,
+        priority: 0,
+        location,
+        identity,
+        state,
+    };
     put(Key::endpoint(&model), model)
 }
 

@@ -39,6 +39,11 @@ conforms! { open:
     a_dropped_watch_and_a_slow_one_hold_nothing_up
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_stood_still_writes_nothing() {
+    crate::leader::a_leader_that_stood_still_writes_nothing(open().await).await;
+}
+
 /// A clock that stands still until it is moved.
 struct Stopped(Mutex<Instant>);
 

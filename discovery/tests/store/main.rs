@@ -7,6 +7,7 @@
 mod conformance;
 mod embedded;
 mod etcd;
+mod leader;
 
 use futures::StreamExt;
 use std::sync::Arc;

@@ -379,7 +379,12 @@ fn what_is_missing_stands_for_the_default() {
 
 fn service() -> v1::Service {
     let port = v1::ServicePort { name: "http".to_owned(), port: 80, target_port: 8080, protocol: 1 };
-    v1::Service { name: "shop/cart".to_owned(), virtual_addresses: vec!["198.18.0.1".to_owned()], ports: vec![port], ..Default::default() }
+    v1::Service {
+        name: "shop/cart".to_owned(),
+        virtual_addresses: vec!["198.18.0.1".to_owned()],
+        ports: vec![port],
+        ..Default::default()
+    }
 }
 
 fn endpoint() -> v1::Endpoint {

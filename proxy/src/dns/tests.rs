@@ -3,9 +3,9 @@
 //! The catalog is filled by hand and the upstream server is the test's own. The property at the end holds that no bytes whatever
 //! make it panic.
 
+use super::find::{Found, MeshName, find};
 use super::*;
 use crate::catalog::{Feed, Known, Snapshot, channel};
-use super::find::{Found, MeshName, find};
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 use proptest::prelude::*;

@@ -21,7 +21,8 @@ fn routed(filter: &str, backend: &str) -> String {
     )
 }
 
-const MARK: &str = "{ type: ResponseHeaderModifier, responseHeaderModifier: { set: [{ name: x-route, value: marked }] } }";
+const MARK: &str =
+    "{ type: ResponseHeaderModifier, responseHeaderModifier: { set: [{ name: x-route, value: marked }] } }";
 /// Belongs to the connection: the API server takes it, the mesh does not.
 const BAD: &str = "{ type: RequestHeaderModifier, requestHeaderModifier: { set: [{ name: Connection, value: x }] } }";
 
@@ -44,8 +45,10 @@ async fn wait_status(
         said.replace(document["status"].clone());
         let conditions = document["status"].pointer(at)?.as_array()?.clone();
         let word = |c: &Value, field: &str| c[field].as_str().unwrap_or_default().to_owned();
-        let words: Vec<_> =
-            conditions.iter().map(|c| format!("{}={}/{}", word(c, "type"), word(c, "status"), word(c, "reason"))).collect();
+        let words: Vec<_> = conditions
+            .iter()
+            .map(|c| format!("{}={}/{}", word(c, "type"), word(c, "status"), word(c, "reason")))
+            .collect();
         let present = conditions.iter().all(|c| c["observedGeneration"] == document["metadata"]["generation"]);
         (present && words == wanted).then_some(document["status"].clone())
     };
@@ -87,6 +90,7 @@ pub async fn faulty(cluster: &Kubernetes) -> Outcome {
     let status = wait_status(cluster, ROUTE, OF_PARENT, &["Accepted=False/UnsupportedValue"]).await?;
     ensure!(status.to_string().contains("spec.rules[0].filters[0]"), "{status}");
     wait_mark(cluster).await?;
+    cluster.define().await?;
     let policy = format!(
         "apiVersion: weft.dev/v1alpha1\nkind: TrafficPolicy\nmetadata: {{ name: bad, namespace: {NAMESPACE} }}\nspec:\n  \
          targetRefs: [{{ kind: Service, name: web }}]\n  faults:\n    delay: {{ percent: 1, duration: 1s }}\n    \

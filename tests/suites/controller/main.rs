@@ -15,8 +15,12 @@ use std::process::ExitCode;
 use weft_tests::Suite;
 use weft_tests::cluster::missing;
 
+/// Pods that are added to measure what they cost, in thousands; more than one takes minutes.
+const LOTS: &str = "WEFT_TEST_THOUSANDS";
+
 fn main() -> ExitCode {
-    Suite::on("kubernetes", Kubernetes::start)
+    let lots = std::env::var(LOTS).ok().and_then(|lots| lots.parse().ok()).unwrap_or(1);
+    let suite = Suite::on("kubernetes", Kubernetes::start)
         .unless(missing())
         .case("a request to a ClusterIP of either family reaches the pods, over mTLS", services::cluster_ip)
         .case("a pod without a sidecar is called in the clear", services::plain)
@@ -31,7 +35,11 @@ fn main() -> ExitCode {
         .case("an API server that is started again finds the mesh as it was", failures::api_server)
         .case("what changed while discovery was away is made good", failures::discovery)
         .case("a leader that was paused writes nothing afterwards", failures::paused)
-        .case("a leader that is killed is followed by another", failures::killed)
-        .case("five thousand pods cost bounded memory", size::many_pods)
-        .run()
+        .case("a leader that is killed is followed by another", failures::killed);
+    let lot = |suite: Suite<Kubernetes>, lot: usize| {
+        suite.case(&format!("a thousand pods cost bounded memory ({lot})"), async move |cluster: &Kubernetes| {
+            size::thousand(cluster, lot - 1).await
+        })
+    };
+    (1..=lots).fold(suite, lot).run()
 }

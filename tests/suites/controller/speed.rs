@@ -28,7 +28,8 @@ pub async fn deletion(cluster: &Kubernetes) -> Outcome {
     cluster.service("many", "").await?;
     cluster.slices("many", HTTP, &pods).await?;
     // Whoever looks a name up is subscribed to it.
-    let asked = || dig(cluster.world.client(), &["many.test.svc.cluster.local", "A"]).ok().filter(|said| !said.is_empty());
+    let asked =
+        || dig(cluster.world.client(), &["many.test.svc.cluster.local", "A"]).ok().filter(|said| !said.is_empty());
     poll_until(Instant::now() + SOON, "the service many", asked)?;
     let all = || (cluster.states("many").len() == PODS).then_some(());
     poll_until(Instant::now() + SOON, "all pods", all)?;

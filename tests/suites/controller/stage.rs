@@ -60,7 +60,6 @@ fn wait_for<T: Send>(work: impl Future<Output = anyhow::Result<T>> + Send) -> an
 /// Definitions, rights and accounts; the kubeconfig of the controller's account.
 async fn prepare(api: &Api) -> anyhow::Result<PathBuf> {
     api.install_gateway_api(Channel::Experimental).await?;
-    api.install(&file("charts/weft/crds")).await?;
     api.namespace("weft-system", &[]).await?;
     api.account("weft-system", "weft-discovery").await?;
     let role = std::fs::read_to_string(file("charts/weft/templates/controller-role.yaml"))?;
@@ -184,6 +183,11 @@ impl Kubernetes {
         Ok(poll_until(Instant::now() + Duration::from_secs(40), "a leader", look)?)
     }
 
+    /// The definitions of Weft's own kinds: the cluster does not know them before.
+    pub async fn define(&self) -> anyhow::Result<()> {
+        self.api.install(&file("charts/weft/crds")).await
+    }
+
     /// A document as a user would apply it to the cluster.
     pub async fn apply(&self, yaml: &str) -> anyhow::Result<()> {
         self.api.apply(yaml).await.map(drop)
@@ -193,6 +197,9 @@ impl Kubernetes {
     pub async fn service(&self, name: &str, more: &str) -> anyhow::Result<()> {
         let port = format!("ports: [{{ name: http, port: 80, targetPort: {HTTP} }}]");
         let metadata = format!("metadata: {{ name: {name}, namespace: {NAMESPACE} }}");
-        self.apply(&format!("apiVersion: v1\nkind: Service\n{metadata}\nspec:\n  selector: {{ app: web }}\n  {port}\n{more}")).await
+        self.apply(&format!(
+            "apiVersion: v1\nkind: Service\n{metadata}\nspec:\n  selector: {{ app: web }}\n  {port}\n{more}"
+        ))
+        .await
     }
 }
