@@ -1,4 +1,5 @@
 //! Clusters put together by hand, and the services that come of them; then any cluster, told in any order.
+//! Pure: facts are made here, no API server and no clock.
 
 use super::super::cache::Seen;
 use super::super::cluster::{Due, News};

@@ -1,4 +1,5 @@
 //! Objects as API servers give them, and the facts that are kept of each.
+//! Pure: objects are made of JSON here, as the API server sends them.
 
 use super::*;
 use serde_json::{Value, json};

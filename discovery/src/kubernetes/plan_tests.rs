@@ -1,4 +1,5 @@
 //! Plans for stores of any content: what is wanted is there afterwards, and what is others' is as it was.
+//! Pure: a plan's operations are carried out on a map.
 
 use super::*;
 use proptest::prelude::*;

@@ -1,4 +1,5 @@
 //! Statuses that documents should have, in worlds that are made here: said once, kept with their dates, beside those of others.
+//! Pure: time is given.
 
 use super::*;
 use crate::kubernetes::cache::Seen;

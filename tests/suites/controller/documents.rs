@@ -1,4 +1,6 @@
 //! Routes and policies as custom resources: in force when they are good, and their status says what became of them.
+//!
+//! Statuses are read as a user would, from the API server; what is in force is seen in answers.
 
 use crate::stage::{Kubernetes, SOON};
 use anyhow::{Context, ensure};

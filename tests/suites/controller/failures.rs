@@ -1,4 +1,6 @@
 //! What is lost when a part is restarted, paused or killed: nothing; and what is written twice or late: nothing either.
+//!
+//! Each case leaves everything running and the service `web` with all its pods, for the next one.
 
 use crate::stage::{Kubernetes, SOON, WEB};
 use anyhow::{Context, ensure};

@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         .case("a request to a ClusterIP of either family reaches the pods, over mTLS", services::cluster_ip)
         .case("a pod without a sidecar is called in the clear", services::plain)
         .case("what is not ready or ends takes no requests", services::states)
+        .case("a pod that is deleted goes at once, and one made anew comes back", services::made_anew)
         .case("headless names lead to pods, and their addresses to their identities", services::headless)
         .case("a service of each node is served by the own node alone", services::node_local)
         .case("what others applied is left alone", services::others)

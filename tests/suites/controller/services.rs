@@ -73,6 +73,15 @@ pub async fn states(cluster: &Kubernetes) -> Outcome {
     cluster.wait_answers(to, &WEB)
 }
 
+pub async fn made_anew(cluster: &Kubernetes) -> Outcome {
+    cluster.api.delete_pod(NAMESPACE, "web-2").await?;
+    // Its slices have it still, and nobody can say any more who it is.
+    cluster.wait_states("web", &["web-0=ready", "web-1=ready"])?;
+    cluster.api.pod(&cluster.pod("web-2")).await?;
+    cluster.wait_states("web", &["web-0=ready", "web-1=ready", "web-2=ready"])?;
+    cluster.wait_answers(SocketAddr::from((cluster.addresses("web").await?[0], 80)), &WEB)
+}
+
 pub async fn headless(cluster: &Kubernetes) -> Outcome {
     cluster.service("peers", "  clusterIP: None\n  publishNotReadyAddresses: true\n").await?;
     let mut pods = WEB.map(|name| cluster.pod(name));

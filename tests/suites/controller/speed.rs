@@ -1,4 +1,6 @@
 //! How long a deletion takes from the API server to a sidecar that is subscribed: measured, printed and bounded.
+//!
+//! From the API server's answer to the moment at which the sidecar's own dump does not have the pod any more.
 
 use crate::stage::{Kubernetes, SOON};
 use anyhow::{Context, ensure};
