@@ -14,7 +14,7 @@ use crate::breaker::Breaker;
 use crate::catalog::Known;
 use crate::drain::Direction;
 use crate::metrics::RequestMeter;
-use crate::retry::Budget;
+use crate::retry::{Budget, Latencies};
 use crate::throttle::Throttle;
 use fastrand::Rng;
 use std::cell::{Cell, RefCell};
@@ -30,6 +30,8 @@ use weft_model::{Endpoint, ServiceName};
 pub struct Cluster {
     pub name: ServiceName,
     pub budget: Budget,
+    /// For hedging by a percentile.
+    pub latencies: Latencies,
     pub throttle: Throttle,
     pub breaker: Breaker,
     /// Counts requests that reached no endpoint.
@@ -57,6 +59,7 @@ impl Cluster {
         Self {
             name: known.view.service.name.clone(),
             budget: Budget::default(),
+            latencies: Latencies::default(),
             throttle: Throttle::default(),
             breaker: around.breakers.of(&known.view.service.name),
             unserved: around.metrics.request_meter(Direction::Outbound, &known.view.service.name.to_string(), ""),

@@ -11,7 +11,8 @@ use weft_model::explain::{
     Behind, Candidate, Considered, Explanation, Imagined, InForce, Origin, Outcome, Refusal, Standing, Tries, Unfit,
     Verdict, Way,
 };
-use weft_model::policy::{HashKey, Retry};
+use weft_model::limits::RateKey;
+use weft_model::policy::{HashKey, Hedge, Retry};
 use weft_model::route::{HeaderEdit, RouteKind};
 
 /// Lines are at most this long, unless a single word is longer.
@@ -251,6 +252,9 @@ fn endpoints(lines: &mut Lines, all: &[Candidate]) {
             endpoint.address.map(|address| address.to_string()).unwrap_or_default(),
             endpoint.zone.clone().unwrap_or_default(),
             endpoint.weight.to_string(),
+    if let Some(hedge) = &tries.retry.value.hedge {
+        lines.say("hedging", &hedging(hedge, tries.hedged_after));
+    }
             endpoint.in_flight.to_string(),
             time(endpoint.latency) + &penalty,
             standing(endpoint),
@@ -335,4 +339,14 @@ fn time(time: Duration) -> String {
 
 #[cfg(test)]
 #[path = "tell_tests.rs"]
+fn hedging(hedge: &Hedge, now: Option<Duration>) -> String {
+    match (now, hedge.percentile) {
+        (None, _) => "no: only one endpoint may have this request".to_owned(),
+        (Some(now), None) => format!("another endpoint is asked as well without an answer after {}", time(now)),
+        (Some(now), Some(percent)) => {
+            format!("another endpoint is asked as well after {}, by the {percent}. percentile", time(now))
+        }
+    }
+}
+
 mod tests;

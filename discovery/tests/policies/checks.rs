@@ -4,7 +4,6 @@
 
 use crate::read;
 use std::time::Duration;
-use weft_model::TrafficPolicy;
 use weft_model::health::{HealthCheck, Probe};
 
 #[test]

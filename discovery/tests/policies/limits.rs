@@ -5,7 +5,6 @@
 use crate::read;
 use std::num::NonZeroU32;
 use std::time::Duration;
-use weft_model::TrafficPolicy;
 use weft_model::faults::{Abort, Answer, Delay, Faults};
 use weft_model::limits::{Concurrency, Limits, RateKey, RateLimit};
 use weft_model::route::{Match, PathMatch};
