@@ -163,9 +163,13 @@ fn probe(chooser: &Rc<Chooser>, at: usize, upstream: &Rc<Upstream>, now: Instant
 }
 
 /// Lets the endpoints know what their policy bounds.
-fn bound(known: &Known, upstreams: &[Rc<Upstream>]) {
-    let most = known.view.policy.breaker.and_then(|breaker| breaker.max_pending);
-    upstreams.iter().for_each(|upstream| upstream.max_pending.set(most));
+fn bound(known: &Known, upstreams: &Rc<[Rc<Upstream>]>) {
+    let breaker = known.view.policy.breaker.unwrap_or_default();
+    for upstream in upstreams.iter() {
+        upstream.max_pending.set(breaker.max_pending);
+        upstream.max_connections.set(breaker.max_connections);
+        *upstream.siblings.borrow_mut() = Rc::downgrade(upstreams);
+    }
 }
 
 fn chooser(known: &Known, upstreams: &[Rc<Upstream>], around: &Surroundings, before: Option<&Chooser>) -> Chooser {

@@ -56,6 +56,7 @@ impl From<&CircuitBreaker> for v1::CircuitBreaker {
             max_requests: wire(breaker.max_requests),
             max_pending: wire(breaker.max_pending),
             max_retries: wire(breaker.max_retries),
+            max_connections: wire(breaker.max_connections),
         }
     }
 }
@@ -66,12 +67,11 @@ impl From<v1::CircuitBreaker> for CircuitBreaker {
             max_requests: NonZeroU32::new(wire.max_requests),
             max_pending: NonZeroU32::new(wire.max_pending),
             max_retries: NonZeroU32::new(wire.max_retries),
+            max_connections: NonZeroU32::new(wire.max_connections),
         }
     }
 }
 
-impl From<&Backoff> for v1::Backoff {
-    fn from(backoff: &Backoff) -> Self {
 impl From<&Hedge> for v1::Hedge {
     fn from(hedge: &Hedge) -> Self {
         Self { after_us: micros(hedge.after), percentile: hedge.percentile.map_or(0, NonZeroU32::get) }
@@ -89,6 +89,8 @@ impl TryFrom<v1::Hedge> for Hedge {
     }
 }
 
+impl From<&Backoff> for v1::Backoff {
+    fn from(backoff: &Backoff) -> Self {
         Self {
             base_us: micros(backoff.base),
             max_us: micros(backoff.max),

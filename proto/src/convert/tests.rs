@@ -281,7 +281,7 @@ prop_compose! {
         limits in limits::any_limits().boxed(),
         faults in of(limits::any_faults()).boxed(),
         outlier in of(any_outlier()).boxed(),
-        breaker: Option<[Option<std::num::NonZeroU32>; 3]>,
+        breaker: Option<[Option<std::num::NonZeroU32>; 4]>,
     ) -> TrafficPolicy {
         TrafficPolicy {
             balancer,
@@ -294,7 +294,9 @@ prop_compose! {
             limits,
             faults,
             outlier,
-            breaker: breaker.map(|[max_requests, max_pending, max_retries]| CircuitBreaker { max_requests, max_pending, max_retries }),
+            breaker: breaker.map(|[max_requests, max_pending, max_retries, max_connections]| CircuitBreaker {
+                max_requests, max_pending, max_retries, max_connections
+            }),
         }
     }
 }
@@ -486,14 +488,14 @@ fn broken_routes_and_policies_are_named() {
     assert_eq!(policy(endless), "policy.outlier.interval_us");
     let backoff = |p: &mut v1::TrafficPolicy| p.retry.as_mut().unwrap().backoff = Some(v1::Backoff::default());
     assert_eq!(policy(backoff), "policy.retry.backoff.base_us");
-}
-
     let at_once = |p: &mut v1::TrafficPolicy| p.retry.as_mut().unwrap().hedge = Some(v1::Hedge::default());
     assert_eq!(policy(at_once), "policy.retry.hedge.after_us");
     let most = |p: &mut v1::TrafficPolicy| {
         p.retry.as_mut().unwrap().hedge = Some(v1::Hedge { after_us: 1, percentile: 100 });
     };
     assert_eq!(policy(most), "policy.retry.hedge.percentile");
+}
+
 #[test]
 fn broken_balancers_are_named() {
     use v1::hash_key::Key;
