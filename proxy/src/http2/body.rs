@@ -164,7 +164,7 @@ pub(super) async fn send_whole(
 }
 
 /// Sends `chunk` as the receiver's window allows.
-pub(super) async fn send(to: &mut SendStream<Bytes>, mut chunk: Bytes, last: bool) -> Result<(), h2::Error> {
+async fn send(to: &mut SendStream<Bytes>, mut chunk: Bytes, last: bool) -> Result<(), h2::Error> {
     if chunk.is_empty() {
         return if last { to.send_data(chunk, true) } else { Ok(()) };
     }
@@ -181,3 +181,7 @@ pub(super) async fn send(to: &mut SendStream<Bytes>, mut chunk: Bytes, last: boo
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "body_tests.rs"]
+mod tests;
