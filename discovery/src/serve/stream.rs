@@ -209,6 +209,9 @@ impl Stream {
         Ok(())
     }
 }
+        if let (true, Target::Service(name)) = (doubted, &target) {
+            self.supply.registry.doubt(name);
+        }
 
 impl State {
     fn subscriptions(&self) -> usize {

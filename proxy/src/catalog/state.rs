@@ -26,6 +26,8 @@ pub enum Wish {
     /// What selects this workload, which is registered for these services.
     Guard(Arc<[ServiceName]>),
     Unsubscribe(Target),
+    /// Subscribes to a service of which an endpoint cannot be reached.
+    Doubt(ServiceName),
 }
 
 /// How a service's entry stands towards the present stream.
@@ -112,12 +114,13 @@ impl State {
         wishes.push(Wish::Subscribe(target));
     }
 
-    /// Has the present state of `name` sent again, unless it is on its way. What is known stays until it is there.
-    pub fn renew(&mut self, name: &ServiceName) -> Vec<Wish> {
+    /// Has the present state of `name`, of which an endpoint cannot be reached, sent again, unless it is on its way. What is known
+    /// stays until it is there.
+    pub fn doubt(&mut self, name: &ServiceName) -> Vec<Wish> {
         match self.services.get_mut(name).filter(|entry| entry.sync == Sync::Current) {
             Some(entry) => {
                 entry.sync = Sync::Awaited;
-                renewed(name.clone())
+                vec![Wish::Unsubscribe(Target::Service(name.clone())), Wish::Doubt(name.clone())]
             }
             None => Vec::new(),
         }

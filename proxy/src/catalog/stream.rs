@@ -237,7 +237,7 @@ impl Follower {
         if !self.doubts.ask(name, Instant::now().into_std()) {
             return Vec::new();
         }
-        let wishes = self.state.renew(name);
+        let wishes = self.state.doubt(name);
         if !wishes.is_empty() {
             tracing::debug!(service = %name, "an endpoint cannot be reached; asking discovery afresh");
             self.stream.metrics.renewed.inc();
