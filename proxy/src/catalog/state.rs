@@ -126,13 +126,25 @@ impl State {
         }
     }
 
-    /// A stream begins: discovery knows nothing of the old one's subscriptions. What is known stays until it answers.
-    pub fn begin(&mut self) -> Vec<Wish> {
+    /// The policies of this workload have been told, now or to an earlier process.
+    pub fn is_guarded(&self) -> bool {
+        self.guard.is_some()
+    }
+
+    /// A stream begins: discovery knows nothing of the old one's subscriptions. What is known stays until it answers. `guarding`: the
+    /// policies of this workload are asked for.
+    pub fn begin(&mut self, guarding: bool) -> Vec<Wish> {
         self.begun = true;
         self.services.values_mut().for_each(|entry| entry.sync = Sync::Awaited);
         let services = self.services.keys().cloned().map(Target::Service);
         let targets = services.chain(self.addresses.keys().copied().map(Target::Address));
-        self.workload.clone().map(Wish::Guard).into_iter().chain(targets.map(Wish::Subscribe)).collect()
+        self.workload
+            .clone()
+            .filter(|_| guarding)
+            .map(Wish::Guard)
+            .into_iter()
+            .chain(targets.map(Wish::Subscribe))
+            .collect()
     }
 
     /// Takes one message. `Err`: it is refused, and the state is as before but for what is to be asked afresh, which is

@@ -266,3 +266,21 @@ async fn policies_are_put_into_force_acknowledged_and_kept_when_a_message_is_ref
     session.say(9, Body::Policies(v1::WorkloadPolicies::default())).await;
     until("open", || proxy.catalog.snapshot().guard.as_ref().is_some_and(|guard| guard.table.is_none())).await;
 }
+
+#[tokio::test]
+async fn an_older_discovery_that_knows_no_policies_is_followed_without_them() {
+    let authority = authority();
+    let mut replica = Fake::start(&shown(&authority), None).await;
+    let proxy = proxy(&authority, &[replica.address]);
+    opened(&mut replica).await.refuse(Status::invalid_argument("target: names neither a service nor an address")).await;
+    let mut session = replica.session().await;
+    assert!(matches!(session.heard().await, Said::Hello(_)));
+    let asking = cart(&proxy).await;
+    assert_eq!(service(session.heard().await), "shop/cart", "the question that was not understood is not asked again");
+    session.say(7, snapshot("shop/cart", &[("a", 1)])).await;
+    asking.await.unwrap();
+    until("ready without policies", || proxy.readiness.unmet().is_empty()).await;
+    // It may have been another replica's age: the next stream asks again.
+    session.refuse(Status::unavailable("going away")).await;
+    opened(&mut replica).await;
+}
