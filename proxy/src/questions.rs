@@ -9,11 +9,13 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 /// What this proxy can be asked. Hello says so, so that nobody waits in vain for an older one.
-pub const TOPICS: &[&str] = &[EXPLAIN, AUTHORIZE];
+pub const TOPICS: &[&str] = &[EXPLAIN, AUTHORIZE, LIMITS];
 /// What would become of a request.
 pub const EXPLAIN: &str = "explain";
 /// Whether another proxy's request would be let in here.
 pub const AUTHORIZE: &str = "authorize";
+/// What another proxy's request would be limited by here.
+pub const LIMITS: &str = "limits";
 
 /// Questions that may wait for one worker.
 const WAITING: usize = 4;

@@ -6,7 +6,7 @@ use crate::print::{Table, plain};
 use std::fmt::Write as _;
 use std::time::Duration;
 use weft_model::EndpointState;
-use weft_model::explain::access::{Access, Ruling};
+use weft_model::explain::access::{Access, Limited, Occupied, RateLeft, Ruling};
 use weft_model::explain::{
     Behind, Candidate, Considered, Explanation, Imagined, InForce, Origin, Outcome, Refusal, Standing, Tries, Unfit,
     Verdict, Way,
@@ -156,7 +156,7 @@ fn tell_way(lines: &mut Lines, way: &Way, workers: usize) {
     }
 }
 
-fn tell_access(lines: &mut Lines, Access { endpoint, ruling }: &Access) {
+fn tell_access(lines: &mut Lines, Access { endpoint, ruling, limits }: &Access) {
     let by = |policy: &str| match policy {
         "default" => "by the namespace's default".to_owned(),
         policy => format!("by policy {policy}"),
@@ -177,6 +177,27 @@ fn tell_access(lines: &mut Lines, Access { endpoint, ruling }: &Access) {
         Ruling::Unknown(why) => (format!("whether {endpoint} lets it in is unknown: {why}"), Tone::Plain),
     };
     lines.toned("access", &text, tone);
+    for (n, line) in limits.iter().flat_map(limited).enumerate() {
+        lines.say(if n == 0 { "limits" } else { "" }, &line);
+    }
+}
+
+/// What a sidecar limits, a line for each.
+fn limited(limits: &Limited) -> Vec<String> {
+    let rate = |rate: &RateLeft| {
+        let RateLeft { name, requests, per, key, left } = rate;
+        let whom = match key {
+            RateKey::Service => "all clients together",
+            RateKey::Identity => "each identity",
+            RateKey::Address => "each address",
+        };
+        let left = if *left == 0 { "none left: refused with 429".to_owned() } else { format!("{left} left") };
+        format!("rate {name}: {requests} in {} for {whom}, {left}", time(*per))
+    };
+    let taken = |what: &str, Occupied { now, most }: &Occupied| format!("{what}: {now} of {most}");
+    let rates = limits.rates.iter().map(rate);
+    let requests = limits.requests.iter().map(|places| taken("requests under way", places));
+    rates.chain(requests).chain(limits.connections.iter().map(|places| taken("connections", places))).collect()
 }
 
 /// Whether every way ends in a reset.
@@ -231,6 +252,9 @@ fn tell_tries(lines: &mut Lines, tries: &Tries, workers: usize) {
     let (request, each) = (bound(&tries.request), bound(&tries.each_try));
     lines.say("timeouts", &format!("request {request}, each try {each}, connect {connect}"));
     lines.say("retries", &retries(&tries.retry, tries.idempotent));
+    if let Some(hedge) = &tries.retry.value.hedge {
+        lines.say("hedging", &hedging(hedge, tries.hedged_after));
+    }
 }
 
 fn key(on: &HashKey) -> String {
@@ -252,9 +276,6 @@ fn endpoints(lines: &mut Lines, all: &[Candidate]) {
             endpoint.address.map(|address| address.to_string()).unwrap_or_default(),
             endpoint.zone.clone().unwrap_or_default(),
             endpoint.weight.to_string(),
-    if let Some(hedge) = &tries.retry.value.hedge {
-        lines.say("hedging", &hedging(hedge, tries.hedged_after));
-    }
             endpoint.in_flight.to_string(),
             time(endpoint.latency) + &penalty,
             standing(endpoint),
@@ -318,6 +339,16 @@ fn retries(retry: &InForce<Retry>, idempotent: bool) -> String {
     }
 }
 
+fn hedging(hedge: &Hedge, now: Option<Duration>) -> String {
+    match (now, hedge.percentile) {
+        (None, _) => "no: only one endpoint may have this request".to_owned(),
+        (Some(now), None) => format!("another endpoint is asked as well without an answer after {}", time(now)),
+        (Some(now), Some(percent)) => {
+            format!("another endpoint is asked as well after {}, by the {percent}. percentile", time(now))
+        }
+    }
+}
+
 fn origin(origin: Origin) -> &'static str {
     match origin {
         Origin::Rule => "rule",
@@ -339,14 +370,4 @@ fn time(time: Duration) -> String {
 
 #[cfg(test)]
 #[path = "tell_tests.rs"]
-fn hedging(hedge: &Hedge, now: Option<Duration>) -> String {
-    match (now, hedge.percentile) {
-        (None, _) => "no: only one endpoint may have this request".to_owned(),
-        (Some(now), None) => format!("another endpoint is asked as well without an answer after {}", time(now)),
-        (Some(now), Some(percent)) => {
-            format!("another endpoint is asked as well after {}, by the {percent}. percentile", time(now))
-        }
-    }
-}
-
 mod tests;
