@@ -57,7 +57,7 @@ bench: ## A pair of proxies beside Envoy's, HAProxy's and none at all. QUICK=1 (
 		$(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(CONTENDERS),--contenders $(CONTENDERS))
 
 .PHONY: balance-lab
-balance-lab: ## Every balancer in the same scenarios, in simulated time; figures and a plot in target/balance-lab. DOCS=1: in the docs too
+balance-lab: ## Every balancer in the same scenarios, in simulated time; figures and a plot in target/balance-lab. DOCS=1: in the docs too; CHECK=1: fails if the docs show others
 	@scripts/need $(NEED_BUILD)
 	cargo build --release --quiet --bin weft-balance-lab
-	@$(TARGET)/release/weft-balance-lab --out $(TARGET)/balance-lab $(if $(DOCS),--docs docs)
+	@$(TARGET)/release/weft-balance-lab --out $(TARGET)/balance-lab $(if $(DOCS),--docs docs,$(if $(CHECK),--check docs))

@@ -107,6 +107,11 @@ impl Collector for RegistryCounts {
         one("discovery_store_connected", "Whether the store's watch is alive", &connected)?;
         one("discovery_skipped_values", "Store values that could not be read", &ConstCounter::new(counters.skipped()))?;
         one("discovery_resyncs", "Times the store was read again", &ConstCounter::new(counters.resyncs()))?;
+        one(
+            "discovery_doubts",
+            "Services looked up in the store because a proxy could not reach an endpoint",
+            &ConstCounter::new(counters.doubts()),
+        )?;
         one("discovery_brakes", "Times the brake went on", &ConstCounter::new(counters.brakes()))
     }
 }

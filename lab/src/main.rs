@@ -1,8 +1,8 @@
 //! The balance laboratory: every balancer of the proxy in the same scenarios, in simulated time, and the theory checked.
 //!
 //! `weft-balance-lab --out DIRECTORY` writes `summary.md` (also to stdout), `summary.json`, `plot.html` and `plot.svg`; with `--docs
-//! DIRECTORY` also the tables and the plot of the documentation. Seeded: the same figures on every machine. Ends with status 1 when
-//! the literature's results do not come out.
+//! DIRECTORY` also the tables and the plot of the documentation, which `--check DIRECTORY` compares with what came out instead. Seeded: the same
+//! figures on every machine. Ends with status 1 when the literature's results do not come out, or the documentation shows others.
 
 mod scenario;
 mod simulation;
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 fn main() -> anyhow::Result<ExitCode> {
-    let (out, docs) = arguments()?;
+    let (out, docs, only_check) = arguments()?;
     std::fs::create_dir_all(&out).with_context(|| format!("make {}", out.display()))?;
     let mut results = Vec::new();
     for scenario in scenario::all() {
@@ -35,28 +35,42 @@ fn main() -> anyhow::Result<ExitCode> {
     {
         write(&out.join(name), text)?;
     }
+    let mut good = summary.checks.iter().all(|check| check.holds);
     if let Some(docs) = docs {
-        write(&docs.join("balancing.svg"), &drawing)?;
-        let file = docs.join("balancing.md");
-        let page = std::fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
-        write(&file, &report::documented(&page, &summary).context("docs/balancing.md has no place for figures")?)?;
+        let (page, plot) = (docs.join("balancing.md"), docs.join("balancing.svg"));
+        let figures =
+            report::documented(&read(&page)?, &summary).context("docs/balancing.md has no place for figures")?;
+        for (file, text) in [(page, figures), (plot, drawing)] {
+            match only_check {
+                false => write(&file, &text)?,
+                true if read(&file)? == text => {}
+                true => {
+                    eprintln!("{} does not show what came out: make balance-lab DOCS=1", file.display());
+                    good = false;
+                }
+            }
+        }
     }
     println!("{table}");
-    let failed = summary.checks.iter().filter(|check| !check.holds).count();
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn read(file: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))
 }
 
 fn write(file: &Path, text: &str) -> anyhow::Result<()> {
     std::fs::write(file, text).with_context(|| format!("write {}", file.display()))
 }
 
-/// Where results go, and where the documentation is that is to show them.
-fn arguments() -> anyhow::Result<(PathBuf, Option<PathBuf>)> {
+/// Where results go, where the documentation is that is to show them, and whether that is only checked.
+fn arguments() -> anyhow::Result<(PathBuf, Option<PathBuf>, bool)> {
     let given: Vec<String> = std::env::args().skip(1).collect();
     match given.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["--out", out] => Ok((out.into(), None)),
-        ["--out", out, "--docs", docs] => Ok((out.into(), Some(docs.into()))),
-        _ => bail!("usage: weft-balance-lab --out DIRECTORY [--docs DIRECTORY]"),
+        ["--out", out] => Ok((out.into(), None, false)),
+        ["--out", out, "--docs", docs] => Ok((out.into(), Some(docs.into()), false)),
+        ["--out", out, "--check", docs] => Ok((out.into(), Some(docs.into()), true)),
+        _ => bail!("usage: weft-balance-lab --out DIRECTORY [--docs DIRECTORY | --check DIRECTORY]"),
     }
 }
 
@@ -69,6 +83,19 @@ mod tests {
     fn the_literature_holds() {
         let broken: Vec<_> = literature::checks().into_iter().filter(|check| !check.holds).map(|c| c.claim).collect();
         assert!(broken.is_empty(), "{broken:?}");
+    }
+
+    /// The whole page is compared by `make balance-lab CHECK=1`; this much is cheap enough for every day.
+    #[test]
+    fn the_documentation_shows_what_comes_out() {
+        let page = include_str!("../../docs/balancing.md");
+        let scenario = scenario::all().remove(0);
+        let (_, rest) = page.split_once(&format!("### {}\n", scenario.name)).expect("its table is there");
+        let table = rest.split("\n### ").next().unwrap_or(rest);
+        for contender in scenario::contenders().into_iter().take(4) {
+            let line = report::line(&simulation::run(&scenario, &contender));
+            assert!(table.contains(&line), "make balance-lab DOCS=1: it is {line} now");
+        }
     }
 
     #[test]

@@ -76,13 +76,17 @@ fn table(outcomes: &[Outcome], out: &mut String) {
     *out += &format!("\n## {}\n\n{}; {} requests.\n\n", first.scenario, first.about, first.requests);
     *out += &format!("| balancer | p50 ms | p99 ms | p99.9 ms | errors | max/mean load |{column}\n");
     *out += &format!("| --- | ---: | ---: | ---: | ---: | ---: |{rule}\n");
-    for o in outcomes {
-        let load = o.max_over_mean_load;
-        let (p50, p99, p999, errors) = (o.p50_ms, o.p99_ms, o.p999_ms, 100.0 * o.error_share);
-        let _ = write!(out, "| {} | {p50:.1} | {p99:.1} | {p999:.1} | {errors:.2} % | {load:.2} |", o.balancer);
-        if let Some(left) = o.left_zone_share {
-            let _ = write!(out, " {:.1} % |", 100.0 * left);
-        }
-        out.push('\n');
+    outcomes.iter().for_each(|outcome| *out += &line(outcome));
+}
+
+/// One balancer as a row of its scenario's table.
+pub fn line(o: &Outcome) -> String {
+    let load = o.max_over_mean_load;
+    let (p50, p99, p999, errors) = (o.p50_ms, o.p99_ms, o.p999_ms, 100.0 * o.error_share);
+    let mut out = format!("| {} | {p50:.1} | {p99:.1} | {p999:.1} | {errors:.2} % | {load:.2} |", o.balancer);
+    if let Some(left) = o.left_zone_share {
+        let _ = write!(out, " {:.1} % |", 100.0 * left);
     }
+    out.push('\n');
+    out
 }

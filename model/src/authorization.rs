@@ -7,6 +7,7 @@ mod pattern;
 
 pub use pattern::{HostPattern, IdentityPattern, PathPattern, PatternError};
 
+use crate::limits::ServiceLimits;
 use crate::{Cidr, Port};
 use serde::{Deserialize, Serialize};
 
@@ -115,11 +116,14 @@ pub struct WorkloadPolicies {
     pub namespace: NamespacePolicy,
     /// Those that select the workload, by name.
     pub policies: Vec<AuthorizationPolicy>,
+    /// Of every service that the workload is of, also of those without limits.
+    #[serde(default)]
+    pub limits: Vec<ServiceLimits>,
 }
 
 impl WorkloadPolicies {
-    /// Whether everything is let in, whoever asks.
+    /// Whether everything is let in, whoever asks; limits are another matter.
     pub fn is_open(&self) -> bool {
-        *self == Self::default()
+        self.namespace == NamespacePolicy::default() && self.policies.is_empty()
     }
 }

@@ -179,6 +179,9 @@ pub struct Tries {
     pub connect: InForce<Duration>,
     /// By its method.
     pub idempotent: bool,
+    /// How long the answer would be waited for just now before another endpoint is asked as well; `None`: none is.
+    #[serde(default)]
+    pub hedged_after: Option<Duration>,
 }
 
 /// By what a balancer that hashes tells requests apart.

@@ -4,6 +4,7 @@
 //! Without limits nothing is refused.
 
 use crate::route::Match;
+use crate::{Port, ServiceName};
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -17,6 +18,15 @@ pub struct Limits {
     pub concurrency: Option<Concurrency>,
     /// Connections that clients may have open at once.
     pub connections: Option<NonZeroU32>,
+}
+
+/// What one service of a workload takes there, as the proxy beside it is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceLimits {
+    pub service: ServiceName,
+    /// Where the workload listens for it.
+    pub ports: Vec<Port>,
+    pub limits: Limits,
 }
 
 /// `requests` in each `per`, for each client that `key` tells apart.

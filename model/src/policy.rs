@@ -4,9 +4,11 @@
 //! without a policy behaves well; the defaults stand here and nowhere else.
 
 mod breaker;
+mod hedge;
 mod outlier;
 
 pub use breaker::CircuitBreaker;
+pub use hedge::Hedge;
 pub use outlier::{OutlierDetection, SuccessRate};
 
 use crate::balance::LoadReports;
@@ -187,6 +189,8 @@ pub struct Retry {
     /// ... plus this many per second.
     pub budget_min_per_second: u32,
     pub backoff: Backoff,
+    /// `None`: a request is at one endpoint at a time.
+    pub hedge: Option<Hedge>,
 }
 
 /// How long to wait before a try after the first.
@@ -226,6 +230,7 @@ impl Default for Retry {
             budget_percent: 20,
             budget_min_per_second: 10,
             backoff: Backoff::default(),
+            hedge: None,
         }
     }
 }

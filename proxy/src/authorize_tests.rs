@@ -67,7 +67,7 @@ impl Case {
     }
 
     fn scope(&self, who: Option<&SpiffeId>) -> Scope {
-        let told = WorkloadPolicies { namespace: self.namespace, policies: self.policies.clone() };
+        let told = WorkloadPolicies { namespace: self.namespace, policies: self.policies.clone(), limits: Vec::new() };
         let table = Arc::new(Table::compile(&told).unwrap());
         table.scope(&Peer { identity: who, address: [10, 0, 0, 9].into(), port: 8080 })
     }
@@ -289,7 +289,7 @@ proptest! {
         });
         let mtls = if strict { Mtls::Strict } else { Mtls::Permissive };
         let namespace = NamespacePolicy { default_action: action(deny), mtls };
-        let told = WorkloadPolicies { namespace, policies: policies.collect() };
+        let told = WorkloadPolicies { namespace, policies: policies.collect(), limits: Vec::new() };
         let identity = who.map(id);
         let peer = Peer { identity: identity.as_ref(), address: [10, 0, 0, last].into(), port };
         let request = Request { method: method.into(), ..get(path) };

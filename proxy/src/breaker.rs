@@ -1,6 +1,6 @@
 //! Circuit breaking: what one proxy has under way with a service, and whether there may be more.
 //!
-//! Asked by `plan` for requests and retries and by `cluster` for requests that wait for a connection, if the policy has
+//! Asked by `plan` for requests and retries and by `cluster` for connections and requests that wait for one, if the policy has
 //! `circuitBreaker`. Counted for all workers together with atomic numbers: no request waits for another. Refuses at once, so that
 //! a service that has become slow costs its clients no more than the bound.
 
@@ -34,6 +34,7 @@ struct Counts {
     requests: AtomicU32,
     pending: AtomicU32,
     retries: AtomicU32,
+    connections: AtomicU32,
 }
 
 impl Counts {
@@ -42,6 +43,7 @@ impl Counts {
             Limit::Requests => &self.requests,
             Limit::Pending => &self.pending,
             Limit::Retries => &self.retries,
+            Limit::Connections => &self.connections,
         }
     }
 }

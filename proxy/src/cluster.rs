@@ -14,7 +14,7 @@ use crate::breaker::Breaker;
 use crate::catalog::Known;
 use crate::drain::Direction;
 use crate::metrics::RequestMeter;
-use crate::retry::Budget;
+use crate::retry::{Budget, Latencies};
 use crate::throttle::Throttle;
 use fastrand::Rng;
 use std::cell::{Cell, RefCell};
@@ -30,6 +30,8 @@ use weft_model::{Endpoint, ServiceName};
 pub struct Cluster {
     pub name: ServiceName,
     pub budget: Budget,
+    /// For hedging by a percentile.
+    pub latencies: Latencies,
     pub throttle: Throttle,
     pub breaker: Breaker,
     /// Counts requests that reached no endpoint.
@@ -57,6 +59,7 @@ impl Cluster {
         Self {
             name: known.view.service.name.clone(),
             budget: Budget::default(),
+            latencies: Latencies::default(),
             throttle: Throttle::default(),
             breaker: around.breakers.of(&known.view.service.name),
             unserved: around.metrics.request_meter(Direction::Outbound, &known.view.service.name.to_string(), ""),
@@ -160,9 +163,13 @@ fn probe(chooser: &Rc<Chooser>, at: usize, upstream: &Rc<Upstream>, now: Instant
 }
 
 /// Lets the endpoints know what their policy bounds.
-fn bound(known: &Known, upstreams: &[Rc<Upstream>]) {
-    let most = known.view.policy.breaker.and_then(|breaker| breaker.max_pending);
-    upstreams.iter().for_each(|upstream| upstream.max_pending.set(most));
+fn bound(known: &Known, upstreams: &Rc<[Rc<Upstream>]>) {
+    let breaker = known.view.policy.breaker.unwrap_or_default();
+    for upstream in upstreams.iter() {
+        upstream.max_pending.set(breaker.max_pending);
+        upstream.max_connections.set(breaker.max_connections);
+        *upstream.siblings.borrow_mut() = Rc::downgrade(upstreams);
+    }
 }
 
 fn chooser(known: &Known, upstreams: &[Rc<Upstream>], around: &Surroundings, before: Option<&Chooser>) -> Chooser {

@@ -3,6 +3,7 @@
 //! The stories hold two of these and move bytes between them. A connection that failed is aborted (RST), so that the
 //! peer never takes a broken stream for a complete one; only a clean end is closed in order.
 
+use crate::breaker::Permit;
 use bytes::{Buf, BytesMut};
 use socket2::SockRef;
 use std::cell::RefCell;
@@ -90,16 +91,23 @@ pub struct Conn {
     io: Io,
     /// Bytes received and not yet used.
     pub buf: BytesMut,
+    /// Its place among the connections of its service, where their number is bounded.
+    _place: Option<Permit>,
 }
 
 impl Conn {
     /// A plain connection; `buf` holds what detection has read of it.
     pub fn plain(stream: TcpStream, buf: BytesMut) -> Self {
-        Self { io: Io::Plain(Tcp::new(stream, BytesMut::new())), buf }
+        Self { io: Io::Plain(Tcp::new(stream, BytesMut::new())), buf, _place: None }
     }
 
     pub fn tls(stream: TlsStream<Tcp>) -> Self {
-        Self { io: Io::Tls(Box::new(stream)), buf: BytesMut::new() }
+        Self { io: Io::Tls(Box::new(stream)), buf: BytesMut::new(), _place: None }
+    }
+
+    /// The same, holding `place` for as long as it is open.
+    pub fn holding(self, place: Option<Permit>) -> Self {
+        Self { _place: place, ..self }
     }
 
     fn tcp(&self) -> &TcpStream {

@@ -41,6 +41,7 @@ pub enum Limit {
     Requests,
     Pending,
     Retries,
+    Connections,
 }
 
 impl Limit {
@@ -50,6 +51,7 @@ impl Limit {
             Self::Requests => "max-requests",
             Self::Pending => "max-pending-requests",
             Self::Retries => "max-retries",
+            Self::Connections => "max-connections",
         }
     }
 }

@@ -8,7 +8,6 @@ mod guard;
 pub use guard::Guard;
 
 use crate::balance::hash;
-use crate::catalog::Known;
 use crate::error::{Failure, RateRefusal};
 use crate::limit::{Concurrency, Place, Rate, Standing};
 use crate::request::RequestView;
@@ -18,6 +17,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use weft_model::ServiceName;
+use weft_model::explain::access::{Limited, Occupied, RateLeft};
 use weft_model::limits::{Limits, RateKey, RateLimit};
 
 /// The gates of all services that this proxy serves. Locked only when a worker hears of a new view.
@@ -25,9 +25,8 @@ use weft_model::limits::{Limits, RateKey, RateLimit};
 pub struct Gates(Mutex<HashMap<ServiceName, Arc<Gate>>>);
 
 impl Gates {
-    /// The gate of the service in `known`, brought up to its policy; `None`: it limits nothing.
-    fn of(&self, known: &Known, now: Instant) -> Option<Arc<Gate>> {
-        let (name, limits) = (&known.view.service.name, &known.view.policy.limits);
+    /// The gate of the service `name`, brought up to its `limits`; `None`: it limits nothing.
+    fn of(&self, name: &ServiceName, limits: &Limits, now: Instant) -> Option<Arc<Gate>> {
         let mut gates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = gates.get(name);
         match before.filter(|gate| gate.limits == *limits) {
@@ -155,6 +154,23 @@ impl Gate {
             Some(requests) => Some(requests.enter(now).ok_or(Failure::Overloaded)?),
         };
         Ok(Admission { place, told })
+    }
+
+    /// How the limits stand towards `request` of `peer`, which is not let in.
+    pub fn tell(&self, request: &impl RequestView, peer: &Peer, now: Instant) -> Limited {
+        let rates = self.rates.iter().filter(|limit| limit.matches.any(request)).map(|limit| RateLeft {
+            name: limit.from.name.clone(),
+            requests: limit.from.requests.get(),
+            per: limit.from.per,
+            key: limit.from.key,
+            left: limit.rate.left(peer.key(limit.from.key), now),
+        });
+        let occupied = |places: &Arc<Concurrency>| Occupied { now: places.under_way(), most: places.limit() };
+        Limited {
+            rates: rates.collect(),
+            requests: self.requests.as_ref().map(occupied),
+            connections: self.connections.as_ref().map(occupied),
+        }
     }
 
     /// A place for one more connection.

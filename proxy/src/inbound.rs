@@ -8,7 +8,7 @@
 mod checkpoint;
 mod ruling;
 
-pub use ruling::answer as authorize;
+pub use ruling::{answer as authorize, limits};
 
 use crate::cluster::Upstream;
 use crate::conn::{Conn, Tcp};

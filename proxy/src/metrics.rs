@@ -95,6 +95,8 @@ pub struct Metrics {
     durations: Family<DurationLabels, LatencyHistogram>,
     retries: Family<RetryLabels, Counter>,
     retries_refused: Family<RetryLabels, Counter>,
+    hedges: Family<ServiceLabels, Counter>,
+    hedges_won: Family<ServiceLabels, Counter>,
     ejections: Family<EjectionLabels, Counter>,
     connections: Family<ConnectionLabels, Counter>,
     open: Family<ConnectionLabels, Gauge>,
@@ -161,6 +163,8 @@ impl Metrics {
             "Tries that would have been made but for the retry budget, by why the one before failed",
             self.retries_refused.clone(),
         );
+        registry.register("hedges", "Requests that were sent to a second endpoint as well", self.hedges.clone());
+        registry.register("hedges_won", "Those that the second endpoint answered first", self.hedges_won.clone());
         registry.register(
             "mirrors_dropped",
             "Copies of requests that were not sent to a mirror",
@@ -333,6 +337,16 @@ impl RequestMeter {
     /// A try failed because of `reason`, and the budget has nothing left for another.
     pub fn not_retried(&self, reason: &'static str) {
         self.metrics.retries_refused.get_or_create(&RetryLabels { service: self.service.clone(), reason }).inc();
+    }
+
+    /// A request that has no answer yet was sent to another endpoint as well.
+    pub fn hedged(&self) {
+        self.metrics.hedges.get_or_create(&ServiceLabels { service: self.service.clone() }).inc();
+    }
+
+    /// The other endpoint answered first.
+    pub fn hedge_won(&self) {
+        self.metrics.hedges_won.get_or_create(&ServiceLabels { service: self.service.clone() }).inc();
     }
 
     /// The endpoint is left out for a while because of `cause`.

@@ -6,10 +6,12 @@
 mod attempts;
 mod copy;
 mod ending;
+mod hedge;
 mod held;
 
 pub use attempts::{Attempts, Sent};
-pub use ending::decide;
+pub use ending::{decide, within};
+pub use hedge::{Open, Tried};
 pub use held::Held;
 
 use crate::affinity;
@@ -144,6 +146,7 @@ static NO_RETRY: Retry = Retry {
     budget_percent: 0,
     budget_min_per_second: 0,
     backoff: Backoff::DEFAULT,
+    hedge: None,
 };
 
 /// How long the application next door may take to accept a connection.

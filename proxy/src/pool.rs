@@ -4,6 +4,7 @@
 //! requests share one connection, and more of them where the endpoint does not let so many streams be open on one. A
 //! connection that is no longer alive is never handed out knowingly.
 
+use crate::breaker::Permit;
 use crate::conn::Conn;
 use crate::error::Failure;
 use bytes::{Bytes, BytesMut};
@@ -41,16 +42,24 @@ struct Shared {
 #[derive(Debug)]
 struct Connection {
     sender: SendRequest<Bytes>,
-    streams: Rc<Cell<usize>>,
+    streams: Rc<Streams>,
+}
+
+/// The streams of ours on one connection.
+#[derive(Debug)]
+struct Streams {
+    open: Cell<usize>,
+    /// The connection's place among those of its service.
+    _place: Option<Permit>,
 }
 
 /// A stream's place on a shared connection, taken for as long as the value lives.
 #[derive(Debug)]
-pub struct Place(Rc<Cell<usize>>);
+pub struct Place(Rc<Streams>);
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
+        self.0.open.set(self.0.open.get() - 1);
     }
 }
 
@@ -59,14 +68,14 @@ impl Connection {
     fn take(&self) -> Option<(SendRequest<Bytes>, Place)> {
         // A handle that has sent nothing yet is ready at once, or never.
         let sender = self.sender.clone().ready().now_or_never()?.ok()?;
-        self.streams.set(self.streams.get() + 1);
+        self.streams.open.set(self.streams.open.get() + 1);
         Some((sender, Place(Rc::clone(&self.streams))))
     }
 
     /// The peer's SETTINGS_MAX_CONCURRENT_STREAMS leave room. Streams beyond it would wait inside `h2`, for ever behind
     /// long-lived ones.
     fn has_room(&self) -> bool {
-        self.streams.get() < self.sender.current_max_send_streams()
+        self.streams.open.get() < self.sender.current_max_send_streams()
     }
 }
 
@@ -82,11 +91,16 @@ impl Shared {
         None
     }
 
+    /// A place on the one with the fewest streams, where it has to wait.
+    fn least_busy(&self) -> Option<(SendRequest<Bytes>, Place)> {
+        self.connections.iter().min_by_key(|connection| connection.streams.open.get()).and_then(Connection::take)
+    }
+
     /// Closes connections without streams, but for the first, which the next request will use; returns how many are left.
     fn sweep(&mut self) -> usize {
         self.connections.retain(|connection| connection.take().is_some());
         let mut first = true;
-        self.connections.retain(|connection| std::mem::take(&mut first) || connection.streams.get() > 0);
+        self.connections.retain(|connection| std::mem::take(&mut first) || connection.streams.open.get() > 0);
         self.connections.len()
     }
 }
@@ -130,6 +144,16 @@ impl Pool {
         idle.len() + self.shared.try_lock().map_or(1, |mut shared| shared.sweep())
     }
 
+    /// Closes the connection that has been idle for longest, if there is one; HTTP/2 connections without streams are idle.
+    pub fn shed(&self) -> bool {
+        if self.idle.borrow_mut().pop_front().is_some() {
+            return true;
+        }
+        let Ok(mut shared) = self.shared.try_lock() else { return false };
+        let idle = shared.connections.iter().position(|connection| connection.streams.open.get() == 0);
+        idle.map(|at| shared.connections.remove(at)).is_some()
+    }
+
     /// A place on a shared HTTP/2 connection for which nobody has to wait.
     pub fn share_now(&self) -> Option<(SendRequest<Bytes>, Place)> {
         self.shared.try_lock().ok()?.with_room()
@@ -139,14 +163,14 @@ impl Pool {
     /// to wait.
     pub async fn share<F>(&self, now: Instant, open: impl FnOnce() -> F) -> Result<(SendRequest<Bytes>, Place), Failure>
     where
-        F: Future<Output = Result<SendRequest<Bytes>, Failure>>,
+        F: Future<Output = Result<(SendRequest<Bytes>, Option<Permit>), Failure>>,
     {
         let mut shared = self.shared.lock().await;
         if let Some(taken) = shared.with_room() {
             return Ok(taken);
         }
         if shared.connections.len() >= MAX_SHARED
-            && let Some(taken) = shared.connections.iter().min_by_key(|c| c.streams.get()).and_then(Connection::take)
+            && let Some(taken) = shared.least_busy()
         {
             return Ok(taken);
         }
@@ -154,12 +178,15 @@ impl Pool {
             return Err(failure.clone());
         }
         match open().await {
-            Ok(sender) => {
-                let connection = Connection { sender, streams: Rc::default() };
+            Ok((sender, place)) => {
+                let streams = Rc::new(Streams { open: Cell::new(0), _place: place });
+                let connection = Connection { sender, streams };
                 let taken = connection.take().ok_or(Failure::RefusedStream)?;
                 shared.connections.push(connection);
                 Ok(taken)
             }
+            // No more connections: one that is full is better than none.
+            Err(failure @ Failure::CircuitOpen(_)) => shared.least_busy().ok_or(failure),
             Err(failure) => {
                 shared.failed = Some((Instant::now(), failure.clone()));
                 Err(failure)

@@ -28,7 +28,7 @@ async fn endpoint() -> SendRequest<Bytes> {
 async fn place(pool: &Pool, opened: &Cell<u32>) -> Result<(SendRequest<Bytes>, Place), Failure> {
     let open = || async {
         opened.set(opened.get() + 1);
-        Ok(endpoint().await)
+        Ok((endpoint().await, None))
     };
     pool.share(Instant::now(), open).await
 }

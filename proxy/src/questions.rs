@@ -11,11 +11,13 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 /// What this proxy can be asked. Hello says so, so that nobody waits in vain for an older one.
-pub const TOPICS: &[&str] = &[EXPLAIN, AUTHORIZE, METRICS, LOGS];
+pub const TOPICS: &[&str] = &[EXPLAIN, AUTHORIZE, LIMITS, METRICS, LOGS];
 /// What would become of a request.
 pub const EXPLAIN: &str = "explain";
 /// Whether another proxy's request would be let in here.
 pub const AUTHORIZE: &str = "authorize";
+/// What another proxy's request would be limited by here.
+pub const LIMITS: &str = "limits";
 /// What the process has counted.
 pub const METRICS: &str = "metrics";
 /// What it logs, and from now on.

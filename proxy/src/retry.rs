@@ -4,6 +4,10 @@
 //! is idempotent or its owner has said that repeating does no harm. The budget bounds what retries can add to an
 //! overload (Google SRE book, chapter 22; Finagle's RetryBudget).
 
+mod hedge;
+
+pub use hedge::{Latencies, hedge};
+
 use crate::error::{Failure, Limit, RetrySafety};
 use std::cell::Cell;
 use std::time::{Duration, Instant, SystemTime};
@@ -118,6 +122,25 @@ pub struct Request {
     pub time_left: Option<Duration>,
 }
 
+impl Request {
+    /// Why there cannot be another try, whatever became of the one before.
+    fn spent(&self, policy: &Retry) -> Option<Why> {
+        match () {
+            () if !self.repeatable => Some(Why::NotRepeatable),
+            () if self.made > policy.attempts => Some(Why::AttemptsUsedUp),
+            () => None,
+        }
+    }
+}
+
+/// Whether `failure` is what the client gets, however many tries are left.
+pub fn is_final(failure: &Failure, policy: &Retry) -> bool {
+    match failure {
+        Failure::Unwelcome(status) => !policy.statuses.contains(status),
+        _ => failure.safety() == RetrySafety::Never,
+    }
+}
+
 /// Whether `request` is tried again after `failure`; takes from the budget when it is. `jitter` is a number in 0..1.
 pub fn decide(
     failure: &Failure,
@@ -133,16 +156,11 @@ pub fn decide(
         RetrySafety::IfIdempotent if !declared_safe => return Verdict::GiveUp(Why::Unsafe),
         _ => {}
     }
-    if let Failure::Unwelcome(status) = failure
-        && !policy.statuses.contains(status)
-    {
+    if is_final(failure, policy) {
         return Verdict::GiveUp(Why::Final);
     }
-    if !request.repeatable {
-        return Verdict::GiveUp(Why::NotRepeatable);
-    }
-    if request.made > policy.attempts {
-        return Verdict::GiveUp(Why::AttemptsUsedUp);
+    if let Some(why) = request.spent(policy) {
+        return Verdict::GiveUp(why);
     }
     let asked = request.retry_after.map_or(Duration::ZERO, |asked| asked.min(policy.backoff.max_retry_after));
     let pause = pause(request.made, failure.safety(), &policy.backoff, jitter).max(asked);

@@ -120,7 +120,7 @@ async fn start(config: &Arc<Config>, (filter, recent): Logged, ended: Cancellati
     let drain = Drain::default();
     let shared = Arc::new(Shared {
         config: Arc::clone(config),
-        catalog,
+        catalog: catalog.clone(),
         identity: identity.clone(),
         metrics,
         ejections,
@@ -132,6 +132,8 @@ async fn start(config: &Arc<Config>, (filter, recent): Logged, ended: Cancellati
     let workers = questions.into_iter().enumerate();
     let workers = workers.map(|(n, asked)| serve::start(Arc::clone(&shared), n, asked)).collect::<Result<_, _>>()?;
     listening.met();
+    // Nobody is to send anything before it is known what is let in here; a discovery that does not say so is not waited for for long.
+    catalog.guard().await;
     let registrations = registrar.start(&identity);
     tracing::info!(name = config.name, identity = %config.identity(), workers = config.workers, "serving");
     Ok(Up { registrations, drain, workers })

@@ -66,6 +66,7 @@ async fn answer(worker: Rc<Worker>, mut questions: Receiver<Question>) {
         let said = match topic.as_str() {
             questions::EXPLAIN => outbound::explain(&worker, &json).await,
             questions::AUTHORIZE => inbound::authorize(&worker, &json),
+            questions::LIMITS => inbound::limits(&worker, &json),
             other => Err(format!("no worker knows questions about {other:?}")),
         };
         // Who asked may have given up meanwhile.

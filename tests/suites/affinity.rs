@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Instant;
 use weft_examples::pods::{Program, poll_until};
-use weft_tests::client::Http1;
+use weft_tests::client::{Http1, grpc};
+use weft_tests::grpc::Message;
 use weft_tests::pages::example;
 use weft_tests::ports::{self, service_document};
 use weft_tests::world::SOON;
@@ -23,6 +24,15 @@ const HERD: &str = "apiVersion: weft.dev/v1alpha1\nkind: TrafficPolicy\nmetadata
                     spec:\n  targetRefs: [{ kind: Service, name: herd }]\n  loadBalancer: { algorithm: random }\n  \
                     sessionAffinity: { cookie: { name: stay, sameSite: None, secure: true, path: /name, ttl: 1h } }\n";
 
+const IDLE: &str = "apiVersion: weft.dev/v1alpha1\nkind: TrafficPolicy\nmetadata: { name: idle, namespace: test }\n\
+                    spec:\n  targetRefs: [{ kind: Service, name: idle }]\n  loadBalancer: { algorithm: random }\n  \
+                    sessionAffinity: { cookie: { name: stay, idleTimeout: 3s } }\n";
+
+const RPC: &str = "apiVersion: gateway.networking.k8s.io/v1\nkind: GRPCRoute\nmetadata: { name: rpc, namespace: test }\nspec:\n  \
+                   parentRefs: [{ group: '', kind: Service, name: rpc, port: 9090 }]\n  rules:\n  \
+                   - sessionPersistence: { type: Header, sessionName: X-Call, absoluteTimeout: 1h }\n    \
+                   backendRefs: [{ name: rpc, port: 9090 }]\n";
+
 fn main() -> ExitCode {
     Suite::on("meshed", world)
         .case("without a cookie requests spread, each with a cookie of its own", spread)
@@ -33,17 +43,22 @@ fn main() -> ExitCode {
         .case("a new endpoint takes no session; a drained one keeps its own until it is gone", drained)
         .case("a session of a rule stays on its side of a split, whatever becomes of the weights", split)
         .case("a session in a header, and one that ends", header_and_end)
+        .case("a session that is used goes on, and one that idles too long ends", idles)
+        .case("calls of a GRPCRoute's rule have sessions", calls)
         .case("sessions outlive a restart of the proxy while discovery is away", restart)
         .case("when the replica dies the session moves once and stays", moves)
         .run()
 }
 
 fn world() -> anyhow::Result<World> {
-    let services = ["front", "stable", "canary", "herd"].map(|name| service_document("test", name));
-    let documents = [example("affinity", POLICY)?, HERD.to_owned()].into_iter().chain(services);
+    let services = ["front", "stable", "canary", "herd", "idle", "rpc"].map(|name| service_document("test", name));
+    let documents =
+        [example("affinity", POLICY)?, HERD.to_owned(), IDLE.to_owned(), RPC.to_owned()].into_iter().chain(services);
     let plan = documents.fold(Plan::new().echo("echo", 3).client("client"), Plan::documents);
     let world = plan.start()?;
-    let endpoints = [("stable", 0), ("canary", 1), ("canary", 2)].map(|(service, n)| endpoint(&world, service, n, 1));
+    let everywhere = ["idle", "rpc"].into_iter().flat_map(|service| (0..3).map(move |n| (service, n)));
+    let endpoints = [("stable", 0), ("canary", 1), ("canary", 2)].into_iter().chain(everywhere);
+    let endpoints: Vec<String> = endpoints.map(|(service, n)| endpoint(&world, service, n, 1)).collect();
     apply(&world, &endpoints.join("---\n"))?;
     apply(&world, &example("affinity", ROUTE)?)?;
     Ok(world)
@@ -269,6 +284,56 @@ async fn header_and_end(world: &World) -> Outcome {
     }
     ensure!(begun.elapsed().as_millis() > 900, "ended after {:?}", begun.elapsed());
     world.mesh().weftctl(&["delete", "httproute", "herd", "-n", "test"])?;
+    Ok(())
+}
+
+async fn idles(world: &World) -> Outcome {
+    world.wait_replicas("idle", &["echo-0", "echo-1", "echo-2"])?;
+    let mut client = Http1::dial(world.client(), world.at("idle", 80))?;
+    let (home, cookie) = visit(&mut client, None).await?;
+    let (mut cookie, begun) = (cookie.context("no cookie")?, Instant::now());
+    let mut pace = tokio::time::interval(std::time::Duration::from_millis(200));
+    while begun.elapsed().as_secs() < 7 {
+        pace.tick().await;
+        let (replica, renewed) = visit(&mut client, Some(&cookie)).await?;
+        ensure!(replica == home, "from {home} to {replica} after {:?}", begun.elapsed());
+        cookie = renewed.unwrap_or(cookie);
+    }
+    // Shown again and again, but not renewed: the last use that the mesh has sealed is long ago.
+    let begun = Instant::now();
+    while visit(&mut client, Some(&cookie)).await?.0 == home {
+        ensure!(begun.elapsed() < SOON, "a session that should have ended");
+        pace.tick().await;
+    }
+    ensure!(begun.elapsed().as_millis() > 500, "ended after {:?}", begun.elapsed());
+    Ok(())
+}
+
+async fn calls(world: &World) -> Outcome {
+    world.wait_replicas("rpc", &["echo-0", "echo-1", "echo-2"])?;
+    let mut client = grpc(world.client(), world.at("rpc", 9090)).await?;
+    let mut call = async |token: Option<&str>| {
+        let mut request = tonic::Request::new(Message::default());
+        if let Some(token) = token {
+            request.metadata_mut().insert("x-call", token.parse()?);
+        }
+        let response = client.unary(request).await?;
+        let given = response.metadata().get("x-call").map(|token| token.to_str().map(str::to_owned)).transpose()?;
+        anyhow::Ok((response.into_inner().replica, given))
+    };
+    let (home, token) = call(None).await?;
+    let token = token.context("no session in the answer's metadata")?;
+    for _ in 0..30 {
+        let (replica, again) = call(Some(&token)).await?;
+        ensure!(replica == home && again.is_none(), "from {home} to {replica}");
+    }
+    let mut replicas = BTreeSet::new();
+    for _ in 0..60 {
+        let (replica, given) = call(None).await?;
+        ensure!(given.is_some_and(|given| given != token), "a new session has a token of its own");
+        replicas.insert(replica);
+    }
+    ensure!(replicas.len() > 1, "without a token all calls go to {replicas:?}");
     Ok(())
 }
 

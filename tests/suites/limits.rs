@@ -16,6 +16,8 @@ use weft_tests::{Outcome, Plan, Suite, World};
 
 fn main() -> ExitCode {
     Suite::on("meshed", world)
+        .case("the very first connection is limited, and its sidecar asks for no service", first)
+        .case("explain tells the limits that a request would meet", explained)
         .case("a client gets its rate and is told how it stands", rate)
         .case("another identity has a rate of its own", identities)
         .case("a limit that a new policy leaves alone goes on counting", kept)
@@ -42,12 +44,14 @@ fn world() -> anyhow::Result<World> {
         .echo("busy", 2)
         .echo("called", 1)
         .echo("few", 1)
+        .echo("fresh", 1)
         .documents(weft_tests::ports::service_document("test", "slow"))
         .replica("slow", 0, slots)
         .documents(example("limits", 0)? + "\n")
         .documents(example("limits", 1)? + "\n")
         .documents(policy("called", "rate: [{ requests: 2, per: 1h }]"))
         .documents(policy("few", "connections: 3"))
+        .documents(policy("fresh", "rate: [{ requests: 1, per: 1h }], concurrency: { max: 7 }"))
         .documents(policy("slow", "concurrency: { adaptive: { min: 4, max: 200 } }"))
         .client("client")
         .client("other")
@@ -65,6 +69,26 @@ async fn wait_limited(world: &World, service: &str, path: &str) -> Outcome {
         answer.head.header("ratelimit").map(drop)
     };
     Ok(poll_until_async(Instant::now() + SOON, "limits to be in force", look).await?)
+}
+
+async fn first(world: &World) -> Outcome {
+    let mut client = Http1::dial(world.client(), world.at("fresh", 80))?;
+    let (admitted, refused) = (client.get("/name").await?, client.get("/name").await?);
+    ensure!(admitted.status() == 200 && admitted.head.header("ratelimit").is_some(), "{admitted:?}");
+    ensure!(refused.status() == 429, "{refused:?}");
+    let known = world.metrics("fresh-0").sum("weft_discovery_subscriptions", &[]);
+    ensure!(known == 0.0, "the sidecar follows {known} services or addresses, though it calls nobody");
+    Ok(())
+}
+
+async fn explained(world: &World) -> Outcome {
+    let said = world.mesh().weftctl(&["explain", "--from", "client", "--to", "http://fresh.test/name"])?;
+    for wanted in ["limits    rate ", "for all clients together, none left", "requests under way: 0 of 7"] {
+        ensure!(said.contains(wanted), "{wanted:?} in {said}");
+    }
+    let said = world.mesh().weftctl(&["explain", "--from", "client", "--to", "http://few.test/"])?;
+    ensure!(said.contains("limits    connections: ") && said.contains(" of 3\n"), "{said}");
+    Ok(())
 }
 
 async fn rate(world: &World) -> Outcome {

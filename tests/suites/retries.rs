@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 use weft_examples::pods::Pod;
-use weft_tests::client::Http1;
+use weft_tests::client::{Http1, Http2};
 use weft_tests::world::SOON;
 use weft_tests::{Outcome, Plan, Suite, World, pages};
 
@@ -18,9 +18,27 @@ const TIGHT: &str = "apiVersion: weft.dev/v1alpha1\nkind: TrafficPolicy\nmetadat
                      \x20 retry: { attempts: 3, budget: { percent: 10, minPerSecond: 1 } }\n\
                      \x20 timeouts: { request: 300ms }\n";
 
+/// Both of its replicas are later than a hedge waits.
+const FRUGAL: &str = "apiVersion: weft.dev/v1alpha1\nkind: TrafficPolicy\nmetadata: { name: frugal, namespace: test }\n\
+                      spec:\n  targetRefs: [{ kind: Service, name: frugal }]\n\
+                      \x20 retry: { attempts: 2, budget: { percent: 10, minPerSecond: 0 }, hedge: { after: 20ms } }\n";
+/// How late the one replica of `hedged` is that is slow.
+const SLOW: Duration = Duration::from_secs(6);
+
+fn world() -> anyhow::Result<World> {
+    let plan = Plan::new().echo("echo", 3).echo("tight", 1).echo("patient", 1).documents(TIGHT).client("client");
+    let late = |plan: Plan, service: &str, index: u32, delay: Duration| {
+        let delay = format!("{}ms", delay.as_millis());
+        plan.replica(service, index, |workload, server| (workload, server.args(["--delay", &delay])))
+    };
+    let plan = late(plan.echo("hedged", 2), "hedged", 2, SLOW);
+    let plan = (0..2).fold(plan.echo("frugal", 0), |plan, n| late(plan, "frugal", n, Duration::from_millis(150)));
+    let plan = plan.documents(FRUGAL).documents(pages::example("retries", 1)?);
+    plan.documents(pages::example("retries", 0)?).start()
+}
+
 fn main() -> ExitCode {
-    let plan = || Plan::new().echo("echo", 3).echo("tight", 1).echo("patient", 1).documents(TIGHT).client("client");
-    Suite::on("meshed", move || plan().documents(pages::example("retries", 0)?).start())
+    Suite::on("meshed", world)
         .case("a retry goes to another replica", elsewhere)
         .case("retry-after is waited for, within its bound", retry_after)
         .case("a body longer than the replay buffer is sent once, a shorter one again and whole", bodies)
@@ -31,6 +49,11 @@ fn main() -> ExitCode {
         .case("a GET whose connection broke before an answer is", get_hang_up)
         .case("retries stay inside their budget", budget)
         .case("a request that takes too long is ended with 504", request_timeout)
+        .case("a slow replica is hedged: nobody waits for it, and bodies arrive whole", hedged)
+        .case("over HTTP/2 the slower stream is cancelled", hedged_http2)
+        .case("a POST is at one replica only, however late", post_is_not_hedged)
+        .case("hedges stay inside the budget of retries", hedges_in_budget)
+        .case("explain tells when another replica would be asked", hedging_explained)
         .case("the application killed at 500 requests a second: none fails", application_killed)
         .case("the whole pod killed at 500 requests a second: none fails", pod_killed)
         .run()
@@ -161,6 +184,110 @@ async fn request_timeout(world: &World) -> Outcome {
     let response = client.get("/delay/5s").await?;
     ensure!(response.status() == 504, "{response:?}");
     ensure!(response.head.header("weft-reason") == Some("request-timeout"), "{response:?}");
+    Ok(())
+}
+
+fn hedges(world: &World, service: &str) -> (f64, f64) {
+    let (metrics, labels) = (world.metrics("client"), [("service", service)]);
+    (metrics.sum("weft_hedges_total", &labels), metrics.sum("weft_hedges_won_total", &labels))
+}
+
+async fn hedged(world: &World) -> Outcome {
+    world.wait_served("hedged")?;
+    let mut client = Http1::dial(world.client(), world.at("hedged", 80))?;
+    let before = hedges(world, "hedged.test");
+    let body = vec![b'x'; 10_000];
+    let sum = 10_000 * u64::from(b'x');
+    for n in 0..12 {
+        let begun = std::time::Instant::now();
+        let response = client.get("/count/hedged").await?;
+        ensure!(
+            response.status() == 200 && begun.elapsed() < SLOW,
+            "GET {n} after {:?}: {response:?}",
+            begun.elapsed()
+        );
+        let begun = std::time::Instant::now();
+        let put = [b"PUT /sum HTTP/1.1\r\nhost: echo\r\ncontent-length: 10000\r\n\r\n", &body[..]].concat();
+        let response = client.request(put).await?;
+        ensure!(response.text() == format!("10000 {sum}"), "PUT {n}: {response:?}");
+        ensure!(begun.elapsed() < SLOW, "PUT {n} after {:?}", begun.elapsed());
+    }
+    let (sent, won) = hedges(world, "hedged.test");
+    let (sent, won) = (sent - before.0, won - before.1);
+    ensure!(won >= 4.0 && sent >= won, "{sent} hedges, of which {won} won, for every third of 24 requests");
+    // Asked in turn, the slow replica answers when it is through with what was cancelled.
+    let arrived = arrivals(world, "hedged", "hedged").await? as f64;
+    ensure!((12.0..=12.0 + sent).contains(&arrived), "12 requests and {sent} hedges arrived {arrived} times");
+    let cut = world.metrics("client").sum("weft_requests_total", &[("service", "hedged.test"), ("status", "200")]);
+    ensure!(cut >= 24.0, "{cut} of 24 requests are counted with their answers");
+    ensure!(world.metrics("client").sum("weft_ejections_total", &[("service", "hedged.test")]) == 0.0);
+    Ok(())
+}
+
+async fn hedged_http2(world: &World) -> Outcome {
+    world.wait_served("hedged")?;
+    let client = Http2::dial(world.client(), world.at("hedged", 80)).await?;
+    let before = hedges(world, "hedged.test").1;
+    for n in 0..9 {
+        let begun = std::time::Instant::now();
+        let response = client.call(http::Method::PUT, "/sum", vec![1; 5000].into(), None).await?;
+        ensure!(response.text() == "5000 5000", "{n}: {response:?}");
+        ensure!(begun.elapsed() < SLOW, "{n} after {:?}", begun.elapsed());
+    }
+    let won = hedges(world, "hedged.test").1 - before;
+    ensure!(won >= 2.0, "{won} hedges won");
+    // The slow replica's sidecar has heard of it long before its application answers.
+    let left = [("direction", "inbound"), ("reason", "client-gone")];
+    let cancelled = || async { (world.metrics("hedged-2").sum("weft_requests_total", &left) >= 2.0).then_some(()) };
+    Ok(weft_examples::pods::poll_until_async(std::time::Instant::now() + SOON, "streams to be cancelled", cancelled)
+        .await?)
+}
+
+async fn post_is_not_hedged(world: &World) -> Outcome {
+    let before = hedges(world, "hedged.test").0;
+    let posts = (0..3).map(|_| async {
+        let mut client = Http1::dial(world.client(), world.at("hedged", 80))?;
+        anyhow::Ok(client.request("POST /count/post HTTP/1.1\r\nhost: echo\r\ncontent-length: 2\r\n\r\nhi").await?)
+    });
+    for response in futures::future::try_join_all(posts).await? {
+        ensure!(response.status() == 200, "{response:?}");
+    }
+    ensure!(hedges(world, "hedged.test").0 == before, "a POST was hedged");
+    let arrived = arrivals(world, "hedged", "post").await?;
+    ensure!(arrived == 3, "3 requests arrived {arrived} times");
+    Ok(())
+}
+
+async fn hedges_in_budget(world: &World) -> Outcome {
+    world.wait_replicas("frugal", &["frugal-0", "frugal-1"])?;
+    let refused = || {
+        world.metrics("client").sum("weft_retries_refused_total", &[("service", "frugal.test"), ("reason", "hedge")])
+    };
+    let (sent, denied) = (hedges(world, "frugal.test").0, refused());
+    let ask = (0..10).map(|_| async {
+        let mut client = Http1::dial(world.client(), world.at("frugal", 80))?;
+        for _ in 0..10 {
+            let response = client.get("/count/frugal").await?;
+            ensure!(response.status() == 200, "{response:?}");
+        }
+        anyhow::Ok(())
+    });
+    futures::future::try_join_all(ask).await?;
+    let (sent, denied) = (hedges(world, "frugal.test").0 - sent, refused() - denied);
+    // A tenth of 100, and what the requests before had saved up.
+    ensure!((1.0..=20.0).contains(&sent), "{sent} hedges for 100 requests");
+    ensure!(sent + denied >= 90.0, "{sent} hedges and {denied} that the budget refused, though all were late");
+    Ok(())
+}
+
+async fn hedging_explained(world: &World) -> Outcome {
+    let explain = |method: &str| {
+        world.mesh().weftctl(&["explain", "--from", "client", "--method", method, "--to", "http://hedged.test/"])
+    };
+    let said = explain("GET")?;
+    ensure!(said.contains("hedging") && said.contains("another endpoint is asked as well"), "{said}");
+    let said = explain("POST")?;
+    ensure!(said.contains("only one endpoint may have this request"), "{said}");
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! What the other end says: asks the proxy of the first endpoint of each way whether it would let the request in.
+//! What the other end says: asks the proxy of the first endpoint of each way whether it would let the request in, and what it limits.
 //!
 //! The second half of `weftctl explain`. Never fails: what cannot be found out is said in the answer, and the first half stays
 //! as good as it is.
@@ -6,11 +6,12 @@
 use crate::connect::Discovery;
 use std::net::IpAddr;
 use weft_model::Protocol;
-use weft_model::explain::access::{Access, Arrival, Ruling};
+use weft_model::explain::access::{Access, Arrival, Limited, Ruling};
 use weft_model::explain::{Asked, Candidate, Explanation, Imagined, Outcome, Standing, Way};
 
 /// What proxies call these questions.
 const TOPIC: &str = "authorize";
+const LIMITS: &str = "limits";
 
 /// Adds what the endpoints' proxies say to each way, and to the outcome if none of them lets the request in.
 pub async fn add(request: &Imagined, explanation: &mut Explanation, discovery: &Discovery) {
@@ -19,11 +20,11 @@ pub async fn add(request: &Imagined, explanation: &mut Explanation, discovery: &
     for way in ways.iter_mut().filter(|way| way.refused.is_none()) {
         let all = way.tries.iter().flat_map(|tries| &tries.endpoints);
         let Some(first) = all.into_iter().find(|endpoint| endpoint.standing == Standing::Candidate) else { continue };
-        let ruling = match arrival(from, first, request.sent(way), opaque) {
-            Ok(arrival) => rule(&arrival, discovery).await,
-            Err(ruling) => ruling,
+        let (ruling, limits) = match arrival(from, first, request.sent(way), opaque) {
+            Ok(arrival) => (rule(&arrival, discovery).await, limits(&arrival, discovery).await),
+            Err(ruling) => (ruling, None),
         };
-        way.access = Some(Access { endpoint: first.id.clone(), ruling });
+        way.access = Some(Access { endpoint: first.id.clone(), ruling, limits });
     }
     if *outcome == Outcome::Forwarded
         && let Some(refused) = refused(ways)
@@ -54,6 +55,13 @@ async fn rule(arrival: &Arrival, discovery: &Discovery) -> Ruling {
         }
     };
     asked.await.unwrap_or_else(|why| Ruling::Unknown(why.to_string()))
+}
+
+/// `None`: a proxy that is older, or not there; the ruling says which.
+async fn limits(arrival: &Arrival, discovery: &Discovery) -> Option<Limited> {
+    let json = serde_json::to_string(arrival).ok()?;
+    let answer = discovery.ask_proxy(&arrival.at, LIMITS, json).await.ok()??;
+    serde_json::from_str(&answer).ok()
 }
 
 /// Refused wherever the request goes, and at least once by an endpoint's proxy that answers.

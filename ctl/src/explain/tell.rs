@@ -6,12 +6,13 @@ use crate::print::{Table, plain};
 use std::fmt::Write as _;
 use std::time::Duration;
 use weft_model::EndpointState;
-use weft_model::explain::access::{Access, Ruling};
+use weft_model::explain::access::{Access, Limited, Occupied, RateLeft, Ruling};
 use weft_model::explain::{
     Behind, Candidate, Considered, Explanation, Imagined, InForce, Origin, Outcome, Refusal, Standing, Tries, Unfit,
     Verdict, Way,
 };
-use weft_model::policy::{HashKey, Retry};
+use weft_model::limits::RateKey;
+use weft_model::policy::{HashKey, Hedge, Retry};
 use weft_model::route::{HeaderEdit, RouteKind};
 
 /// Lines are at most this long, unless a single word is longer.
@@ -155,7 +156,7 @@ fn tell_way(lines: &mut Lines, way: &Way, workers: usize) {
     }
 }
 
-fn tell_access(lines: &mut Lines, Access { endpoint, ruling }: &Access) {
+fn tell_access(lines: &mut Lines, Access { endpoint, ruling, limits }: &Access) {
     let by = |policy: &str| match policy {
         "default" => "by the namespace's default".to_owned(),
         policy => format!("by policy {policy}"),
@@ -176,6 +177,27 @@ fn tell_access(lines: &mut Lines, Access { endpoint, ruling }: &Access) {
         Ruling::Unknown(why) => (format!("whether {endpoint} lets it in is unknown: {why}"), Tone::Plain),
     };
     lines.toned("access", &text, tone);
+    for (n, line) in limits.iter().flat_map(limited).enumerate() {
+        lines.say(if n == 0 { "limits" } else { "" }, &line);
+    }
+}
+
+/// What a sidecar limits, a line for each.
+fn limited(limits: &Limited) -> Vec<String> {
+    let rate = |rate: &RateLeft| {
+        let RateLeft { name, requests, per, key, left } = rate;
+        let whom = match key {
+            RateKey::Service => "all clients together",
+            RateKey::Identity => "each identity",
+            RateKey::Address => "each address",
+        };
+        let left = if *left == 0 { "none left: refused with 429".to_owned() } else { format!("{left} left") };
+        format!("rate {name}: {requests} in {} for {whom}, {left}", time(*per))
+    };
+    let taken = |what: &str, Occupied { now, most }: &Occupied| format!("{what}: {now} of {most}");
+    let rates = limits.rates.iter().map(rate);
+    let requests = limits.requests.iter().map(|places| taken("requests under way", places));
+    rates.chain(requests).chain(limits.connections.iter().map(|places| taken("connections", places))).collect()
 }
 
 /// Whether every way ends in a reset.
@@ -230,6 +252,9 @@ fn tell_tries(lines: &mut Lines, tries: &Tries, workers: usize) {
     let (request, each) = (bound(&tries.request), bound(&tries.each_try));
     lines.say("timeouts", &format!("request {request}, each try {each}, connect {connect}"));
     lines.say("retries", &retries(&tries.retry, tries.idempotent));
+    if let Some(hedge) = &tries.retry.value.hedge {
+        lines.say("hedging", &hedging(hedge, tries.hedged_after));
+    }
 }
 
 fn key(on: &HashKey) -> String {
@@ -311,6 +336,16 @@ fn retries(retry: &InForce<Retry>, idempotent: bool) -> String {
     match idempotent || *non_idempotent {
         true => format!("{attempts} at most ({by}): {safe}, on a reset, and on {}", statuses.join(", ")),
         false => format!("{attempts} at most ({by}): only {safe}, for the method is not idempotent"),
+    }
+}
+
+fn hedging(hedge: &Hedge, now: Option<Duration>) -> String {
+    match (now, hedge.percentile) {
+        (None, _) => "no: only one endpoint may have this request".to_owned(),
+        (Some(now), None) => format!("another endpoint is asked as well without an answer after {}", time(now)),
+        (Some(now), Some(percent)) => {
+            format!("another endpoint is asked as well after {}, by the {percent}. percentile", time(now))
+        }
     }
 }
 

@@ -108,7 +108,7 @@ fn the_other_end_is_told_in_one_step() {
         let mut explanation = explanation();
         explanation.outcome = Outcome::Forwarded;
         let ruling = serde_json::from_value(ruling).unwrap();
-        explanation.ways[0].access = Some(Access { endpoint: "search-0".to_owned(), ruling });
+        explanation.ways[0].access = Some(Access { endpoint: "search-0".to_owned(), ruling, limits: None });
         let text = tell(&request(), &explanation, false);
         let (_, told) = text.split_once("\naccess    ").unwrap();
         let (told, result) = told.split_once("\n\nresult    ").unwrap();
@@ -117,4 +117,42 @@ fn the_other_end_is_told_in_one_step() {
         assert!(result.contains(end), "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
     }
+}
+
+#[test]
+fn what_the_other_end_limits_is_told_line_by_line() {
+    let mut explanation = explanation();
+    let limits = json!({
+        "rates": [
+            {"name": "reports", "requests": 3, "per": {"secs": 3600, "nanos": 0}, "key": "identity", "left": 2},
+            {"name": "all", "requests": 500, "per": {"secs": 1, "nanos": 0}, "key": "service", "left": 0},
+        ],
+        "requests": {"now": 3, "most": 20}, "connections": {"now": 1, "most": 1000},
+    });
+    let access = json!({"endpoint": "search-0", "ruling": "open", "limits": limits});
+    explanation.ways[0].access = Some(serde_json::from_value(access).unwrap());
+    explanation.outcome = Outcome::Forwarded;
+    let text = tell(&request(), &explanation, false);
+    for wanted in [
+        "limits    rate reports: 3 in 3600s for each identity, 2 left\n",
+        "          rate all: 500 in 1s for all clients together, none left: refused with",
+        "          requests under way: 3 of 20\n",
+        "          connections: 1 of 1000\n",
+    ] {
+        assert!(text.contains(wanted), "{wanted:?} in {text}");
+    }
+}
+
+#[test]
+fn hedging_is_told_where_the_policy_wants_it() {
+    let mut explanation = explanation();
+    let tries = explanation.ways[0].tries.as_mut().unwrap();
+    let after = Duration::from_millis(50);
+    tries.retry.value.hedge = Some(Hedge { after, percentile: None });
+    tries.hedged_after = Some(after);
+    let text = tell(&request(), &explanation, false);
+    assert!(text.contains("hedging   another endpoint is asked as well without an answer after 50ms\n"), "{text}");
+    explanation.ways[0].tries.as_mut().unwrap().hedged_after = None;
+    let text = tell(&request(), &explanation, false);
+    assert!(text.contains("hedging   no: only one endpoint may have this request\n"), "{text}");
 }

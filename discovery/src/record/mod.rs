@@ -210,6 +210,11 @@ impl Key {
         })
     }
 
+    /// What the keys of a service's endpoints begin with.
+    pub fn endpoints_of(service: &ServiceName) -> String {
+        format!("{}{}/{}/", Self::ENDPOINTS, service.namespace, service.name)
+    }
+
     pub fn endpoint(endpoint: &Endpoint) -> Self {
         Self::Endpoint { service: endpoint.service.clone(), id: endpoint.id.clone() }
     }

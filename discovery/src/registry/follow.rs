@@ -1,17 +1,21 @@
 //! Follows the store: one range read, then the watch from the revision after it; again from the start whenever that breaks.
 //!
-//! The only writer of the registry's world. Compaction, a broken watch and a store that is away all end in reading again and
+//! The only writer of the registry's world. Compaction, a watch that turns out to have lost something, a broken watch and a store that is away all end in reading again and
 //! comparing, with growing pauses while the store does not answer; until then the last world stays as it is.
 
 use super::brake::BrakeSettings;
+use super::doubts::{Difference, Doubts, agree};
 use super::published::Published;
 use super::state::State;
+use crate::record::Key;
 use crate::store::{Batch, Store, StoreError, Watch};
 use futures::{FutureExt, StreamExt};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use weft_model::ServiceName;
 
 /// Revisions taken in together when they come faster than worlds are made.
 const TOGETHER: usize = 256;
@@ -19,15 +23,23 @@ const TOGETHER: usize = 256;
 /// Pauses between tries while the store does not answer, each with a random part so that replicas do not come all at once.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+/// How long the store may take to say what it has of one service.
+const LOOK: Duration = Duration::from_secs(2);
 
 struct Follower {
     store: Arc<dyn Store>,
     published: Arc<Published>,
     state: State,
+    doubts: Doubts,
 }
 
-pub(super) async fn follow(store: Arc<dyn Store>, published: Arc<Published>, brake: BrakeSettings) {
-    let mut follower = Follower { store, published, state: State::new(brake) };
+pub(super) async fn follow(
+    store: Arc<dyn Store>,
+    published: Arc<Published>,
+    brake: BrakeSettings,
+    doubts: mpsc::Receiver<ServiceName>,
+) {
+    let mut follower = Follower { store, published, state: State::new(brake), doubts: Doubts::new(doubts) };
     let mut pause = FIRST_PAUSE;
     loop {
         let error = match follower.read().await {
@@ -71,12 +83,20 @@ impl Follower {
     async fn watch(&mut self, mut watch: Watch) -> StoreError {
         let ended = || StoreError::Unavailable("the watch ended".to_owned());
         loop {
-            let item = match self.brake_end() {
-                Some(end) => tokio::select! {
-                    item = watch.next() => Some(item),
-                    () = sleep_until(end) => None,
+            let brake_end = self.brake_end();
+            let let_go = async {
+                match brake_end {
+                    Some(end) => sleep_until(end).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let item = tokio::select! {
+                item = watch.next() => Some(item),
+                () = let_go => None,
+                doubted = self.doubts.next() => match self.look(&doubted).await {
+                    Ok(()) => continue,
+                    Err(lost) => return lost,
                 },
-                None => Some(watch.next().await),
             };
             let mut next = item;
             let mut error = None;
@@ -96,6 +116,22 @@ impl Follower {
             if let Some(error) = error {
                 return error;
             }
+        }
+    }
+
+    /// Compares what the store has of a service's endpoints with what is shown. `Err`: the watch has lost something.
+    async fn look(&mut self, service: &ServiceName) -> Result<(), StoreError> {
+        self.published.counters.doubts.fetch_add(1, Ordering::Relaxed);
+        let range = timeout(LOOK, self.store.range(&Key::endpoints_of(service))).await;
+        // A store that does not answer says nothing; its watch will break.
+        let Ok(Ok(range)) = range else { return Ok(()) };
+        if agree(self.state.endpoints_of(service), &range.entries) {
+            self.doubts.agrees(service);
+            return Ok(());
+        }
+        match self.doubts.differs(service, range.revision, self.state.revision()) {
+            Difference::Early => Ok(()),
+            Difference::Lost => Err(StoreError::Unavailable(format!("the watch has lost endpoints of {service}"))),
         }
     }
 

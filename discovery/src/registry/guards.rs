@@ -8,7 +8,8 @@ use super::world::{Guard, World};
 use crate::record::{AttachedAuthorization, Key};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use weft_model::{NamespacePolicy, ServiceName, ServiceView, WorkloadPolicies};
+use weft_model::limits::ServiceLimits;
+use weft_model::{NamespacePolicy, ServiceName, ServicePort, ServiceView, WorkloadPolicies};
 
 /// The books.
 #[derive(Default)]
@@ -58,7 +59,7 @@ impl Guards {
     }
 }
 
-/// Enters which workloads have become endpoints of a service, or are none any more.
+/// Enters which workloads have become endpoints of a service, or are none any more. Those whose limits are others hear of it, too.
 pub(super) fn enlist(
     world: &mut World,
     service: &ServiceName,
@@ -66,10 +67,18 @@ pub(super) fn enlist(
     new: Option<&ServiceView>,
     changed: &mut BTreeSet<Target>,
 ) {
+    let altered = |id: &String| {
+        let (Some(old), Some(new)) = (old, new) else { return false };
+        let ports = |view: &ServiceView| view.endpoints.get(id).map(|endpoint| endpoint.ports.clone());
+        let limits = old.policy.limits != new.policy.limits || old.service.ports != new.service.ports;
+        new.endpoints.contains_key(id) && (limits || ports(old) != ports(new))
+    };
     let has = |view: Option<&ServiceView>, id: &str| view.is_some_and(|view| view.endpoints.contains_key(id));
     let ids = |view: Option<&'_ ServiceView>| -> Vec<String> {
         view.map(|view| view.endpoints.keys().cloned().collect()).unwrap_or_default()
     };
+    let workload = |id: String| Target::Workload { namespace: service.namespace.clone(), name: id };
+    changed.extend(ids(old).into_iter().filter(altered).map(workload));
     let gone = ids(old).into_iter().filter(|id| !has(new, id)).map(|id| (id, false));
     let come = ids(new).into_iter().filter(|id| !has(old, id)).map(|id| (id, true));
     for (id, is_endpoint) in gone.chain(come) {
@@ -89,17 +98,32 @@ pub(super) fn enlist(
 
 impl World {
     /// The policies that select the workload `name` of `namespace`: those of its namespace that are for all, and those for
-    /// a service that it is an endpoint of, or that is among `declared`.
+    /// a service that it is an endpoint of, or that is among `declared`; with what these services limit there.
     pub fn policies(&self, namespace: &str, name: &str, declared: &BTreeSet<ServiceName>) -> WorkloadPolicies {
-        let Some(guard) = self.guards.get(namespace) else { return WorkloadPolicies::default() };
+        let open = Arc::<Guard>::default();
+        let guard = self.guards.get(namespace).unwrap_or(&open);
         let services = self.workloads.get(&(namespace.to_owned(), name.to_owned()));
         let is_of =
             |service: &ServiceName| declared.contains(service) || services.is_some_and(|all| all.contains(service));
         let selects =
             |attached: &&AttachedAuthorization| attached.targets.is_empty() || attached.targets.iter().any(is_of);
         let selected = guard.authorizations.values().filter(selects);
-        let namespace = guard.policy.unwrap_or_default();
-        WorkloadPolicies { namespace, policies: selected.map(|a| a.policy.clone()).collect() }
+        let policies = selected.map(|a| a.policy.clone()).collect();
+        // Nobody hears of services of another namespace by declaring them.
+        let own = declared.iter().filter(|service| service.namespace == namespace);
+        let all: BTreeSet<&ServiceName> = own.chain(services.into_iter().flat_map(|all| all.iter())).collect();
+        let limits = all.into_iter().filter_map(|service| self.limits(service, name)).collect();
+        WorkloadPolicies { namespace: guard.policy.unwrap_or_default(), policies, limits }
+    }
+
+    /// What `service` takes at its endpoint `id`, which need not be there yet.
+    fn limits(&self, service: &ServiceName, id: &str) -> Option<ServiceLimits> {
+        let view = &self.services.get(service)?.view;
+        let endpoint = view.endpoints.get(id);
+        let at = |port: &ServicePort| endpoint.map_or(port.target_port, |endpoint| endpoint.port_for(port));
+        let ports: BTreeSet<_> = view.service.ports.iter().map(at).collect();
+        let (ports, limits) = (ports.into_iter().collect(), view.policy.limits.clone());
+        Some(ServiceLimits { service: service.clone(), ports, limits })
     }
 }
 

@@ -4,11 +4,12 @@
 use super::super::brake::BrakeSettings;
 use super::super::state::State;
 use super::*;
-use crate::record::{Record, Source};
+use crate::record::{AttachedPolicy, Record, Source};
 use crate::store::{Batch, Entry, Event};
 use std::time::Instant;
 use weft_model::authorization::{Action, Mode, Mtls};
-use weft_model::{AuthorizationPolicy, Endpoint, Service, ServicePort};
+use weft_model::limits::Limits;
+use weft_model::{AuthorizationPolicy, Endpoint, Service, TrafficPolicy};
 
 /// Books that are fed one event at a time.
 struct Books {
@@ -141,4 +142,30 @@ fn a_record_that_cannot_be_read_leaves_the_old_one_in_force() {
         assert_eq!((selected(&world, "any", &[]), changed.len()), (vec!["all".to_owned()], 0));
     }
     assert_eq!(books.state.unreadable(), 1);
+}
+
+#[test]
+fn a_workload_is_told_what_its_services_limit_there() {
+    let mut books = Books::new();
+    books.endpoint("cart", "cart-0");
+    let (world, _) = books.endpoint("search", "search-0");
+    let told = |world: &World, workload: &str, declared: &[&str]| {
+        let declared = declared.iter().map(|name| service(name)).collect();
+        let limits = world.policies("shop", workload, &declared).limits;
+        let told = limits.into_iter().map(|told| (told.service.name, told.ports.len(), told.limits.connections));
+        told.collect::<Vec<_>>()
+    };
+    assert_eq!(told(&world, "cart-0", &[]), [("cart".to_owned(), 1, None)], "also without limits");
+    let most = std::num::NonZeroU32::new(5);
+    let limits = Limits { connections: most, ..Limits::default() };
+    let policy = TrafficPolicy { limits, ..TrafficPolicy::default() };
+    let key = Key::Policy { namespace: "shop".to_owned(), name: "p".to_owned() };
+    let (world, changed) = books.put(&key, encoded(AttachedPolicy { targets: vec![service("cart")], policy }));
+    let workload = |name: &str| Target::Workload { namespace: "shop".to_owned(), name: name.to_owned() };
+    assert!(changed.contains(&workload("cart-0")) && !changed.contains(&workload("search-0")), "{changed:?}");
+    assert_eq!(told(&world, "cart-0", &[]), [("cart".to_owned(), 1, most)]);
+    assert_eq!(told(&world, "new-0", &["cart", "nowhere"]), [("cart".to_owned(), 1, most)], "before it registers");
+    let (world, changed) = books.endpoint("cart", "cart-1");
+    assert!(changed.contains(&workload("cart-1")) && !changed.contains(&workload("cart-0")), "{changed:?}");
+    assert_eq!(told(&world, "cart-1", &[]), [("cart".to_owned(), 1, most)]);
 }

@@ -4,6 +4,7 @@
 //! the store is away the last world stays; a value that cannot be read leaves the last good one in force. Readers take no lock.
 
 mod follow;
+mod doubts;
 mod attached;
 mod state;
 mod brake;
@@ -22,12 +23,15 @@ pub use world::{Counts, Versioned, World};
 use crate::store::{Revision, Store};
 use published::Published;
 use std::sync::Arc;
+use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
+use weft_model::ServiceName;
 
 /// A handle to the registry; clones are the same registry, and the last one to be dropped stops it.
 #[derive(Clone)]
 pub struct Registry {
     published: Arc<Published>,
+    doubts: mpsc::Sender<ServiceName>,
     _following: Arc<Following>,
 }
 
@@ -44,8 +48,9 @@ impl Registry {
     /// Starts to follow the store; must be called on a tokio runtime. The world is empty until [`Registry::ready`].
     pub fn start(store: Arc<dyn Store>, brake: BrakeSettings) -> Self {
         let published = Arc::new(Published::default());
-        let task = tokio::spawn(follow::follow(store, published.clone(), brake));
-        Self { published, _following: Arc::new(Following(task.abort_handle())) }
+        let (doubts, told) = mpsc::channel(doubts::QUEUED);
+        let task = tokio::spawn(follow::follow(store, published.clone(), brake, told));
+        Self { published, doubts, _following: Arc::new(Following(task.abort_handle())) }
     }
 
     /// The present world, which never changes under the reader's hands.
@@ -61,6 +66,12 @@ impl Registry {
     /// A new subscription to changes, watching nothing yet.
     pub fn changes(&self) -> Subscriber {
         Subscriber::new(self.published.board.clone())
+    }
+
+    /// A proxy cannot reach an endpoint of `service`: the store is asked whether it is still there.
+    pub fn doubt(&self, service: &ServiceName) {
+        // A full queue holds the same doubts already, or there is so much wrong that one more makes no difference.
+        let _ = self.doubts.try_send(service.clone());
     }
 
     /// Whether the store has been read once.

@@ -24,6 +24,7 @@ pub struct Counters {
     pub(super) skipped: AtomicU64,
     pub(super) unreadable: AtomicU64,
     pub(super) resyncs: AtomicU64,
+    pub(super) doubts: AtomicU64,
     pub(super) brakes: AtomicU64,
     pub(super) braking: AtomicU64,
     pub(super) connected: AtomicBool,
@@ -43,6 +44,11 @@ impl Counters {
     /// How often the store was read again because its watch broke or its history was compacted.
     pub fn resyncs(&self) -> u64 {
         self.resyncs.load(Ordering::Relaxed)
+    }
+
+    /// How often the store was asked about a service that a proxy doubts.
+    pub fn doubts(&self) -> u64 {
+        self.doubts.load(Ordering::Relaxed)
     }
 
     /// How often the brake went on for a service.

@@ -121,6 +121,11 @@ impl State {
         self.world.revision = range.revision;
     }
 
+    /// What the store was heard to say of the endpoints of `service`.
+    pub(super) fn endpoints_of(&self, service: &ServiceName) -> Option<&BTreeMap<String, Endpoint>> {
+        self.endpoints.get(service)
+    }
+
     /// The endpoints that these entries say were taken out on purpose since the world's revision.
     fn withdrawn<'a>(&self, entries: impl IntoIterator<Item = &'a Entry>) -> HashSet<(ServiceName, String)> {
         let new = |entry: &&Entry| entry.modified > self.world.revision && entry.key.starts_with(Key::WITHDRAWALS);

@@ -202,7 +202,16 @@ impl Stream {
             self.state.guard.subscribe(workload, &mut self.state.subscriber).map_err(malformed)?;
             return Ok(());
         }
+        if target.by.is_none() {
+            // Of a newer proxy, which can do without; ending the stream would cost it all the rest.
+            tracing::warn!(proxy = self.entered.session.hello.proxy, "a subscription of a kind that is not known here");
+            return Ok(());
+        }
+        let doubted = target.doubted;
         let target = parse(target)?;
+        if let (true, Target::Service(name)) = (doubted, &target) {
+            self.supply.registry.doubt(name);
+        }
         if self.state.subscribe(target, limit)? {
             self.supply.metrics.subscriptions.inc();
         }

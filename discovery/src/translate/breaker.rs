@@ -18,6 +18,8 @@ pub struct CircuitBreakerSpec {
     max_pending_requests: Option<i64>,
     /// Requests that one proxy is trying again, 1 to 1000000. Left out: no bound but the retry budget.
     max_retries: Option<i64>,
+    /// Connections of one proxy, idle ones as well, 1 to 1000000. Left out: no bound.
+    max_connections: Option<i64>,
 }
 
 pub fn translate(spec: &CircuitBreakerSpec, faults: &mut Faults) -> CircuitBreaker {
@@ -29,5 +31,6 @@ pub fn translate(spec: &CircuitBreakerSpec, faults: &mut Faults) -> CircuitBreak
         max_requests: bound(spec.max_requests, "maxRequests"),
         max_pending: bound(spec.max_pending_requests, "maxPendingRequests"),
         max_retries: bound(spec.max_retries, "maxRetries"),
+        max_connections: bound(spec.max_connections, "maxConnections"),
     }
 }

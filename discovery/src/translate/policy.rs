@@ -15,8 +15,9 @@ use super::outlier::{self, OutlierDetectionSpec};
 use super::session::{self, SessionAffinitySpec};
 use serde::Deserialize;
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 use std::time::Duration;
-use weft_model::policy::{Backoff, Retry, Timeouts};
+use weft_model::policy::{Backoff, Hedge, Retry, Timeouts};
 use weft_model::{ServiceName, TrafficPolicy};
 
 /// `spec` of `weft.dev/v1alpha1 TrafficPolicy`.
@@ -77,6 +78,17 @@ struct RetrySpec {
     budget: Option<BudgetSpec>,
     /// How long to wait before another try.
     backoff: Option<BackoffSpec>,
+    /// Sends a request that has no answer yet to another endpoint as well, and takes the answer that comes first. Left out: never.
+    hedge: Option<HedgeSpec>,
+}
+
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct HedgeSpec {
+    /// How long the answer is waited for, counted from the end of the request; more than 0s, at most 1m. Required.
+    after: String,
+    /// Not before this percentile of the latest latencies either, 1 to 99. Left out: after `after`.
+    percentile: Option<i64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -180,7 +192,22 @@ fn retry(spec: RetrySpec, faults: &mut Faults) -> Retry {
     if let Some(spec) = spec.backoff {
         retry.backoff = backoff(&spec, faults);
     }
+    retry.hedge = spec.hedge.and_then(|spec| hedge(&spec, faults));
+    if retry.hedge.is_some() && retry.attempts == 0 {
+        faults.add("spec.retry.hedge", "needs attempts: asking a second endpoint is another try");
+    }
     retry
+}
+
+fn hedge(spec: &HedgeSpec, faults: &mut Faults) -> Option<Hedge> {
+    let at = "spec.retry.hedge";
+    let percentile = spec.percentile.map(|given| field::number(given, 1, 99, format!("{at}.percentile"), faults));
+    let after = field::positive(&spec.after, &format!("{at}.after"), faults)?;
+    if after > LONGEST_PAUSE {
+        faults
+            .add(format!("{at}.after"), format_args!("{:?} is longer than the {LONGEST_PAUSE:?} allowed", spec.after));
+    }
+    Some(Hedge { after, percentile: percentile.flatten().and_then(NonZeroU32::new) })
 }
 
 /// Longer pauses are taken for mistakes.

@@ -5,7 +5,7 @@
 use crate::read;
 use std::num::NonZeroU32;
 use std::time::Duration;
-use weft_model::policy::{Backoff, CircuitBreaker, OutlierDetection, SuccessRate};
+use weft_model::policy::{Backoff, CircuitBreaker, Hedge, OutlierDetection, SuccessRate};
 
 #[test]
 fn what_is_wrong_is_named_by_its_field() {
@@ -46,6 +46,16 @@ fn what_is_wrong_is_named_by_its_field() {
         ("circuitBreaker", "maxRequests: 0", "maxRequests: 0 is out of range (1 to 1000000)"),
         ("circuitBreaker", "maxPendingRequests: -5", "maxPendingRequests: -5 is out of range (1 to 1000000)"),
         ("circuitBreaker", "maxRetries: 1000001", "maxRetries: 1000001 is out of range (1 to 1000000)"),
+        ("circuitBreaker", "maxConnections: 0", "maxConnections: 0 is out of range (1 to 1000000)"),
+        ("retry", "hedge: {after: 0s}", "hedge.after: must be longer than 0s"),
+        (
+            "retry",
+            "hedge: {after: soon}",
+            "hedge.after: \"soon\" is not a duration such as 10s, 500ms or 1h30m (GEP-2257)",
+        ),
+        ("retry", "hedge: {after: 2m}", "hedge.after: \"2m\" is longer than the 60s allowed"),
+        ("retry", "hedge: {after: 1s, percentile: 100}", "hedge.percentile: 100 is out of range (1 to 99)"),
+        ("retry", "attempts: 0, hedge: {after: 1s}", "hedge: needs attempts: asking a second endpoint is another try"),
         ("retry", "backoff: {base: 0s}", "backoff.base: must be longer than 0s"),
         ("retry", "backoff: {base: 1s, max: 500ms}", "backoff.max: is shorter than base"),
         ("retry", "backoff: {max: 2m}", "backoff.max: \"2m\" is longer than the 60s allowed"),
@@ -86,8 +96,17 @@ fn what_is_given_is_taken() {
         max_percent: 50,
     };
     assert_eq!(read(given).unwrap().outlier, Some(wanted));
-    let bounds =
-        CircuitBreaker { max_requests: NonZeroU32::new(3), max_pending: NonZeroU32::new(2), max_retries: None };
-    let breaker = read("circuitBreaker: {maxRequests: 3, maxPendingRequests: 2}").unwrap().breaker;
+    let bounds = CircuitBreaker {
+        max_requests: NonZeroU32::new(3),
+        max_pending: NonZeroU32::new(2),
+        max_retries: None,
+        max_connections: NonZeroU32::new(8),
+    };
+    let breaker = read("circuitBreaker: {maxRequests: 3, maxPendingRequests: 2, maxConnections: 8}").unwrap().breaker;
     assert_eq!(breaker, Some(bounds));
+    let hedge = |given| read(&format!("retry: {{hedge: {{{given}}}}}")).unwrap().retry.hedge;
+    let after = Duration::from_millis(50);
+    assert_eq!(hedge("after: 50ms"), Some(Hedge { after, percentile: None }));
+    assert_eq!(hedge("after: 50ms, percentile: 95"), Some(Hedge { after, percentile: NonZeroU32::new(95) }));
+    assert_eq!(read("retry: {}").unwrap().retry.hedge, None);
 }

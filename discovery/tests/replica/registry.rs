@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use weft_discovery::record::{Key, Record, Source, withdraw};
 use weft_discovery::registry::{BrakeSettings, Registry};
-use weft_discovery::store::{Compare, Entry, LeaseId, Op, Range, Revision, Store, StoreError, Watch};
+use weft_discovery::store::{Batch, Compare, Entry, Event, LeaseId, Op, Range, Revision, Store, StoreError, Watch};
 use weft_model::{Endpoint, EndpointState, Service, ServiceName, ServicePort};
 use weft_proto::v1;
 
@@ -24,6 +24,7 @@ both! {
     what_was_withdrawn_during_an_outage_is_gone_at_once
     the_brake_lets_go_after_the_grace_time
     proxies_keep_what_the_brake_keeps
+    what_a_watch_has_lost_is_found_when_a_proxy_doubts_it
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -42,6 +43,8 @@ async fn compaction_is_made_up_for_on_etcd() {
 struct Torn {
     inner: Arc<dyn Store>,
     away: watch::Sender<bool>,
+    /// Deletions of this key are kept from the first watch.
+    deaf: Option<String>,
     /// Before the next watch begins, history is compacted to beyond where it is to begin.
     overtake: AtomicBool,
     watches: AtomicU32,
@@ -50,7 +53,12 @@ struct Torn {
 impl Torn {
     fn new(inner: Arc<dyn Store>) -> Arc<Self> {
         let (away, overtake, watches) = (watch::Sender::new(false), AtomicBool::new(false), AtomicU32::new(0));
-        Arc::new(Self { inner, away, overtake, watches })
+        Arc::new(Self { inner, away, deaf: None, overtake, watches })
+    }
+
+    fn deaf_to(inner: Arc<dyn Store>, key: &str) -> Arc<Self> {
+        let (away, overtake, watches) = (watch::Sender::new(false), AtomicBool::new(false), AtomicU32::new(0));
+        Arc::new(Self { inner, away, deaf: Some(key.to_owned()), overtake, watches })
     }
 
     fn there(&self) -> Result<(), StoreError> {
@@ -79,13 +87,18 @@ impl Store for Torn {
 
     async fn watch(&self, prefix: &str, from: Revision) -> Result<Watch, StoreError> {
         self.there()?;
-        self.watches.fetch_add(1, Ordering::Relaxed);
+        let first = self.watches.fetch_add(1, Ordering::Relaxed) == 0;
         if self.overtake.swap(false, Ordering::Relaxed) {
             self.compact_to_the_end().await;
         }
         let mut away = self.away.subscribe();
         let end = async move { drop(away.wait_for(|away| *away).await) };
-        let watch = self.inner.watch(prefix, from).await?.take_until(end.boxed());
+        let deaf = self.deaf.clone().filter(|_| first);
+        let watch = self.inner.watch(prefix, from).await?.map(move |batch| {
+            let heard = |event: &Event| !matches!(event, Event::Delete { key } if deaf.as_ref() == Some(key));
+            batch.map(|batch| Batch { events: batch.events.into_iter().filter(heard).collect(), ..batch })
+        });
+        let watch = watch.take_until(end.boxed());
         Ok(watch.chain(stream::iter([Err(torn())])).boxed())
     }
 
@@ -245,4 +258,22 @@ async fn proxies_keep_what_the_brake_keeps(fixture: Fixture) {
     done(&fixture, withdraw(&name("cart"), ["4".to_owned()])).await;
     assert_eq!(stream.told().await, "delta shop/cart -4", "what is meant is told, what is lost is not");
     assert_eq!(status().await.notes, ["most endpoints of 1 services vanished at once; the last good ones are kept"]);
+}
+
+async fn what_a_watch_has_lost_is_found_when_a_proxy_doubts_it(fixture: Fixture) {
+    done(&fixture, [vec![service("cart")], endpoints(5)].concat()).await;
+    let store = Torn::deaf_to(fixture.store.clone(), "endpoints/shop/cart/2");
+    let registry = Registry::start(store, BrakeSettings::default());
+    registry.ready().await;
+    done(&fixture, lost(2..3)).await;
+    done(&fixture, lost(4..5)).await;
+    until("the other removal is heard of", || shown(&registry) == 4).await;
+    registry.doubt(&name("cart"));
+    until("the endpoint that is gone is gone", || shown(&registry) == 3).await;
+    assert_eq!(registry.counters().resyncs(), 1);
+    // What agrees is looked at and left alone.
+    let looks = registry.counters().doubts();
+    registry.doubt(&name("search"));
+    until("the other service is looked at", || registry.counters().doubts() > looks).await;
+    assert_eq!((shown(&registry), registry.counters().resyncs()), (3, 1));
 }

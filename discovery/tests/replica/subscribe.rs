@@ -192,14 +192,25 @@ async fn the_first_message_is_a_truthful_hello() {
 }
 
 #[tokio::test]
+async fn a_kind_of_subscription_that_is_not_known_costs_nothing_else() {
+    let fixture = crate::stores::embedded();
+    let plane = Plane::start_with(&fixture, FAST).await;
+    let web = Workload::join(&plane, "shop", "web").await;
+    let mut stream = web.subscribe("web-0").await;
+    // As a newer proxy's looks to this discovery.
+    stream.say(Body::Subscribe(v1::Target { by: None, doubted: false })).await;
+    stream.service("shop/cart").await;
+    assert_eq!(stream.told().await, "gone shop/cart");
+}
+
+#[tokio::test]
 async fn misuse_ends_the_stream_and_says_why() {
     let fixture = crate::stores::embedded();
     let plane = Plane::start_with(&fixture, FAST).await;
     let web = Workload::join(&plane, "shop", "web").await;
-    let target = |by| Body::Subscribe(v1::Target { by });
+    let target = |by| Body::Subscribe(v1::Target { by, doubted: false });
     let table = [
         (Body::Hello(v1::Hello::default()), "Hello is only for the first message"),
-        (target(None), "target: "),
         (target(Some(v1::target::By::Address("cart".to_owned()))), "target.address: "),
         (target(Some(v1::target::By::Service("cart".to_owned()))), "target.service: "),
     ];

@@ -156,7 +156,7 @@ impl Subscription {
 
     pub async fn address(&self, address: &str) {
         let by = v1::target::By::Address(address.to_owned());
-        self.say(Body::Subscribe(v1::Target { by: Some(by) })).await;
+        self.say(Body::Subscribe(v1::Target { by: Some(by), doubted: false })).await;
     }
 
     /// The next message that is neither a beat nor session keys; keeps the stream alive meanwhile. An error: how the stream ended.
@@ -181,7 +181,7 @@ impl Subscription {
 }
 
 pub fn service(name: &str) -> v1::Target {
-    v1::Target { by: Some(v1::target::By::Service(name.to_owned())) }
+    v1::Target { by: Some(v1::target::By::Service(name.to_owned())), doubted: false }
 }
 
 /// A message in a few words: `snapshot shop/cart a b`, `delta shop/cart +a -b head`, `gone shop/cart`, `198.18.0.1 is ...`.

@@ -5,8 +5,10 @@
 
 use super::imagined::{Imagined, Refusal};
 use crate::SpiffeId;
+use crate::limits::RateKey;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// A connection that nobody opens and the request on it, as they reach the endpoint's proxy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +31,37 @@ pub struct Arrival {
 pub struct Access {
     pub endpoint: String,
     pub ruling: Ruling,
+    /// What it limits; `None`: it was not asked, or could not say.
+    #[serde(default)]
+    pub limits: Option<Limited>,
+}
+
+/// What an endpoint's sidecar limits, as a request of its client would meet it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Limited {
+    /// Those that the request falls under.
+    pub rates: Vec<RateLeft>,
+    /// Requests under way.
+    pub requests: Option<Occupied>,
+    pub connections: Option<Occupied>,
+}
+
+/// One rate limit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RateLeft {
+    pub name: String,
+    pub requests: u32,
+    pub per: Duration,
+    pub key: RateKey,
+    /// Requests of this client that could come at once.
+    pub left: u64,
+}
+
+/// Places, and how many of them are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Occupied {
+    pub now: u32,
+    pub most: u32,
 }
 
 /// Whether a request is let in.

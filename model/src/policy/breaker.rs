@@ -15,4 +15,6 @@ pub struct CircuitBreaker {
     pub max_pending: Option<NonZeroU32>,
     /// Requests that are being tried again.
     pub max_retries: Option<NonZeroU32>,
+    /// Connections, idle ones as well.
+    pub max_connections: Option<NonZeroU32>,
 }

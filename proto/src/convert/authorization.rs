@@ -16,6 +16,7 @@ impl From<&WorkloadPolicies> for v1::WorkloadPolicies {
             default_action: action_number(told.namespace.default_action),
             strict_mtls: told.namespace.mtls == Mtls::Strict,
             policies: told.policies.iter().map(Into::into).collect(),
+            limits: told.limits.iter().map(Into::into).collect(),
         }
     }
 }
@@ -27,7 +28,7 @@ impl TryFrom<v1::WorkloadPolicies> for WorkloadPolicies {
         let default_action = action("default_action", wire.default_action)?;
         let mtls = if wire.strict_mtls { Mtls::Strict } else { Mtls::Permissive };
         let namespace = NamespacePolicy { default_action, mtls };
-        Ok(Self { namespace, policies: each("policies", wire.policies)? })
+        Ok(Self { namespace, policies: each("policies", wire.policies)?, limits: each("limits", wire.limits)? })
     }
 }
 

@@ -5,6 +5,8 @@ use super::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use prost::Message;
+use weft_model::ServiceName;
+use weft_model::limits::{Limits, ServiceLimits};
 
 fn patterns<T: std::str::FromStr<Err: std::fmt::Debug> + std::fmt::Debug + Clone + 'static>(
     texts: &'static [&'static str],
@@ -36,11 +38,23 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn any_service_limits()(
+        name in "[a-z]{1,8}",
+        ports in vec(any::<std::num::NonZeroU16>(), 0..3),
+        connections: Option<std::num::NonZeroU32>,
+    ) -> ServiceLimits {
+        let service = ServiceName::new("shop", &name).unwrap();
+        ServiceLimits { service, ports, limits: Limits { connections, ..Limits::default() } }
+    }
+}
+
+prop_compose! {
     fn any_policies()(
         deny: bool,
         strict: bool,
         policies in vec(("[a-z]{1,8}", any::<bool>(), any::<bool>(),
             vec((vec(any_source(), 0..3), vec(any_operation(), 0..3)), 0..3)), 0..4),
+        limits in vec(any_service_limits(), 0..3),
     ) -> WorkloadPolicies {
         let action = |deny| if deny { Action::Deny } else { Action::Allow };
         let policies = policies.into_iter().map(|(name, deny, audit, rules)| AuthorizationPolicy {
@@ -52,7 +66,7 @@ prop_compose! {
         });
         let mtls = if strict { Mtls::Strict } else { Mtls::Permissive };
         let namespace = NamespacePolicy { default_action: action(deny), mtls };
-        WorkloadPolicies { namespace, policies: policies.collect() }
+        WorkloadPolicies { namespace, policies: policies.collect(), limits }
     }
 }
 
@@ -88,6 +102,13 @@ fn every_broken_promise_is_named_by_its_field() {
     assert_eq!(wire(&|p| p.rules[0].to[0].methods = text("a b")), "policies[0].rules[0].to[0].methods[0]");
     assert_eq!(wire(&|p| p.rules[0].to[0].hosts = text("a:1")), "policies[0].rules[0].to[0].hosts[0]");
     assert_eq!(wire(&|p| p.rules[0].to[0].paths = text("/a/../b")), "policies[0].rules[0].to[0].paths[0]");
+    let limits = |service: &str, ports: Vec<u32>| {
+        let told = v1::ServiceLimits { service: service.to_owned(), ports, limits: None };
+        let wire = v1::WorkloadPolicies { limits: vec![told], ..Default::default() };
+        WorkloadPolicies::try_from(wire).unwrap_err().field
+    };
+    assert_eq!(limits("cart", vec![]), "limits[0].service");
+    assert_eq!(limits("shop/cart", vec![80, 0]), "limits[0].ports[1]");
     let header = |name: &str| vec![v1::HeaderPattern { name: name.to_owned(), value: None }];
     assert_eq!(wire(&|p| p.rules[0].to[0].headers = header("A")), "policies[0].rules[0].to[0].headers[0].name");
 }

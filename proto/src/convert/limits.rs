@@ -3,11 +3,12 @@
 //! Refuses limits of nothing: they would refuse every request, which nobody means. Seconds travel whole, because the fields
 //! that tell clients of a limit have no others.
 
-use super::{ConvertError, Result, each};
+use super::{ConvertError, Result, each, port};
 use crate::v1;
 use std::num::NonZeroU32;
 use std::time::Duration;
-use weft_model::limits::{Concurrency, Limits, RateKey, RateLimit};
+use weft_model::ServiceName;
+use weft_model::limits::{Concurrency, Limits, RateKey, RateLimit, ServiceLimits};
 
 impl From<&Limits> for v1::Limits {
     fn from(limits: &Limits) -> Self {
@@ -28,6 +29,30 @@ impl TryFrom<v1::Limits> for Limits {
             rate: each("rate", wire.rate)?,
             concurrency: concurrency.map_err(|error| error.within("concurrency"))?,
             connections: NonZeroU32::new(wire.connections),
+        })
+    }
+}
+
+impl From<&ServiceLimits> for v1::ServiceLimits {
+    fn from(told: &ServiceLimits) -> Self {
+        Self {
+            service: format!("{}/{}", told.service.namespace, told.service.name),
+            ports: told.ports.iter().map(|port| port.get().into()).collect(),
+            limits: Some((&told.limits).into()),
+        }
+    }
+}
+
+impl TryFrom<v1::ServiceLimits> for ServiceLimits {
+    type Error = ConvertError;
+
+    fn try_from(wire: v1::ServiceLimits) -> Result<Self> {
+        let ports = wire.ports.iter().enumerate().map(|(n, number)| port(&format!("ports[{n}]"), *number));
+        let limits = wire.limits.map(Limits::try_from).transpose().map_err(|error| error.within("limits"))?;
+        Ok(Self {
+            service: ServiceName::parse(&wire.service).map_err(|error| ConvertError::new("service", error))?,
+            ports: ports.collect::<Result<_>>()?,
+            limits: limits.unwrap_or_default(),
         })
     }
 }

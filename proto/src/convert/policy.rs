@@ -9,7 +9,7 @@ use std::time::Duration;
 use weft_model::faults::Faults;
 use weft_model::health::HealthCheck;
 use weft_model::limits::Limits;
-use weft_model::policy::{Backoff, Balancer, OutlierDetection, Retry, Spread, Timeouts, TrafficPolicy};
+use weft_model::policy::{Backoff, Balancer, Hedge, OutlierDetection, Retry, Spread, Timeouts, TrafficPolicy};
 use weft_model::session::Session;
 use weft_model::throttle::Throttle;
 
@@ -72,6 +72,7 @@ impl From<&Retry> for v1::Retry {
             budget_percent: retry.budget_percent,
             budget_min_per_second: retry.budget_min_per_second,
             backoff: Some((&retry.backoff).into()),
+            hedge: retry.hedge.as_ref().map(Into::into),
         }
     }
 }
@@ -94,6 +95,7 @@ impl TryFrom<v1::Retry> for Retry {
                 .transpose()
                 .map_err(|e| e.within("backoff"))?
                 .unwrap_or_default(),
+            hedge: wire.hedge.map(Hedge::try_from).transpose().map_err(|e| e.within("hedge"))?,
         })
     }
 }

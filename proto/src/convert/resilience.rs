@@ -1,4 +1,4 @@
-//! What keeps trouble small: outlier detection and the pauses between tries.
+//! What keeps trouble small: outlier detection, circuit breaking, hedging and the pauses between tries.
 //!
 //! Parts of a policy. Refuses times of zero and shares that are none, which would make a proxy eject for ever or for nothing.
 
@@ -6,7 +6,7 @@ use super::policy::positive;
 use super::{ConvertError, Result, micros};
 use crate::v1;
 use std::num::NonZeroU32;
-use weft_model::policy::{Backoff, CircuitBreaker, OutlierDetection, SuccessRate};
+use weft_model::policy::{Backoff, CircuitBreaker, Hedge, OutlierDetection, SuccessRate};
 
 impl From<&OutlierDetection> for v1::OutlierDetection {
     fn from(outlier: &OutlierDetection) -> Self {
@@ -56,6 +56,7 @@ impl From<&CircuitBreaker> for v1::CircuitBreaker {
             max_requests: wire(breaker.max_requests),
             max_pending: wire(breaker.max_pending),
             max_retries: wire(breaker.max_retries),
+            max_connections: wire(breaker.max_connections),
         }
     }
 }
@@ -66,7 +67,25 @@ impl From<v1::CircuitBreaker> for CircuitBreaker {
             max_requests: NonZeroU32::new(wire.max_requests),
             max_pending: NonZeroU32::new(wire.max_pending),
             max_retries: NonZeroU32::new(wire.max_retries),
+            max_connections: NonZeroU32::new(wire.max_connections),
         }
+    }
+}
+
+impl From<&Hedge> for v1::Hedge {
+    fn from(hedge: &Hedge) -> Self {
+        Self { after_us: micros(hedge.after), percentile: hedge.percentile.map_or(0, NonZeroU32::get) }
+    }
+}
+
+impl TryFrom<v1::Hedge> for Hedge {
+    type Error = ConvertError;
+
+    fn try_from(wire: v1::Hedge) -> Result<Self> {
+        if wire.percentile > 99 {
+            return Err(ConvertError::new("percentile", format!("{} is not a percentile (1 to 99)", wire.percentile)));
+        }
+        Ok(Self { after: positive("after_us", wire.after_us)?, percentile: NonZeroU32::new(wire.percentile) })
     }
 }
 

@@ -14,8 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use weft_model::balance::{LoadReports, Location};
 use weft_model::policy::{
-    Backoff, Balancer, CircuitBreaker, HashKey, OutlierDetection, RING_POINTS, Retry, Spread, SuccessRate, Timeouts,
-    TrafficPolicy, ZonePreference,
+    Backoff, Balancer, CircuitBreaker, HashKey, Hedge, OutlierDetection, RING_POINTS, Retry, Spread, SuccessRate,
+    Timeouts, TrafficPolicy, ZonePreference,
 };
 use weft_model::route::{Backend, HeaderEdit, Match, Mirror, PathMatch, PathRewrite, Redirect, Rewrite};
 use weft_model::route::{Route, RouteKind, RouteRetry, Rule, Scheme, ValueMatch, ValuePattern};
@@ -207,10 +207,12 @@ prop_compose! {
         budget_percent: u32,
         budget_min_per_second: u32,
         (base, max, max_retry_after) in (any_duration(), any_duration(), of(any_duration())),
+        hedge in of((any_duration(), 0u32..=99)),
     ) -> Retry {
         let backoff = Backoff { base, max, max_retry_after: max_retry_after.unwrap_or_default() };
+        let hedge = hedge.map(|(after, percentile)| Hedge { after, percentile: std::num::NonZeroU32::new(percentile) });
         Retry {
-            attempts, non_idempotent, statuses, per_try_timeout, replay_bytes, budget_percent, budget_min_per_second, backoff
+            attempts, non_idempotent, statuses, per_try_timeout, replay_bytes, budget_percent, budget_min_per_second, backoff, hedge
         }
     }
 }
@@ -281,7 +283,7 @@ prop_compose! {
         limits in limits::any_limits().boxed(),
         faults in of(limits::any_faults()).boxed(),
         outlier in of(any_outlier()).boxed(),
-        breaker: Option<[Option<std::num::NonZeroU32>; 3]>,
+        breaker: Option<[Option<std::num::NonZeroU32>; 4]>,
     ) -> TrafficPolicy {
         TrafficPolicy {
             balancer,
@@ -294,7 +296,9 @@ prop_compose! {
             limits,
             faults,
             outlier,
-            breaker: breaker.map(|[max_requests, max_pending, max_retries]| CircuitBreaker { max_requests, max_pending, max_retries }),
+            breaker: breaker.map(|[max_requests, max_pending, max_retries, max_connections]| CircuitBreaker {
+                max_requests, max_pending, max_retries, max_connections
+            }),
         }
     }
 }
@@ -491,6 +495,12 @@ fn broken_routes_and_policies_are_named() {
     assert_eq!(policy(endless), "policy.outlier.interval_us");
     let backoff = |p: &mut v1::TrafficPolicy| p.retry.as_mut().unwrap().backoff = Some(v1::Backoff::default());
     assert_eq!(policy(backoff), "policy.retry.backoff.base_us");
+    let at_once = |p: &mut v1::TrafficPolicy| p.retry.as_mut().unwrap().hedge = Some(v1::Hedge::default());
+    assert_eq!(policy(at_once), "policy.retry.hedge.after_us");
+    let most = |p: &mut v1::TrafficPolicy| {
+        p.retry.as_mut().unwrap().hedge = Some(v1::Hedge { after_us: 1, percentile: 100 });
+    };
+    assert_eq!(policy(most), "policy.retry.hedge.percentile");
 }
 
 #[test]

@@ -56,15 +56,16 @@ fn said(wish: Wish) -> Body {
             Target::Service(name) => v1::target::By::Service(format!("{}/{}", name.namespace, name.name)),
             Target::Address(address) => v1::target::By::Address(address.to_string()),
         };
-        v1::Target { by: Some(by) }
+        v1::Target { by: Some(by), doubted: false }
     };
     match wish {
         Wish::Guard(services) => {
             let services = services.iter().map(|name| format!("{}/{}", name.namespace, name.name)).collect();
             let by = v1::target::By::Workload(v1::Workload { services });
-            Body::Subscribe(v1::Target { by: Some(by) })
+            Body::Subscribe(v1::Target { by: Some(by), doubted: false })
         }
         Wish::Subscribe(target) => Body::Subscribe(wire(target)),
+        Wish::Doubt(service) => Body::Subscribe(v1::Target { doubted: true, ..wire(Target::Service(service)) }),
         Wish::Unsubscribe(target) => Body::Unsubscribe(wire(target)),
     }
 }

@@ -26,6 +26,8 @@ pub enum Wish {
     /// What selects this workload, which is registered for these services.
     Guard(Arc<[ServiceName]>),
     Unsubscribe(Target),
+    /// Subscribes to a service of which an endpoint cannot be reached.
+    Doubt(ServiceName),
 }
 
 /// How a service's entry stands towards the present stream.
@@ -119,24 +121,37 @@ impl State {
         wishes.push(Wish::Subscribe(target));
     }
 
-    /// Has the present state of `name` sent again, unless it is on its way. What is known stays until it is there.
-    pub fn renew(&mut self, name: &ServiceName) -> Vec<Wish> {
+    /// Has the present state of `name`, of which an endpoint cannot be reached, sent again, unless it is on its way. What is known
+    /// stays until it is there.
+    pub fn doubt(&mut self, name: &ServiceName) -> Vec<Wish> {
         match self.services.get_mut(name).filter(|entry| entry.sync == Sync::Current) {
             Some(entry) => {
                 entry.sync = Sync::Awaited;
-                renewed(name.clone())
+                vec![Wish::Unsubscribe(Target::Service(name.clone())), Wish::Doubt(name.clone())]
             }
             None => Vec::new(),
         }
     }
 
-    /// A stream begins: discovery knows nothing of the old one's subscriptions. What is known stays until it answers.
-    pub fn begin(&mut self) -> Vec<Wish> {
+    /// The policies of this workload have been told, now or to an earlier process.
+    pub fn is_guarded(&self) -> bool {
+        self.guard.is_some()
+    }
+
+    /// A stream begins: discovery knows nothing of the old one's subscriptions. What is known stays until it answers. `guarding`: the
+    /// policies of this workload are asked for.
+    pub fn begin(&mut self, guarding: bool) -> Vec<Wish> {
         self.begun = true;
         self.services.values_mut().for_each(|entry| entry.sync = Sync::Awaited);
         let services = self.services.keys().cloned().map(Target::Service);
         let targets = services.chain(self.addresses.keys().copied().map(Target::Address));
-        self.workload.clone().map(Wish::Guard).into_iter().chain(targets.map(Wish::Subscribe)).collect()
+        self.workload
+            .clone()
+            .filter(|_| guarding)
+            .map(Wish::Guard)
+            .into_iter()
+            .chain(targets.map(Wish::Subscribe))
+            .collect()
     }
 
     /// Takes one message. `Err`: it is refused, and the state is as before but for what is to be asked afresh, which is

@@ -54,7 +54,7 @@ fn present(state: &State, service: &str) -> Option<ServiceView> {
 }
 
 fn subscribed(state: &mut State) -> Vec<Wish> {
-    state.begin()
+    state.begin(true)
 }
 
 fn wish(text: &str) -> Wish {
@@ -263,7 +263,7 @@ proptest! {
             });
             if reconnect {
                 let before = present(&state, "shop/cart");
-                prop_assert!(state.begin().contains(&wish("shop/cart")));
+                prop_assert!(state.begin(true).contains(&wish("shop/cart")));
                 prop_assert_eq!(present(&state, "shop/cart"), before);
                 told = None;
             }

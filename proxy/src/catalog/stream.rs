@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 use weft_identity::rotate::Identity;
 use weft_model::ServiceName;
 use weft_proto::v1;
@@ -40,6 +40,8 @@ const STEADY: Duration = Duration::from_secs(5);
 const SWEEP: Duration = Duration::from_secs(60);
 /// Messages that are there already are taken together and published once.
 const BATCH: usize = 512;
+/// How long a proxy waits to be ready for the policies of its workload: a discovery that is older does not tell them.
+const POLICIES_TIMEOUT: Duration = Duration::from_secs(2);
 /// A service with very many endpoints has a large snapshot.
 const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 
@@ -56,7 +58,8 @@ pub struct Stream {
     pub describe: Describe,
     pub answers: Answers,
     pub metrics: CatalogMetrics,
-    /// Met once the catalog is worth something: discovery answers, or an earlier process has left one on disk.
+    /// Met once the catalog is worth something: discovery has told this workload's policies, or an earlier process has left a catalog
+    /// on disk.
     pub ready: Condition,
 }
 
@@ -87,7 +90,7 @@ impl Stream {
     pub async fn run(self, feed: Feed, dir: StateDir) {
         let doubts = Doubts::default();
         let state = State::of(&self.hello.namespace).on(&self.hello.node).guarding(Arc::clone(&self.registers));
-        let mut follower = Follower { state, doubts, feed, stream: self };
+        let mut follower = Follower { state, doubts, unguarded: false, feed, stream: self };
         follower.restore(dir).await;
         let mut backoff = Backoff::default();
         let mut failures = 0;
@@ -96,6 +99,7 @@ impl Stream {
             let begun = Instant::now();
             let Err(error) = follower.session(replica).await;
             follower.feed.connected(false);
+            follower.unguarded = follower.is_misunderstood(&error);
             let metrics = &follower.stream.metrics;
             metrics.connected.set(0);
             metrics.broken.inc();
@@ -122,6 +126,8 @@ impl Stream {
 struct Follower {
     state: State,
     doubts: Doubts,
+    /// The last stream ended over the question for the workload's policies: the next one does without.
+    unguarded: bool,
     feed: Feed,
     stream: Stream,
 }
@@ -153,6 +159,16 @@ impl Follower {
         self.feed.publish(self.state.snapshot());
     }
 
+    /// Whether `error` is what a discovery says that does not know of workloads' policies.
+    fn is_misunderstood(&self, error: &StreamError) -> bool {
+        let malformed = matches!(error, StreamError::Status(status) if status.code() == Code::InvalidArgument);
+        let misunderstood = malformed && !self.unguarded && !self.state.is_guarded();
+        if misunderstood {
+            tracing::warn!("discovery is older than this proxy and knows no policies of workloads: nothing is denied");
+        }
+        misunderstood
+    }
+
     /// Does `work` and notes questions; they are asked when the next stream begins.
     async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> T {
         tokio::pin!(work);
@@ -181,7 +197,6 @@ impl Follower {
         tracing::info!(address = discovery.address(replica), "following discovery");
         self.stream.metrics.connected.set(1);
         self.feed.connected(true);
-        self.stream.ready.met();
         self.follow(&requests, messages).await
     }
 
@@ -191,7 +206,10 @@ impl Follower {
         mut messages: Streaming<v1::SubscribeResponse>,
     ) -> Result<Never, StreamError> {
         let mut outbox = Outbox::default();
-        outbox.extend(self.state.begin());
+        outbox.extend(self.state.begin(!self.unguarded));
+        let untold = sleep(POLICIES_TIMEOUT);
+        tokio::pin!(untold);
+        let mut waiting = true;
         let (answered, mut answers) = mpsc::channel(1);
         let (mut beat, mut sweep) = (interval(BEAT), interval(SWEEP));
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -219,6 +237,10 @@ impl Follower {
                     Asked::Doubt(name) => self.doubt(&name),
                 }),
                 Some(said) = answers.recv() => outbox.answer(said),
+                () = &mut untold, if waiting => {
+                    waiting = false;
+                    self.stream.ready.met();
+                }
                 _ = beat.tick() => outbox.beat(),
                 _ = sweep.tick() => {
                     let ended = self.state.sweep(Instant::now().into_std());
@@ -237,7 +259,7 @@ impl Follower {
         if !self.doubts.ask(name, Instant::now().into_std()) {
             return Vec::new();
         }
-        let wishes = self.state.renew(name);
+        let wishes = self.state.doubt(name);
         if !wishes.is_empty() {
             tracing::debug!(service = %name, "an endpoint cannot be reached; asking discovery afresh");
             self.stream.metrics.renewed.inc();
@@ -273,6 +295,9 @@ impl Follower {
         }
         if changed {
             self.publish();
+            if self.state.is_guarded() {
+                self.stream.ready.met();
+            }
             outbox.ack(self.state.revision());
         }
         result

@@ -64,7 +64,7 @@ fn shown(authority: &Authority) -> Credentials {
 async fn opened(replica: &mut Fake) -> Session {
     let mut session = replica.session().await;
     assert!(matches!(session.heard().await, Said::Hello(hello) if hello.proxy == "cart-1"));
-    let Said::Subscribe(v1::Target { by: Some(v1::target::By::Workload(workload)) }) = session.heard().await else {
+    let Said::Subscribe(v1::Target { by: Some(v1::target::By::Workload(workload)), .. }) = session.heard().await else {
         panic!("the workload's own policies come first");
     };
     assert_eq!(workload.services, ["shop/cart"]);
@@ -73,7 +73,7 @@ async fn opened(replica: &mut Fake) -> Session {
 
 fn service(body: Said) -> String {
     match body {
-        Said::Subscribe(v1::Target { by: Some(v1::target::By::Service(service)) }) => service,
+        Said::Subscribe(v1::Target { by: Some(v1::target::By::Service(service)), .. }) => service,
         other => panic!("not a subscription to a service: {other:?}"),
     }
 }
@@ -144,7 +144,9 @@ async fn an_endpoint_that_is_gone_disappears_when_somebody_fails_to_reach_it() {
     }
     proxy.catalog.doubt(&name("shop/unknown"));
     assert!(matches!(session.heard().await, Said::Unsubscribe(_)));
-    assert_eq!(service(session.heard().await), "shop/cart");
+    let afresh = session.heard().await;
+    assert!(matches!(afresh, Said::Subscribe(v1::Target { doubted: true, .. })), "the store is to be looked at, too");
+    assert_eq!(service(afresh), "shop/cart");
     let kept = proxy.catalog.peek(&name("shop/cart")).unwrap();
     assert_eq!(kept.view.endpoints.len(), 2, "kept until the answer is there");
     session.say(8, snapshot("shop/cart", &[("here", 1)])).await;
@@ -263,4 +265,22 @@ async fn policies_are_put_into_force_acknowledged_and_kept_when_a_message_is_ref
 
     session.say(9, Body::Policies(v1::WorkloadPolicies::default())).await;
     until("open", || proxy.catalog.snapshot().guard.as_ref().is_some_and(|guard| guard.table.is_none())).await;
+}
+
+#[tokio::test]
+async fn an_older_discovery_that_knows_no_policies_is_followed_without_them() {
+    let authority = authority();
+    let mut replica = Fake::start(&shown(&authority), None).await;
+    let proxy = proxy(&authority, &[replica.address]);
+    opened(&mut replica).await.refuse(Status::invalid_argument("target: names neither a service nor an address")).await;
+    let mut session = replica.session().await;
+    assert!(matches!(session.heard().await, Said::Hello(_)));
+    let asking = cart(&proxy).await;
+    assert_eq!(service(session.heard().await), "shop/cart", "the question that was not understood is not asked again");
+    session.say(7, snapshot("shop/cart", &[("a", 1)])).await;
+    asking.await.unwrap();
+    until("ready without policies", || proxy.readiness.unmet().is_empty()).await;
+    // It may have been another replica's age: the next stream asks again.
+    session.refuse(Status::unavailable("going away")).await;
+    opened(&mut replica).await;
 }

@@ -23,7 +23,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weft_identity::rotate::Identity;
@@ -62,13 +62,22 @@ pub struct Upstream {
     pub(super) prober: Prober,
     /// Of its service.
     breaker: Breaker,
-    /// Requests of the service that may wait for a connection.
+    /// Requests of the service that may wait for a connection, and connections that it may have.
     pub(super) max_pending: Cell<Option<NonZeroU32>>,
+    pub(super) max_connections: Cell<Option<NonZeroU32>>,
+    /// All endpoints of the service, where its connections are bounded: one that is idle makes room for another.
+    pub(super) siblings: RefCell<Weak<[Rc<Upstream>]>>,
     around: Surroundings,
 }
 
 /// Shorter than any server's keep-alive time-out in common use (Node's is 5 s, Gunicorn's 2 s).
 const IDLE_FOR_UNSAFE: Duration = Duration::from_secs(1);
+
+fn no_siblings() -> RefCell<Weak<[Rc<Upstream>]>> {
+    // A `Weak` of a slice is not made out of nothing.
+    let nobody: Rc<[Rc<Upstream>]> = Rc::new([]);
+    RefCell::new(Rc::downgrade(&nobody))
+}
 
 impl Candidate for Upstream {
     fn load(&self) -> &Load {
@@ -102,6 +111,8 @@ impl Upstream {
             prober: Prober::default(),
             breaker: around.breakers.of(&endpoint.service),
             max_pending: Cell::default(),
+            max_connections: Cell::default(),
+            siblings: no_siblings(),
             endpoint: endpoint.clone(),
             around,
         }
@@ -141,6 +152,8 @@ impl Upstream {
             prober: Prober::default(),
             breaker: Breaker::default(),
             max_pending: Cell::default(),
+            max_connections: Cell::default(),
+            siblings: no_siblings(),
             around,
         }
     }
@@ -178,6 +191,8 @@ impl Upstream {
             prober: Prober::default(),
             breaker: self.breaker.clone(),
             max_pending: self.max_pending.clone(),
+            max_connections: self.max_connections.clone(),
+            siblings: self.siblings.clone(),
             around: self.around.clone(),
         }
     }
@@ -191,7 +206,7 @@ impl Upstream {
             return Ok((conn, true));
         }
         let _waiting = self.wait()?;
-        Ok((Box::pin(self.dial(port, Alpn::Http1, limit)).await?, false))
+        Ok((self.open(port, Alpn::Http1, limit).await?, false))
     }
 
     /// Gives a connection back after a complete exchange.
@@ -201,7 +216,10 @@ impl Upstream {
 
     /// A place for one stream on a shared HTTP/2 connection.
     pub async fn http2(&self, port: u16, limit: Duration) -> Result<(SendRequest<Bytes>, Place), Failure> {
-        let open = || async { http2::open(Box::pin(self.dial(port, Alpn::H2, limit)).await?).await };
+        let open = || async {
+            let place = self.place()?;
+            Ok((http2::open(Box::pin(self.dial(port, Alpn::H2, limit)).await?).await?, place))
+        };
         let pool = self.pool(port);
         if let Some(taken) = pool.share_now() {
             return Ok(taken);
@@ -217,12 +235,35 @@ impl Upstream {
 
     /// A connection of its own for bytes the proxy does not look into.
     pub async fn tcp(&self, port: u16, limit: Duration) -> Result<Conn, Failure> {
-        Box::pin(self.dial(port, Alpn::Tcp, limit)).await
+        let _waiting = self.wait()?;
+        self.open(port, Alpn::Tcp, limit).await
     }
 
     /// A place among the requests that wait for a connection.
     fn wait(&self) -> Result<Option<Permit>, Failure> {
         self.breaker.take(Limit::Pending, self.max_pending.get())
+    }
+
+    /// A new connection, if the service may have one more.
+    async fn open(&self, port: u16, alpn: Alpn, limit: Duration) -> Result<Conn, Failure> {
+        let place = self.place()?;
+        Ok(Box::pin(self.dial(port, alpn, limit)).await?.holding(place))
+    }
+
+    /// A place among the connections of the service; where there is none, one that is idle has to go.
+    fn place(&self) -> Result<Option<Permit>, Failure> {
+        let most = self.max_connections.get();
+        let taken = self.breaker.take(Limit::Connections, most);
+        if taken.is_ok() || !self.make_room() {
+            return taken;
+        }
+        self.breaker.take(Limit::Connections, most)
+    }
+
+    /// Closes one connection of the service that is idle, if this worker has one.
+    fn make_room(&self) -> bool {
+        let siblings = self.siblings.borrow().upgrade();
+        siblings.is_some_and(|all| all.iter().any(|one| one.pools.borrow().iter().any(|(_, pool)| pool.shed())))
     }
 
     /// Callers box it: what a handshake needs would make the task of every connection larger for as long as it lives.

@@ -62,6 +62,11 @@ impl Session {
         }
     }
 
+    /// Ends the stream with `status`.
+    pub async fn refuse(self, status: Status) {
+        self.answers.send(Err(status)).await.unwrap();
+    }
+
     pub async fn say(&self, revision: u64, body: v1::subscribe_response::Body) {
         self.answers.send(Ok(v1::SubscribeResponse { revision, body: Some(body) })).await.unwrap();
     }

@@ -1,7 +1,8 @@
-//! Which gate stands before one of this pod's ports: that of the service that has the port, as the catalog knows it.
+//! Which gate stands before one of this pod's ports: that of the service that has the port, as discovery has told this workload.
 //!
-//! One for each address and worker. Asks discovery in the background when the first connection comes; until it has answered
-//! nothing is limited, because no request waits for it. Follows the catalog afterwards, for the price of reading a counter.
+//! One for each address and worker; follows the catalog for the price of reading a counter. What the pod registers for is told with its
+//! policies, before it is ready. Of other services, and by a discovery that tells no limits, it is asked for in the background when the
+//! first connection comes; until the answer is there nothing is limited, because no request waits for it.
 
 use super::{Gate, Gates};
 use crate::catalog::Catalog;
@@ -12,6 +13,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
+use weft_model::limits::ServiceLimits;
 use weft_model::{Binding, ServiceName};
 
 pub struct Guard {
@@ -49,12 +51,16 @@ impl Guard {
         self.gate().map_or(Ok(None), |gate| gate.connect(Instant::now()))
     }
 
-    /// Whether it is of use: the port belongs to a service. Keeps that service subscribed to.
+    /// Whether it is of use: the port has limits, or belongs to a service that was asked for, which this keeps subscribed to.
     pub fn keep(&self) -> bool {
-        self.service.borrow().as_ref().is_some_and(|name| self.catalog.peek(name).is_some())
+        self.gate.borrow().is_some()
+            || self.service.borrow().as_ref().is_some_and(|name| self.catalog.peek(name).is_some())
     }
 
     fn refresh(self: &Rc<Self>) {
+        if self.told() {
+            return;
+        }
         if self.service.borrow().is_none() {
             *self.service.borrow_mut() = self.find();
         }
@@ -63,10 +69,24 @@ impl Guard {
             // What is in force stays while the catalog knows nothing.
             Some(name) => {
                 if let Some(known) = self.catalog.peek(name) {
-                    *self.gate.borrow_mut() = self.gates.of(&known, Instant::now());
+                    *self.gate.borrow_mut() = self.gates.of(name, &known.view.policy.limits, Instant::now());
                 }
             }
         }
+    }
+
+    /// Takes over what has been told of this port. `false`: there is reason to ask.
+    fn told(&self) -> bool {
+        let snapshot = self.catalog.snapshot();
+        let Some(guarded) = &snapshot.guard else { return false };
+        let limits = &guarded.policies.limits;
+        let here = |told: &&ServiceLimits| told.ports.iter().any(|port| port.get() == self.address.port());
+        match limits.iter().find(here) {
+            Some(told) => *self.gate.borrow_mut() = self.gates.of(&told.service, &told.limits, Instant::now()),
+            // A port of none of its services, or no longer: what was in force stays.
+            None => return !limits.is_empty() && !self.registered.is_empty(),
+        }
+        true
     }
 
     /// The service that this pod serves on this port, of those that are known.

@@ -12,7 +12,10 @@ use crate::error::Failure;
 use bytes::Buf;
 use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::{Sleep, sleep};
 
 /// The request's way up: survives from attempt to attempt.
 #[derive(Debug)]
@@ -86,6 +89,16 @@ pub struct Expect {
     /// The connection has served before: its end without an answer may only mean that it had grown old.
     pub reused: bool,
     pub max_head: usize,
+    /// How long the answer is waited for once all of the request has been sent and kept; `None`: for as long as it takes.
+    pub patience: Option<Duration>,
+}
+
+/// What came of waiting for a response head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waited {
+    Answered,
+    /// `Expect::patience` is over; waiting can go on.
+    InVain,
 }
 
 /// Sends the request and waits for the final response head, which is left in `response`.
@@ -96,17 +109,26 @@ pub async fn request(
     upload: &mut Upload,
     response: &mut Head,
     expect: Expect,
-) -> Result<(), Failure> {
+) -> Result<Waited, Failure> {
+    let mut patience: Option<Pin<Box<Sleep>>> = None;
     loop {
-        poll_fn(|cx| {
+        let waited = poll_fn(|cx| {
             if let Err(failure) = upload.poll(cx, client, upstream) {
                 return Poll::Ready(Err(failure));
             }
-            poll_head(cx, upstream, response, expect)
-        })
-        .await?;
+            if let Poll::Ready(done) = poll_head(cx, upstream, response, expect) {
+                return Poll::Ready(done.map(|()| Waited::Answered));
+            }
+            let Some(limit) = expect.patience.filter(|_| upload.copy().is_some()) else { return Poll::Pending };
+            // On the heap: few services have their requests hedged.
+            let patience = patience.get_or_insert_with(|| Box::pin(sleep(limit)));
+            patience.as_mut().poll(cx).map(|()| Ok(Waited::InVain))
+        });
+        if waited.await? == Waited::InVain {
+            return Ok(Waited::InVain);
+        }
         match response.status {
-            101 | 200.. => return Ok(()),
+            101 | 200.. => return Ok(Waited::Answered),
             _ if expect.interim => {
                 let mut interim = Vec::with_capacity(128);
                 response.write_response(&mut interim);
@@ -146,7 +168,11 @@ fn poll_head(cx: &mut Context<'_>, upstream: &mut Conn, head: &mut Head, expect:
 
 /// Waits for the next response head on `conn`, which is left in `head`.
 pub async fn read_response(conn: &mut Conn, head: &mut Head, to_head: bool, max_head: usize) -> Result<(), Failure> {
-    let expect = Expect { to_head, interim: false, reused: false, max_head };
+    read_expected(conn, head, Expect { to_head, interim: false, reused: false, max_head, patience: None }).await
+}
+
+/// The same with what else is known about it.
+pub async fn read_expected(conn: &mut Conn, head: &mut Head, expect: Expect) -> Result<(), Failure> {
     poll_fn(|cx| poll_head(cx, conn, head, expect)).await
 }
 

@@ -184,3 +184,7 @@ impl Pump {
         Poll::Ready(Ok(()))
     }
 }
+
+#[cfg(test)]
+#[path = "pump_tests.rs"]
+mod tests;

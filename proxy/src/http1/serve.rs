@@ -5,9 +5,10 @@
 //! complete.
 
 use super::answer::{Next, Said, answer, last};
-use super::exchange::{self, Expect, Upload};
+use super::exchange::{self, Expect, Upload, Waited};
 use super::framing::Framing;
 use super::head::Head;
+use super::hedge::{self, Late, Reply};
 use super::mirror;
 use super::pump::{Pump, Replay};
 use super::rewrite;
@@ -15,7 +16,7 @@ use super::view::View;
 use crate::cluster::Upstream;
 use crate::conn::Conn;
 use crate::error::Failure;
-use crate::plan::{self, Attempts, Mirrored, Plan, Planned, Sent, Story};
+use crate::plan::{self, Attempts, Mirrored, Open, Plan, Planned, Sent, Story, Tried, within};
 use crate::respond;
 use crate::retry::{Verdict, idempotent};
 use crate::tunnel;
@@ -120,6 +121,13 @@ struct Answered {
     reason: &'static str,
 }
 
+/// An attempt, as far as it has come.
+enum Attempt {
+    /// The response head is in the scratch.
+    Answered(Conn, u16),
+    Late(Late),
+}
+
 impl<S: Story> Turn<'_, S> {
     async fn run(&mut self) -> Next {
         self.write_head();
@@ -161,18 +169,19 @@ impl<S: Story> Turn<'_, S> {
         let mut attempts = Attempts::new(self.plan);
         loop {
             let upstream = attempts.pick(Instant::now()).map_err(|failure| (failure, None))?;
-            let begun = upstream.load.begin(Instant::now());
-            let tried = self.attempt(&upstream, upload, safe).await;
-            let outcome = match &tried {
-                Ok(_) => {
-                    let reason = self.scratch.response.values(respond::REASON).next();
-                    respond::unwelcome(self.scratch.response.status, reason.filter(|_| upstream.has_sidecar()))
+            let open = Open::at(upstream);
+            let tried = match self.attempt(&open.upstream, upload, safe).await {
+                // Boxed: few requests are hedged, and the task of every connection would be larger for it.
+                Ok(Attempt::Late(late)) => Box::pin(self.hedge(&mut attempts, open, late, upload, safe)).await,
+                Ok(Attempt::Answered(conn, port)) => {
+                    attempts.settle(open, Ok((conn, port)), |upstream, _| unwelcome(upstream, &self.scratch.response))
                 }
-                Err(failure) => Some(failure.clone()),
+                Err(failure) => attempts.settle(open, Err(failure), |_, _| None),
             };
-            attempts.ended(&upstream, begun, outcome.as_ref());
-            let Some(failure) = outcome else { return tried.map_err(|f| (f, Some(upstream))) };
-            let repeatable = self.scratch.request.framing() == Framing::None || upload.repeatable();
+            let Tried { upstream, result: tried, failure } = tried;
+            let tried = tried.map(|(conn, port)| Answered { upstream: Rc::clone(&upstream), port, conn, reason: "" });
+            let Some(failure) = failure else { return tried.map_err(|f| (f, Some(upstream))) };
+            let repeatable = self.repeatable(upload);
             let retry_after = tried.is_ok().then(|| self.scratch.response.values("retry-after").next()).flatten();
             match attempts.again(&upstream, &failure, Sent { idempotent: safe, repeatable, retry_after }) {
                 Verdict::Retry(pause) => {
@@ -193,8 +202,47 @@ impl<S: Story> Turn<'_, S> {
         }
     }
 
+    fn repeatable(&self, upload: &Upload) -> bool {
+        self.scratch.request.framing() == Framing::None || upload.repeatable()
+    }
+
+    /// The answer of `open` is late: goes on waiting for it, and for that of another endpoint if there may be one.
+    async fn hedge(
+        &mut self,
+        attempts: &mut Attempts<'_>,
+        open: Open,
+        late: Late,
+        upload: &mut Upload,
+        safe: bool,
+    ) -> Tried<(Conn, u16)> {
+        let sent = Sent { idempotent: safe, repeatable: upload.copy().is_some(), retry_after: None };
+        let rival = attempts.rival(&open, sent);
+        if rival.is_some() && self.plan.deadline.is_some() {
+            // Less time is left than the first try was told.
+            self.write_head();
+        }
+        let message = || [&self.scratch.wire, upload.copy().unwrap_or_default()].concat();
+        let second = rival.map(|rival| (Rc::clone(&rival.upstream), rival, message()));
+        let (head, expect) = (std::mem::take(&mut self.scratch.response), late.expect);
+        let first = hedge::wait(self.client, late, upload, head);
+        let judge = |upstream: &Upstream, reply: &Reply| unwelcome(upstream, &reply.head);
+        let tried = match second {
+            None => attempts.settle(open, first.await, judge),
+            Some((upstream, rival, message)) => {
+                let second = hedge::send(self.plan, &upstream, message, expect);
+                attempts.race((open, first), (rival, second), judge).await
+            }
+        };
+        let Tried { upstream, result, failure } = tried;
+        let result = result.map(|reply| {
+            self.scratch.response = reply.head;
+            (reply.conn, reply.port)
+        });
+        Tried { upstream, result, failure }
+    }
+
     /// One try: connection, request, response head.
-    async fn attempt(&mut self, upstream: &Rc<Upstream>, upload: &mut Upload, safe: bool) -> Result<Answered, Failure> {
+    async fn attempt(&mut self, upstream: &Rc<Upstream>, upload: &mut Upload, safe: bool) -> Result<Attempt, Failure> {
         let port = self.plan.port_of(upstream);
         let (mut conn, reused) = upstream.http1(port, self.plan.connect_timeout(), safe).await?;
         let expect = Expect {
@@ -202,17 +250,18 @@ impl<S: Story> Turn<'_, S> {
             interim: self.scratch.request.minor == 1,
             reused,
             max_head: self.story.limits().max_head,
+            patience: self.plan.patience(safe).filter(|_| !self.scratch.request.hop.upgrade),
         };
+        let end = self.plan.try_timeout.map(|limit| tokio::time::Instant::now() + limit);
         let exchange = exchange::request(self.client, &mut conn, upload, &mut self.scratch.response, expect);
-        match self.plan.try_timeout {
-            None => exchange.await?,
-            Some(limit) => timeout(limit, exchange).await.unwrap_or(Err(Failure::TryTimeout))?,
+        if within(end, exchange).await? == Waited::InVain {
+            return Ok(Attempt::Late(Late { conn, port, expect, end }));
         }
         let status = self.scratch.response.status;
         if status == 101 && !self.scratch.request.hop.upgrade {
             return Err(Failure::MalformedResponse("upgrade that nobody asked for"));
         }
-        Ok(Answered { upstream: Rc::clone(upstream), port, conn, reason: "" })
+        Ok(Attempt::Answered(conn, port))
     }
 
     /// Passes the response on, then decides what both connections are still good for.
@@ -314,4 +363,10 @@ impl<S: Story> Turn<'_, S> {
         };
         upstream.meter.record(self.plan.route(), status, reason, self.started.elapsed());
     }
+}
+
+/// An answer that another endpoint might do better than.
+fn unwelcome(upstream: &Upstream, head: &Head) -> Option<Failure> {
+    let reason = head.values(respond::REASON).next();
+    respond::unwelcome(head.status, reason.filter(|_| upstream.has_sidecar()))
 }

@@ -150,8 +150,21 @@ pub fn grpc_status(fields: &HeaderMap) -> Option<u16> {
     fields.get("grpc-status")?.to_str().ok()?.parse().ok()
 }
 
+/// Sends a body that is there as a whole, with its trailers.
+pub(super) async fn send_whole(
+    to: &mut SendStream<Bytes>,
+    chunks: Vec<Bytes>,
+    trailers: Option<HeaderMap>,
+) -> Result<(), h2::Error> {
+    let count = chunks.len();
+    for (at, chunk) in chunks.into_iter().enumerate() {
+        send(to, chunk, trailers.is_none() && at + 1 == count).await?;
+    }
+    trailers.map_or(Ok(()), |trailers| to.send_trailers(trailers))
+}
+
 /// Sends `chunk` as the receiver's window allows.
-pub(super) async fn send(to: &mut SendStream<Bytes>, mut chunk: Bytes, last: bool) -> Result<(), h2::Error> {
+async fn send(to: &mut SendStream<Bytes>, mut chunk: Bytes, last: bool) -> Result<(), h2::Error> {
     if chunk.is_empty() {
         return if last { to.send_data(chunk, true) } else { Ok(()) };
     }
@@ -168,3 +181,7 @@ pub(super) async fn send(to: &mut SendStream<Bytes>, mut chunk: Bytes, last: boo
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "body_tests.rs"]
+mod tests;

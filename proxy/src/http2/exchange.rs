@@ -3,6 +3,8 @@
 //! As `http1::serve` does for HTTP/1, over streams instead of connections. Until the response head has come nothing has
 //! been said to the client; afterwards a failure resets the client's stream with the same code.
 
+mod hedge;
+
 use super::body::{self, BodyError, Upload};
 use super::mirror;
 use super::rewrite;
@@ -11,7 +13,7 @@ use crate::cluster::Upstream;
 use crate::connect::http2::failure;
 use crate::deadline::GRPC_TIMEOUT;
 use crate::error::Failure;
-use crate::plan::{self, Attempts, Mirrored, Plan, Planned, Sent, Story};
+use crate::plan::{self, Attempts, Mirrored, Open, Plan, Planned, Sent, Story, Tried, within};
 use crate::pool::Place;
 use crate::respond;
 use crate::retry::{Verdict, idempotent};
@@ -21,12 +23,13 @@ use h2::client::ResponseFuture;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Request, Response, Version, uri};
+use http::{HeaderName, HeaderValue, Method, Request, Response, Version, uri};
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::time::Instant;
-use tokio::time::{timeout, timeout_at};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+use tokio::time::{sleep, timeout_at};
 
 /// A client's stream and what is known about its request.
 struct Exchange<'a, S> {
@@ -39,6 +42,13 @@ struct Exchange<'a, S> {
 
 /// A response whose body is still to come.
 type Answer = Response<RecvStream>;
+
+/// A try that brought nothing for the client, and whether there is another.
+struct Failed {
+    upstream: Rc<Upstream>,
+    failure: Failure,
+    verdict: Verdict,
+}
 
 /// Serves one stream of a client.
 pub async fn serve(story: &impl Story, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
@@ -127,14 +137,14 @@ impl<S: Story> Exchange<'_, S> {
                     return say(respond, &failure, self.grpc);
                 }
             };
-            match self.attempt(&upstream, upload, respond, &mut attempts).await {
+            match self.attempt(upstream, upload, respond, &mut attempts).await {
                 Ok(()) => return,
-                Err((_, Verdict::Retry(pause))) => {
+                Err(Failed { verdict: Verdict::Retry(pause), .. }) => {
                     if !pause.is_zero() {
                         tokio::time::sleep(pause).await;
                     }
                 }
-                Err((failure, Verdict::GiveUp(why))) => {
+                Err(Failed { upstream, failure, verdict: Verdict::GiveUp(why) }) => {
                     let failure = why.instead_of(failure);
                     self.count(&upstream, failure.status(), failure.reason());
                     if !matches!(failure, Failure::ClientGone) {
@@ -146,59 +156,72 @@ impl<S: Story> Exchange<'_, S> {
         }
     }
 
-    /// One try. `Ok`: the client has its answer, or part of it. The verdict in the error says whether to try again.
+    fn idempotent(&self) -> bool {
+        idempotent(self.head.method.as_str().as_bytes())
+    }
+
+    /// One try. `Ok`: the client has its answer, or part of it.
     async fn attempt(
         &self,
-        upstream: &Rc<Upstream>,
+        upstream: Rc<Upstream>,
         upload: &mut Upload,
         respond: &mut SendResponse<Bytes>,
         attempts: &mut Attempts<'_>,
-    ) -> Result<(), (Failure, Verdict)> {
-        let safe = idempotent(self.head.method.as_str().as_bytes());
+    ) -> Result<(), Failed> {
         let overflow = upload.overflow();
-        let begun = upstream.load.begin(Instant::now());
-        let opened = self.open(upstream, upload.empty()).await;
-        let (response, mut to, _place) = match opened {
+        let open = Open::at(upstream);
+        let (mut response, mut to, place) = match self.open(&open.upstream, upload.empty()).await {
             Ok(opened) => opened,
             Err(failure) => {
-                attempts.ended(upstream, begun, Some(&failure));
-                let sent = Sent { idempotent: safe, repeatable: !overflow.get(), retry_after: None };
-                let again = attempts.again(upstream, &failure, sent);
-                return Err((failure, again));
+                let tried = attempts.settle(open, Err(failure), unwelcome);
+                return self.conclude(tried, attempts, !overflow.get(), respond, async {}).await;
             }
         };
-        let mut sent = upload.empty();
-        let mut sending = pin!(upload.run(&mut to));
-        let waiting = answer(response, sending.as_mut(), &mut sent, respond);
-        let answer = match self.plan.try_timeout {
-            None => waiting.await,
-            Some(limit) => timeout(limit, waiting).await.unwrap_or(Err(Failure::TryTimeout)),
-        };
-        let failure = match &answer {
-            Ok(answer) => unwelcome(upstream, answer),
-            Err(failure) => Some(failure.clone()),
-        };
-        attempts.ended(upstream, begun, failure.as_ref());
-        let mut reason = "";
-        if let Some(failure) = failure {
-            let after = answer.as_ref().ok().and_then(|answer| answer.headers().get(http::header::RETRY_AFTER));
-            let retry_after = after.map(HeaderValue::as_bytes);
-            let again =
-                attempts.again(upstream, &failure, Sent { idempotent: safe, repeatable: !overflow.get(), retry_after });
-            match again {
-                Verdict::GiveUp(why) if answer.is_ok() => reason = why.beside(),
-                _ => return Err((failure, again)),
+        let end = self.plan.try_timeout.map(|limit| tokio::time::Instant::now() + limit);
+        let patience = self.plan.patience(self.idempotent()).filter(|_| self.head.method != Method::CONNECT);
+        {
+            let mut sent = upload.empty();
+            let mut sending = pin!(upload.run(&mut to));
+            let waiting = answer(&mut response, sending.as_mut(), &mut sent, respond, patience);
+            if let Some(result) = within(end, waiting).await.transpose() {
+                let tried = attempts.settle(open, result, unwelcome);
+                let sending = async {
+                    if !sent {
+                        // Its end is the endpoint's to judge; the answer is on its way already.
+                        let _ = sending.await;
+                    }
+                };
+                return self.conclude(tried, attempts, !overflow.get(), respond, sending).await;
             }
         }
-        if let Ok(answer) = answer {
+        // Boxed: few requests are hedged, and the task of every stream would be larger for it.
+        Box::pin(self.hedge(open, (response, to, place), end, upload, respond, attempts)).await
+    }
+
+    /// Passes the answer of a try on, should it be one, or finds out whether there is another try; `repeatable`: what has been sent
+    /// can be sent again, and `sending` goes on with the rest.
+    async fn conclude(
+        &self,
+        tried: Tried<Answer>,
+        attempts: &mut Attempts<'_>,
+        repeatable: bool,
+        respond: &mut SendResponse<Bytes>,
+        sending: impl Future<Output = ()>,
+    ) -> Result<(), Failed> {
+        let Tried { upstream, result, failure } = tried;
+        let mut reason = "";
+        if let Some(failure) = failure {
+            let after = result.as_ref().ok().and_then(|answer| answer.headers().get(http::header::RETRY_AFTER));
+            let retry_after = after.map(HeaderValue::as_bytes);
+            let sent = Sent { idempotent: self.idempotent(), repeatable, retry_after };
+            match attempts.again(&upstream, &failure, sent) {
+                Verdict::GiveUp(why) if result.is_ok() => reason = why.beside(),
+                verdict => return Err(Failed { upstream, failure, verdict }),
+            }
+        }
+        if let Ok(answer) = result {
             let _serving = upstream.load.serving();
-            let sending = async {
-                if !sent {
-                    // Its end is the endpoint's to judge; the answer is on its way already.
-                    let _ = sending.await;
-                }
-            };
-            self.relay(upstream, answer, reason, respond, sending).await;
+            self.relay(&upstream, answer, reason, respond, sending).await;
         }
         Ok(())
     }
@@ -317,17 +340,24 @@ impl<S: Story> Exchange<'_, S> {
     }
 }
 
-/// Waits for the head of the endpoint's answer while the body goes up; `sent` says whether all of it is there.
+/// Waits for the head of the endpoint's answer while the body goes up; `sent` says whether all of it is there. `None`: all is,
+/// and `patience` is over.
 async fn answer(
-    mut response: ResponseFuture,
+    response: &mut ResponseFuture,
     mut sending: Pin<&mut impl Future<Output = Result<(), BodyError>>>,
     sent: &mut bool,
     respond: &mut SendResponse<Bytes>,
-) -> Result<Answer, Failure> {
+    patience: Option<Duration>,
+) -> Result<Option<Answer>, Failure> {
+    let mut timer = None;
     loop {
+        if *sent && timer.is_none() {
+            timer = patience.map(|limit| Box::pin(sleep(limit)));
+        }
+        let expired = poll_fn(|cx| timer.as_mut().map_or(Poll::Pending, |timer| timer.as_mut().poll(cx)));
         tokio::select! {
             biased;
-            answer = &mut response => return answer.map_err(|e| failure(&e)),
+            answer = &mut *response => return answer.map(Some).map_err(|e| failure(&e)),
             done = sending.as_mut(), if !*sent => {
                 *sent = true;
                 if let Err(BodyError::Source(_)) = done {
@@ -335,6 +365,7 @@ async fn answer(
                 }
             }
             _ = poll_fn(|cx| respond.poll_reset(cx)) => return Err(Failure::ClientGone),
+            () = expired => return Ok(None),
         }
     }
 }

@@ -30,15 +30,8 @@ async fn exchange(plan: &Plan, upstream: &Rc<Upstream>, request: Whole) -> Resul
     let (mut sender, _place) = upstream.http2(plan.port_of(upstream), plan.connect_timeout()).await?;
     let empty = chunks.is_empty() && trailers.is_none();
     let (response, mut to) = sender.send_request(head, empty).map_err(|_| Failure::RefusedStream)?;
-    let sending = async {
-        for (at, chunk) in chunks.iter().enumerate() {
-            let last = trailers.is_none() && at + 1 == chunks.len();
-            body::send(&mut to, chunk.clone(), last).await?;
-        }
-        trailers.map_or(Ok(()), |trailers| to.send_trailers(trailers))
-    };
     if !empty {
-        sending.await.map_err(|error| failure(&error))?;
+        body::send_whole(&mut to, chunks, trailers).await.map_err(|error| failure(&error))?;
     }
     let answer = response.await.map_err(|error| failure(&error))?;
     let (status, mut incoming) = (answer.status().as_u16(), answer.into_body());

@@ -1,4 +1,5 @@
-//! Whether a request that nobody sends would be let in here: the checkpoint's own verdict, told and not carried out.
+//! Whether a request that nobody sends would be let in here: the checkpoint's own verdict and the gate's limits, told and not carried
+//! out.
 //!
 //! For `weftctl explain`, on a worker's thread. Counts and logs nothing. Fails, in words for people, where the question is meant
 //! for another proxy.
@@ -6,20 +7,40 @@
 use super::checkpoint::Checkpoint;
 use crate::authorize::Verdict;
 use crate::error::Failure;
+use crate::gate::Peer;
 use crate::worker::Worker;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::time::Instant;
 use weft_model::explain::Refusal;
 use weft_model::explain::access::{Arrival, Ruling};
 
 /// The answer to `question`, both in JSON; or why there is none.
 pub fn answer(worker: &Rc<Worker>, question: &str) -> Result<String, String> {
+    let arrival = arrival(worker, question)?;
+    serde_json::to_string(&rule(worker, &arrival)).map_err(|error| error.to_string())
+}
+
+/// What `question` would be limited by, both in JSON; or why there is no answer. Takes nothing from any limit.
+pub fn limits(worker: &Rc<Worker>, question: &str) -> Result<String, String> {
+    let arrival = arrival(worker, question)?;
+    let alike = |own: &&IpAddr| own.is_ipv4() == arrival.address.is_ipv4();
+    let own = worker.shared.own.iter().find(alike).ok_or("no address of the client's family here")?;
+    let gate = worker.guard(SocketAddr::new(*own, arrival.port)).gate();
+    let mut peer = Peer::at(SocketAddr::new(arrival.address, 0));
+    peer.known_as(&arrival.identity.to_string());
+    let told = gate.map(|gate| gate.tell(&arrival.request, &peer, Instant::now())).unwrap_or_default();
+    serde_json::to_string(&told).map_err(|error| error.to_string())
+}
+
+fn arrival(worker: &Worker, question: &str) -> Result<Arrival, String> {
     let arrival: Arrival = serde_json::from_str(question).map_err(|error| format!("malformed question: {error}"))?;
     let config = &worker.shared.config;
     let own = format!("{}/{}", config.namespace, config.name);
-    if arrival.at != own {
-        return Err(format!("this is {own}, and {} was meant", arrival.at));
+    match arrival.at == own {
+        true => Ok(arrival),
+        false => Err(format!("this is {own}, and {} was meant", arrival.at)),
     }
-    serde_json::to_string(&rule(worker, &arrival)).map_err(|error| error.to_string())
 }
 
 fn rule(worker: &Rc<Worker>, arrival: &Arrival) -> Ruling {

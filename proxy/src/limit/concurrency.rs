@@ -52,6 +52,18 @@ impl Concurrency {
     }
 }
 
+impl Concurrency {
+    /// How many there are now.
+    pub fn under_way(&self) -> u32 {
+        self.under_way.load(Relaxed)
+    }
+
+    /// How many there may be now.
+    pub fn limit(&self) -> u32 {
+        self.limit.load(Relaxed)
+    }
+}
+
 impl Place {
     /// The first byte of the answer is there: what comes after it says nothing of the application's load.
     pub fn answered(&self, now: Instant) {

@@ -40,6 +40,12 @@ impl Rate {
         Self { interval, tolerance, started, table: Table::new(sets, seed) }
     }
 
+    /// How many requests of `key` could come at once.
+    pub fn left(&self, key: u64, now: Instant) -> u64 {
+        let owed = self.table.due(key).load(Relaxed).saturating_sub(nanos(now.saturating_duration_since(self.started)));
+        self.tolerance.saturating_add(self.interval).saturating_sub(owed) / self.interval
+    }
+
     /// Takes one request of `key`, if there is room for it.
     pub fn take(&self, key: u64, now: Instant) -> Standing {
         let now = nanos(now.saturating_duration_since(self.started));

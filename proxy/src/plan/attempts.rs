@@ -7,7 +7,7 @@ use super::{Plan, Target};
 use crate::balance::load::Begun;
 use crate::breaker::Permit;
 use crate::cluster::{Cluster, Upstream};
-use crate::error::{Failure, Limit};
+use crate::error::{Failure, Limit, Side};
 use crate::retry::{self, Request, Verdict, Why};
 use crate::route::Carried;
 use crate::throttle::Throttle;
@@ -34,9 +34,9 @@ impl Sent<'_> {
 
 /// The tries of one request.
 pub struct Attempts<'a> {
-    plan: &'a Plan,
-    tried: Vec<Rc<Upstream>>,
-    made: u32,
+    pub(super) plan: &'a Plan,
+    pub(super) tried: Vec<Rc<Upstream>>,
+    pub(super) made: u32,
     /// When the request's time is over.
     deadline: Option<Instant>,
     /// Its place among the requests that are tried again.
@@ -111,8 +111,8 @@ impl<'a> Attempts<'a> {
                 begun.end(now, false, self.plan.decay());
                 self.doubt();
             }
-            // The client was short of time; that says little about the endpoint.
-            Some(Failure::DeadlineExceeded) => begun.abandon(now),
+            // The client was short of time, left, or sent what is no request; that says little about the endpoint.
+            Some(failure) if failure.side() == Side::Client => begun.abandon(now),
             _ => begun.end(now, failure.is_none(), self.plan.decay()),
         }
     }
@@ -124,13 +124,18 @@ impl<'a> Attempts<'a> {
     }
 
     /// Whether there is a place among the requests that are tried again, which is held from now on.
-    fn may_retry(&mut self, cluster: &Cluster, breaker: Option<&CircuitBreaker>) -> bool {
+    pub(super) fn may_retry(&mut self, cluster: &Cluster, breaker: Option<&CircuitBreaker>) -> bool {
         let Some(breaker) = breaker.filter(|_| self.retrying.is_none()) else { return true };
         let taken = cluster.breaker.take(Limit::Retries, breaker.max_retries);
         taken.is_ok_and(|permit| {
             self.retrying = permit;
             true
         })
+    }
+
+    /// Until the request's time is over.
+    pub(super) fn time_left(&self, now: Instant) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.saturating_duration_since(now))
     }
 
     fn doubt(&self) {
@@ -160,7 +165,7 @@ impl<'a> Attempts<'a> {
             repeatable: sent.repeatable,
             made: self.made,
             retry_after: sent.retry_after.and_then(|value| retry::retry_after(value, SystemTime::now())),
-            time_left: self.deadline.map(|deadline| deadline.saturating_duration_since(now)),
+            time_left: self.time_left(now),
         };
         let verdict = retry::decide(failure, request, self.plan.retry(), &cluster.budget, now, fastrand::f64());
         match verdict {

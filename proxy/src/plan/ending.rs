@@ -33,6 +33,17 @@ pub async fn decide(story: &impl Story, request: &impl RequestView) -> Result<Pl
     })
 }
 
+/// `work` of one try, whose time is over at `end`.
+pub async fn within<T>(
+    end: Option<tokio::time::Instant>,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    match end {
+        None => work.await,
+        Some(end) => timeout_at(end, work).await.unwrap_or(Err(Failure::TryTimeout)),
+    }
+}
+
 /// A route that says itself what endpoints are told has the last word.
 fn edits_timeout(edit: &HeaderEdit) -> bool {
     edit.set.iter().chain(&edit.add).map(|(name, _)| name).chain(&edit.remove).any(|name| name == GRPC_TIMEOUT)

@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         .case("what the mesh itself answers carries the reason that it gives", reasons)
         .case("the run on its page is a real one", page)
         .case("the other end decides as it says, and so does the policy it names", access::decides)
+        .case("an endpoint of a later priority waits its turn", priority)
         .case("it can be read by programs and cut short", forms)
         .case("what it cannot answer it says in a line", errors)
         .case("an endpoint that nobody can ask is told of, and the rest stays as good", access::unasked)
@@ -42,6 +43,7 @@ fn world() -> anyhow::Result<World> {
     Plan::new()
         .echo("echo", 0)
         .echo("empty", 0)
+        .echo("ranked", 0)
         .echo("echo-v1", 2)
         .echo("echo-v2", 1)
         .documents(MORE)
@@ -248,5 +250,30 @@ async fn not_ready(world: &World) -> Outcome {
     // A split tells it of one of its backends.
     let said = explained(world, "http://echo.test/api", &[])?;
     ensure!(said["outcome"] == "forwarded" && said["ways"][1]["refused"]["reason"] == "no-endpoints", "{said:#}");
+    Ok(())
+}
+
+async fn priority(world: &World) -> Outcome {
+    let lent = |n: u32| {
+        let ip = world.pod(&format!("echo-v1-{n}")).ip();
+        format!(
+            "apiVersion: weft.dev/v1alpha1\nkind: Endpoint\nmetadata: {{ name: ranked-{n}, namespace: test }}\nspec: {{ service: ranked, \
+             addresses: [{ip}], ports: {{ http: {} }}, serviceAccount: echo-v1, priority: {n} }}\n",
+            weft_tests::ports::HTTP
+        )
+    };
+    world.mesh().apply(&[lent(0), lent(1)].join("---\n"))?;
+    let mut said = String::new();
+    let stands = || {
+        said = weftctl(world, &["explain", "--from", "client", "--to", "http://ranked.test/"]).ok()?.stdout;
+        let line = |id: &str| said.lines().find(|line| line.trim_start().starts_with(id)).unwrap_or("");
+        (line("ranked-0").ends_with("yes") && line("ranked-1").ends_with("later: priority")).then_some(())
+    };
+    poll_until(Instant::now() + SOON, "the standings", stands).with_context(|| said.clone())?;
+    // As it says: nobody comes to the second while the first is there.
+    for _ in 0..20 {
+        let answer = asked(world, "ranked", "/name", &[]).await?;
+        ensure!(answer.text() == "echo-v1-0", "{answer:?}");
+    }
     Ok(())
 }

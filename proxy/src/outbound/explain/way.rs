@@ -78,6 +78,7 @@ fn tries(plan: &Plan, request: &Imagined, now: Instant) -> Option<Tries> {
     });
     let unlisted = standings.len().saturating_sub(MAX_LISTED);
     standings.truncate(MAX_LISTED);
+    let idempotent = retry::idempotent(request.method().as_bytes());
     let endpoints = standings.into_iter().map(|(upstream, standing)| candidate(plan, &upstream, standing, now));
     Some(Tries {
         balancer: policy.balancer.name().to_owned(),
@@ -89,7 +90,8 @@ fn tries(plan: &Plan, request: &Imagined, now: Instant) -> Option<Tries> {
         }),
         endpoints: endpoints.collect(),
         unlisted,
-        idempotent: retry::idempotent(request.method().as_bytes()),
+        idempotent,
+        hedged_after: plan.patience(idempotent),
         ..bounds(plan, &policy.retry, &policy.timeouts)
     })
 }
@@ -111,6 +113,7 @@ fn bounds(plan: &Plan, retry: &Retry, timeouts: &Timeouts) -> Tries {
         endpoints: Vec::new(),
         unlisted: 0,
         idempotent: false,
+        hedged_after: None,
         retry: InForce {
             value: plan.retry().clone(),
             origin: origin(rule.is_some_and(|rule| rule.retry.is_some()), *retry != usual.0),
