@@ -3,19 +3,24 @@
 //! From flags and `WEFT_*` environment variables; below everything else. A start with faults names all of them at once and
 //! ends with status 2. A [`Config`] that exists is consistent, and nothing in it changes while the process lives.
 
+mod access;
+mod faults;
 mod flags;
 mod machine;
 mod registration;
+mod tracing;
 
+pub use access::{AccessLog, Filter, Number, Test, Text};
 pub use registration::{HealthCheck, Registration};
+pub use tracing::{Form, Protocol, Sampling, Tracing};
 
 use clap::error::ErrorKind;
+use faults::{Faults, duration, parsed};
 use flags::Flags;
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 use weft_model::balance::Location;
 use weft_model::{Cidr, Port, SpiffeId, names};
@@ -62,6 +67,10 @@ pub struct Config {
     pub log_format: Format,
     /// Directives as `tracing-subscriber` takes them.
     pub log_level: String,
+    /// `None`: nothing is traced.
+    pub tracing: Option<Tracing>,
+    /// `None`: there is none.
+    pub access_log: Option<AccessLog>,
 }
 
 /// Header sections may be limited to this at least: less refuses what every browser sends.
@@ -141,44 +150,15 @@ impl Config {
             upstream_dns: f.name_servers(&flags.upstream_dns),
             log_format: f.take("--log-format", &flags.log_format, |t| t.parse::<Format>()),
             log_level: flags.log_level,
+            tracing: f.tracing(flags.tracing),
+            access_log: f.access_log(&flags.access),
         };
         faults.ports(&config);
-        if faults.0.is_empty() { Ok(config) } else { Err(faults) }
+        if faults.is_empty() { Ok(config) } else { Err(faults) }
     }
 }
 
-/// One line for each value that was refused.
-#[derive(Debug, Default)]
-struct Faults(Vec<String>);
-
 impl Faults {
-    fn add(&mut self, flag: &str, reason: impl std::fmt::Display) {
-        self.0.push(format!("{flag}: {reason}"));
-    }
-
-    fn take<T: Default, E: std::fmt::Display>(
-        &mut self,
-        flag: &str,
-        text: &str,
-        parse: impl FnOnce(&str) -> Result<T, E>,
-    ) -> T {
-        self.take_or(flag, text, parse, T::default())
-    }
-
-    /// The parsed value. After a fault the stand-in, which nobody sees: a configuration with faults is not returned.
-    fn take_or<T, E: std::fmt::Display>(
-        &mut self,
-        flag: &str,
-        text: &str,
-        parse: impl FnOnce(&str) -> Result<T, E>,
-        stand_in: T,
-    ) -> T {
-        parse(text).unwrap_or_else(|error| {
-            self.add(flag, error);
-            stand_in
-        })
-    }
-
     fn registrations(&mut self, texts: &[String], namespace: &str) -> Vec<Registration> {
         let mut seen = HashSet::new();
         let mut all = Vec::with_capacity(texts.len());
@@ -245,10 +225,6 @@ impl Faults {
     }
 }
 
-fn parsed<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|error| format!("{text:?}: {error}"))
-}
-
 fn workers(text: &str) -> Result<usize, String> {
     let wanted: NonZeroUsize = parsed(text)?;
     Ok(wanted.min(std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)).get())
@@ -260,14 +236,6 @@ fn port(text: &str) -> Result<u16, String> {
 
 fn path(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() { Err("empty".to_owned()) } else { Ok(PathBuf::from(text)) }
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(duration) if duration.is_zero() => Err("must be longer than nothing".to_owned()),
-        Ok(duration) => Ok(duration),
-        Err(error) => Err(format!("{text:?}: {error} (write 100ms, 30s, 5m)")),
-    }
 }
 
 fn header_bytes(text: &str) -> Result<usize, String> {
@@ -303,7 +271,7 @@ impl clap::FromArgMatches for Config {
     fn from_arg_matches(matches: &clap::ArgMatches) -> Result<Self, clap::Error> {
         let flags = Flags::from_arg_matches(matches)?;
         Self::check(flags).map_err(|faults| {
-            let lines = faults.0.join("\n  ");
+            let lines = faults.lines();
             clap::Error::raw(ErrorKind::ValueValidation, format!("the configuration has faults:\n  {lines}\n"))
         })
     }

@@ -16,6 +16,16 @@ pub enum Direction {
     Outbound,
 }
 
+impl Direction {
+    /// As labels and lines have it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Inbound => "inbound",
+            Self::Outbound => "outbound",
+        }
+    }
+}
+
 const SERVING: u8 = 0;
 const SETTLING: u8 = 1;
 

@@ -17,6 +17,7 @@ use crate::drain::Direction;
 use crate::error::Failure;
 use crate::gate::{Guard, Peer};
 use crate::plan::{Limits, Place, Plan, Planned, Story, Target};
+use crate::record::{Observed, Watch};
 use crate::request::RequestView;
 use crate::sniff::{self, First};
 use crate::worker::Worker;
@@ -25,6 +26,7 @@ use bytes::BytesMut;
 use checkpoint::Checkpoint;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -50,6 +52,8 @@ struct Inbound {
     peer: Peer,
     added: Vec<(&'static str, String)>,
     checkpoint: Checkpoint,
+    /// Who is told of its requests.
+    watch: Option<Rc<Watch>>,
 }
 
 /// Serves one connection that was going to `destination`, an address of this pod.
@@ -70,10 +74,11 @@ pub async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: SocketAddr, 
     let limits = Limits { header_timeout: config.header_timeout, max_head: config.max_header_bytes };
     let wait = config.detect_timeout;
     let upstream = worker.local(destination);
-    let client = Peer::at(peer);
     let checkpoint = Checkpoint::new(Rc::clone(&worker), peer.ip(), destination.port());
     let (address, added) = (destination, Vec::new());
-    let mut inbound = Inbound { worker, limits, upstream, address, guard, peer: client, added, checkpoint };
+    let peer_of = Peer::at(peer);
+    let mut inbound =
+        Inbound { worker, limits, upstream, address, guard, peer: peer_of, added, checkpoint, watch: None };
     let mut buf = BytesMut::new();
     // Also where the application is known to speak first: bytes in the clear must not overtake a sidecar's ClientHello.
     match sniff::first(&mut stream, &mut buf, wait).await {
@@ -150,8 +155,22 @@ impl Inbound {
         self.speak(first, client).await;
     }
 
-    async fn speak(self, first: First, client: Conn) {
+    fn watched(&self, http2: bool) -> Option<Rc<Watch>> {
+        let watch = |observer| Watch {
+            observer: Arc::clone(observer),
+            direction: Direction::Inbound,
+            service: self.worker.shared.config.service_of(self.address.port()),
+            port: self.address.port(),
+            peer: self.checkpoint.identity().map(ToString::to_string),
+            client: Some(self.checkpoint.address()),
+            version: if http2 { "2" } else { "1.1" },
+        };
+        self.worker.shared.observer.as_ref().map(|observer| Rc::new(watch(observer)))
+    }
+
+    async fn speak(mut self, first: First, client: Conn) {
         let metrics = self.worker.shared.metrics.clone();
+        self.watch = self.watched(first == First::Http2);
         self.checkpoint.told().await;
         match first {
             First::Http1 => {
@@ -237,6 +256,7 @@ impl Story for Inbound {
             deadline: None,
             mirrors: Vec::new(),
             place: Place::default(),
+            observed: Observed::default(),
             try_timeout: None,
             admission: admission.map(Box::new),
         }))
@@ -264,6 +284,10 @@ impl Story for Inbound {
 
     async fn wait_closed(&self) {
         self.worker.shared.drain.wait_closed(Direction::Inbound).await;
+    }
+
+    fn watch(&self) -> Option<&Rc<Watch>> {
+        self.watch.as_ref()
     }
 
     fn mirror_dropped(&self) {

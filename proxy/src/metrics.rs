@@ -1,16 +1,20 @@
 //! What the proxy counts. Labels come from discovery and from fixed words only, so no client can make series.
 //!
 //! Used from the data path through handles that are looked up once: [`RequestMeter`] remembers the counters of one
-//! endpoint, so that counting a request is an addition, without a lock or an allocation.
+//! endpoint, so that counting a request is an addition, without a lock or an allocation. The series of endpoints that are
+//! gone go after a while.
+
+mod departed;
 
 use crate::drain::Direction;
+use departed::{Departed, Stay};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use weft_telemetry::metrics::{LatencyHistogram, Registry};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -111,6 +115,7 @@ pub struct Metrics {
     reports_malformed: Family<ServiceLabels, Counter>,
     faults_injected: Family<FaultLabels, Counter>,
     authorization: Family<AuthorizationLabels, Counter>,
+    departed: Departed<RequestLabels>,
 }
 
 impl Metrics {
@@ -192,16 +197,24 @@ impl Metrics {
     pub fn request_meter(&self, direction: Direction, service: &str, endpoint: &str) -> RequestMeter {
         RequestMeter {
             metrics: self.clone(),
-            direction: word(direction),
+            direction: direction.word(),
             service: service.to_owned(),
             endpoint: endpoint.to_owned(),
+            stay: Rc::new(self.departed.enter(&format!("{} {service} {endpoint}", direction.word()))),
             series: Rc::default(),
         }
     }
 
+    /// Forgets the series of endpoints that have been gone long enough for every scraper to have seen their last values.
+    pub fn sweep(&self, now: Instant) {
+        self.departed.gone(now, |labels| {
+            self.requests.remove(labels);
+        });
+    }
+
     /// Counts a connection as open for as long as the value lives.
     pub fn connection(&self, direction: Direction, protocol: &'static str, mtls: bool) -> OpenConnection {
-        let labels = ConnectionLabels { direction: word(direction), protocol, mtls: yes(mtls) };
+        let labels = ConnectionLabels { direction: direction.word(), protocol, mtls: yes(mtls) };
         self.connections.get_or_create(&labels).inc();
         let open = self.open.get_or_create(&labels).clone();
         open.inc();
@@ -213,13 +226,13 @@ impl Metrics {
     }
 
     pub fn tunnelled(&self, direction: Direction, sent: u64, received: u64) {
-        let labels = DirectionLabels { direction: word(direction) };
+        let labels = DirectionLabels { direction: direction.word() };
         self.sent.get_or_create(&labels).inc_by(sent);
         self.received.get_or_create(&labels).inc_by(received);
     }
 
     pub fn handshake_failed(&self, direction: Direction) {
-        self.handshakes_failed.get_or_create(&DirectionLabels { direction: word(direction) }).inc();
+        self.handshakes_failed.get_or_create(&DirectionLabels { direction: direction.word() }).inc();
     }
 
     pub fn malformed(&self, protocol: &'static str) {
@@ -258,13 +271,6 @@ fn yes(flag: bool) -> &'static str {
     if flag { "true" } else { "false" }
 }
 
-fn word(direction: Direction) -> &'static str {
-    match direction {
-        Direction::Inbound => "inbound",
-        Direction::Outbound => "outbound",
-    }
-}
-
 /// One open connection.
 #[derive(Debug)]
 pub struct OpenConnection(Gauge);
@@ -290,11 +296,17 @@ pub struct RequestMeter {
     service: String,
     endpoint: String,
     series: Rc<RefCell<Series>>,
+    stay: Rc<Stay<RequestLabels>>,
 }
 
 impl RequestMeter {
     /// A request of the rule called `route` ended with `status` after `took`.
     pub fn record(&self, route: &str, status: u16, reason: &'static str, took: Duration) {
+        self.record_traced(route, status, reason, took, None);
+    }
+
+    /// The same, of a request whose trace can be looked up.
+    pub fn record_traced(&self, route: &str, status: u16, reason: &'static str, took: Duration, trace: Option<u128>) {
         let mut series = self.series.borrow_mut();
         match series.counters.iter().find(|(r, s, w, _)| *s == status && *w == reason && r == route) {
             Some((.., counter)) => {
@@ -306,15 +318,15 @@ impl RequestMeter {
                 series.counters.push((route.to_owned(), status, reason, counter));
             }
         }
-        match series.durations.iter().find(|(r, _)| r == route) {
-            Some((_, histogram)) => histogram.observe(took),
-            None => {
-                let (direction, service) = (self.direction, self.service.clone());
-                let labels = DurationLabels { direction, service, route: route.to_owned() };
-                let histogram = self.metrics.durations.get_or_create(&labels).clone();
-                histogram.observe(took);
-                series.durations.push((route.to_owned(), histogram));
-            }
+        let at = series.durations.iter().position(|(r, _)| r == route).unwrap_or_else(|| {
+            let (direction, service) = (self.direction, self.service.clone());
+            let labels = DurationLabels { direction, service, route: route.to_owned() };
+            series.durations.push((route.to_owned(), self.metrics.durations.get_or_create_owned(&labels)));
+            series.durations.len() - 1
+        });
+        match trace {
+            None => series.durations[at].1.observe(took),
+            Some(trace) => series.durations[at].1.observe_traced(took, trace),
         }
     }
 
@@ -363,28 +375,11 @@ impl RequestMeter {
             status,
             reason,
         };
-        self.metrics.requests.get_or_create(&labels).clone()
+        self.stay.left_behind(labels.clone());
+        self.metrics.requests.get_or_create_owned(&labels)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_request_is_counted_under_all_its_labels() {
-        let mut registry = Registry::new("test", "0");
-        let metrics = Metrics::register(&mut registry);
-        let meter = metrics.request_meter(Direction::Outbound, "cart.shop", "cart-0");
-        meter.record("r/0", 200, "", Duration::from_millis(2));
-        meter.record("r/0", 200, "", Duration::from_millis(2));
-        meter.retried("connect-refused");
-        meter.connected(true);
-        let text = registry.encode().unwrap();
-        let line = "weft_requests_total{direction=\"outbound\",service=\"cart.shop\",route=\"r/0\",endpoint=\"cart-0\",status=\"200\",reason=\"\"} 2";
-        assert!(text.contains(line), "{text}");
-        let made = "weft_upstream_connections_total{direction=\"outbound\",service=\"cart.shop\",mtls=\"true\"} 1";
-        assert!(text.contains(made), "{text}");
-        assert!(text.contains("weft_retries_total{service=\"cart.shop\",reason=\"connect-refused\"} 1"), "{text}");
-    }
-}
+#[path = "metrics_tests.rs"]
+mod tests;

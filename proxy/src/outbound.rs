@@ -18,6 +18,7 @@ use crate::connect::connect;
 use crate::drain::Direction;
 use crate::error::Failure;
 use crate::plan::{Attempts, Limits, Sent};
+use crate::record::Watch;
 use crate::retry::Verdict;
 use crate::sniff::{self, First};
 use crate::worker::Worker;
@@ -48,6 +49,8 @@ struct Outbound {
     source: u64,
     /// The view at the time of the dial, should the catalog forget the service meanwhile.
     known: Arc<Known>,
+    /// Who is told of its requests.
+    watch: Option<Rc<Watch>>,
 }
 
 /// Serves one connection that was going to `destination`.
@@ -139,7 +142,8 @@ impl Outbound {
         let config = &worker.shared.config;
         let limits = Limits { header_timeout: config.header_timeout, max_head: config.max_header_bytes };
         let source = source.map_or(0, |source| hash::of(source.to_canonical().to_string().as_bytes()));
-        Self { limits, service: known.view.service.name.clone(), port, endpoint, source, known, worker }
+        let service = known.view.service.name.clone();
+        Self { limits, service, port, endpoint, source, known, worker, watch: None }
     }
 
     async fn carry(self, mut stream: TcpStream, destination: SocketAddr) {
@@ -166,8 +170,22 @@ impl Outbound {
         }
     }
 
-    async fn speak(self, first: First, client: Conn) {
+    fn watched(&self, http2: bool) -> Option<Rc<Watch>> {
+        let watch = |observer| Watch {
+            observer: Arc::clone(observer),
+            direction: Direction::Outbound,
+            service: self.service.to_string(),
+            port: self.known.view.service.ports.get(self.port).map_or(0, |port| port.port.get()),
+            peer: None,
+            client: None,
+            version: if http2 { "2" } else { "1.1" },
+        };
+        self.worker.shared.observer.as_ref().map(|observer| Rc::new(watch(observer)))
+    }
+
+    async fn speak(mut self, first: First, client: Conn) {
         let metrics = self.worker.shared.metrics.clone();
+        self.watch = self.watched(first == First::Http2);
         match first {
             First::Http1 => {
                 let _open = metrics.connection(Direction::Outbound, "http1", false);

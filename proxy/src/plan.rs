@@ -22,6 +22,7 @@ use crate::cluster::{Cluster, Upstream};
 use crate::deadline::Deadline;
 use crate::error::Failure;
 use crate::gate::Admission;
+use crate::record::{End, Observed, Watch};
 use crate::request::RequestView;
 use crate::route::{Carried, CompiledRule};
 use crate::worker::MirrorPermit;
@@ -50,6 +51,8 @@ pub trait Story {
     fn wait_closed(&self) -> impl Future<Output = ()>;
     /// Counts a request that never got a plan.
     fn refused(&self, protocol: &'static str, failure: &Failure, took: Duration);
+    /// Who is told of this connection's requests. `None`: nobody.
+    fn watch(&self) -> Option<&Rc<Watch>>;
     /// Counts a copy for a mirror that was not sent.
     fn mirror_dropped(&self);
 }
@@ -99,6 +102,11 @@ impl Redirected {
         self.rule.redirect.as_ref().map_or(302, |redirect| redirect.status)
     }
 
+    /// As it is told of.
+    pub fn end(&self) -> End<'_> {
+        End { status: self.status(), grpc: None, reason: "", route: &self.rule.label }
+    }
+
     /// Counts the request.
     pub fn count(&self, took: Duration) {
         self.cluster.unserved.record(&self.rule.label, self.status(), "", took);
@@ -121,6 +129,8 @@ pub struct Plan {
     pub admission: Option<Box<Admission>>,
     /// The request's place among those of the service, from its first try to the end of its answer.
     pub place: Place,
+    /// What will be told of the request.
+    pub observed: Observed,
 }
 
 /// Taken with the first try.
@@ -228,7 +238,13 @@ impl Plan {
             Target::Local { upstream, .. } => &upstream.meter,
             Target::Service { cluster, .. } => &cluster.unserved,
         };
-        meter.record(self.route(), failure.status(), failure.reason(), took);
+        meter.record_traced(self.route(), failure.status(), failure.reason(), took, self.observed.sampled());
+    }
+
+    /// The same of one whose end is told of, too; `grpc`: it is gRPC.
+    pub fn failed(&self, request: &impl RequestView, failure: &Failure, grpc: bool, took: Duration) {
+        self.unserved(failure, took);
+        self.observed.end(request, End::failed(failure, self.route(), grpc));
     }
 
     /// The label of the rule that matched.

@@ -14,6 +14,7 @@ use crate::drain::{Direction, Drain};
 use crate::ejections::{EjectedGauge, Ejections};
 use crate::health::{Checker, HealthMetrics};
 use crate::metrics::Metrics;
+use crate::observe::Observer;
 use crate::questions::{self, Answers};
 use crate::register::{Registrar, Registrations};
 use crate::state_dir::StateDir;
@@ -25,10 +26,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use weft_identity::rotate::Identity;
 use weft_proto::v1::Hello;
 use weft_telemetry::admin::Readiness;
+use weft_telemetry::lines::Writer;
 use weft_telemetry::logs;
 use weft_telemetry::metrics::Registry;
 
@@ -37,6 +40,9 @@ const SETTLE: Duration = Duration::from_millis(500);
 
 /// What is logged, and the last of it.
 type Logged = (logs::Filter, logs::Recent);
+
+/// How long the collector may take for what it has not heard yet when the proxy ends.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 
 /// Runs the proxy until SIGTERM or SIGINT.
 pub fn run(config: Config) -> anyhow::Result<()> {
@@ -79,6 +85,11 @@ struct Up {
     registrations: Registrations,
     drain: Drain,
     workers: Vec<std::thread::JoinHandle<()>>,
+    /// Ends the export of spans.
+    told: CancellationToken,
+    export: Option<JoinHandle<()>>,
+    /// Of the access log; writes out what is queued when it is dropped.
+    _writer: Option<Writer>,
 }
 
 async fn start(config: &Arc<Config>, (filter, recent): Logged, ended: CancellationToken) -> anyhow::Result<Up> {
@@ -90,6 +101,9 @@ async fn start(config: &Arc<Config>, (filter, recent): Logged, ended: Cancellati
     let catalog_metrics = CatalogMetrics::register(&mut registry);
     let health_metrics = HealthMetrics::register(&mut registry);
     let directory = StateDir::open(&config.state_dir)?;
+    let told = CancellationToken::new();
+    let (observer, telling) = Observer::new(config, &mut registry)?;
+    let export = telling.export.map(|export| tokio::spawn(export.run(told.clone())));
     let discovery = Discovery::new(config);
     let certifier = Certifier::new(config, discovery.clone(), directory.clone(), &readiness, &mut registry)?;
     let (catalog, feed) = catalog::channel(config.resolve_timeout);
@@ -128,6 +142,7 @@ async fn start(config: &Arc<Config>, (filter, recent): Logged, ended: Cancellati
         drain: drain.clone(),
         own,
         gates: Arc::default(),
+        observer,
     });
     let workers = questions.into_iter().enumerate();
     let workers = workers.map(|(n, asked)| serve::start(Arc::clone(&shared), n, asked)).collect::<Result<_, _>>()?;
@@ -136,7 +151,7 @@ async fn start(config: &Arc<Config>, (filter, recent): Logged, ended: Cancellati
     catalog.guard().await;
     let registrations = registrar.start(&identity);
     tracing::info!(name = config.name, identity = %config.identity(), workers = config.workers, "serving");
-    Ok(Up { registrations, drain, workers })
+    Ok(Up { registrations, drain, workers, told, export, _writer: telling.writer })
 }
 
 /// Follows discovery, and keeps on disk what it says.
@@ -168,7 +183,7 @@ fn follow(
 
 /// Withdraws, lets clients leave, finishes what is in flight, and closes; the application may call out to the end.
 async fn end(config: &Config, up: Up) {
-    let Up { registrations, drain, workers } = up;
+    let Up { registrations, drain, workers, told, export, _writer } = up;
     registrations.withdraw().await;
     let finished = async {
         drain.settle();
@@ -186,4 +201,8 @@ async fn end(config: &Config, up: Up) {
     let join = tokio::task::spawn_blocking(move || workers.into_iter().for_each(|worker| drop(worker.join())));
     // They end by themselves now that nothing is left to serve.
     let _ = tokio::time::timeout(Duration::from_secs(1), join).await;
+    told.cancel();
+    if let Some(export) = export {
+        let _ = tokio::time::timeout(LAST_SPANS, export).await;
+    }
 }

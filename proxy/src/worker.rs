@@ -12,6 +12,7 @@ use crate::drain::Drain;
 use crate::ejections::Ejections;
 use crate::gate::{Gates, Guard};
 use crate::metrics::Metrics;
+use crate::observe::Observer;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -40,6 +41,8 @@ pub struct Shared {
     pub own: Arc<[IpAddr]>,
     /// What is admitted to the application beside this proxy.
     pub gates: Arc<Gates>,
+    /// Who is told of single requests, if anybody is.
+    pub observer: Option<Arc<Observer>>,
 }
 
 /// One worker's own state.
@@ -143,6 +146,7 @@ impl Worker {
     /// Closes idle connections and forgets services that are no longer subscribed to.
     pub fn sweep(&self) {
         let (now, limit) = (Instant::now(), self.shared.config.idle_timeout);
+        self.shared.metrics.sweep(now);
         let snapshot = self.shared.catalog.snapshot();
         // A service that is no longer subscribed to needs no state here either.
         self.clusters.borrow_mut().retain(|name, cluster| {

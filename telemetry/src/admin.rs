@@ -7,9 +7,9 @@ mod readiness;
 
 pub use readiness::{Condition, Readiness};
 
-use crate::metrics::{CONTENT_TYPE, Registry};
+use crate::metrics::{Exposition, Registry};
 use axum::Router;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use std::future::{Future, IntoFuture};
@@ -30,7 +30,7 @@ pub struct Admin(Router);
 impl Admin {
     pub fn new(registry: impl Into<Arc<Registry>>, readiness: Readiness) -> Self {
         let registry = registry.into();
-        let metrics = move || async move { metrics(&registry) };
+        let metrics = move |headers: HeaderMap| async move { metrics(&registry, &headers) };
         let ready = move || async move { ready(&readiness) };
         Self(
             Router::new()
@@ -74,9 +74,10 @@ impl Admin {
     }
 }
 
-fn metrics(registry: &Registry) -> Response {
-    match registry.encode() {
-        Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
+fn metrics(registry: &Registry, headers: &HeaderMap) -> Response {
+    let form = Exposition::accepted(headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()));
+    match registry.encode_as(form) {
+        Ok(text) => ([(header::CONTENT_TYPE, form.content_type())], text).into_response(),
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "a metric could not be encoded\n").into_response(),
     }
 }
@@ -126,7 +127,8 @@ mod tests {
         catalog.met();
         assert!(fetch(address, "/readyz").await.starts_with("HTTP/1.1 200"));
         let metrics = fetch(address, "/metrics").await;
-        assert!(metrics.contains(CONTENT_TYPE) && metrics.contains("weft_build_info"), "{metrics}");
+        let form = Exposition::Text.content_type();
+        assert!(metrics.contains(form) && metrics.contains("weft_build_info"), "{metrics}");
         assert!(fetch(address, "/dump").await.ends_with("dumped"));
         assert!(fetch(address, "/nothing").await.starts_with("HTTP/1.1 404"));
 

@@ -1,11 +1,13 @@
-//! The registry of a program's metrics, in the OpenMetrics text format.
+//! The registry of a program's metrics, in the OpenMetrics text format and the one before it.
 //!
 //! Filled while the program starts, read at each scrape. Every name of ours begins with `weft_`; what describes the
 //! process keeps the names that Prometheus client libraries agree on (`process_...`).
 
+mod exposition;
 mod latency;
 mod process;
 
+pub use exposition::Exposition;
 pub use latency::LatencyHistogram;
 
 use prometheus_client::collector::Collector;
@@ -14,9 +16,6 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry as Names};
 use std::collections::HashSet;
 use std::fmt;
-
-/// What `/metrics` answers with.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The metrics of one program.
 #[derive(Debug)]
@@ -54,13 +53,27 @@ impl Registry {
         self.ours.register_collector(Box::new(collector));
     }
 
-    /// All metrics as [`CONTENT_TYPE`]. Fails only when a collector does.
+    /// All metrics as OpenMetrics. Fails only when a collector does.
     pub fn encode(&self) -> Result<String, fmt::Error> {
+        self.encode_as(Exposition::OpenMetrics)
+    }
+
+    /// All metrics in the form that was asked for.
+    pub fn encode_as(&self, form: Exposition) -> Result<String, fmt::Error> {
+        // Of an attempt that failed half-way.
+        drop(latency::written());
         let mut text = String::with_capacity(16 * 1024);
         encode_registry(&mut text, &self.ours)?;
         encode_registry(&mut text, &self.process)?;
         encode_eof(&mut text)?;
-        Ok(text)
+        let exemplars = latency::written();
+        Ok(match form {
+            Exposition::OpenMetrics if exemplars.iter().any(Option::is_some) => {
+                exposition::with_exemplars(&text, exemplars)
+            }
+            Exposition::OpenMetrics => text,
+            Exposition::Text => exposition::classic(&text),
+        })
     }
 }
 
@@ -93,13 +106,15 @@ mod tests {
         requests.get_or_create(&vec![("status".to_owned(), "2\"\n".to_owned())]).inc();
         let latency = registry.register("latency_seconds", "Latency", LatencyHistogram::default());
         latency.observe(Duration::from_millis(3));
+        latency.observe_traced(Duration::from_millis(70), 0xabc);
         let text = registry.encode().unwrap();
         for line in [
             r#"weft_build_info{binary="weft-proxy",version="1.2.3"} 1"#,
             r#"weft_requests_total{status="2\"\n"} 1"#,
             "# TYPE weft_latency_seconds histogram",
             r#"weft_latency_seconds_bucket{le="0.005"} 1"#,
-            "weft_latency_seconds_count 1",
+            "weft_latency_seconds_count 2",
+            r#"weft_latency_seconds_bucket{le="0.1"} 2 # {trace_id="00000000000000000000000000000abc"} 0.07 "#,
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }
@@ -112,6 +127,8 @@ mod tests {
         assert!(value("process_open_fds ") >= 3.0);
         assert!(value("process_start_time_seconds ") > 1e9);
         assert!(text.ends_with("# EOF\n"));
+        let old = registry.encode_as(Exposition::Text).unwrap();
+        assert!(old.contains("# TYPE weft_requests_total counter\n") && !old.contains("# {"), "{old}");
     }
 
     #[test]

@@ -81,9 +81,22 @@ pub async fn told_to_end() {
     }
 }
 
-/// Copies the trace context (W3C) and the request's id from one hop to the next: all a service has to do for tracing.
+/// What carries a trace: W3C Trace Context and B3, and the request's id.
+const TRACE: [&str; 9] = [
+    "traceparent",
+    "tracestate",
+    "b3",
+    "x-b3-traceid",
+    "x-b3-spanid",
+    "x-b3-parentspanid",
+    "x-b3-sampled",
+    "x-b3-flags",
+    "x-request-id",
+];
+
+/// Copies the trace context and the request's id from one hop to the next: all a service has to do for tracing.
 pub fn carry_trace(from: &http::HeaderMap, to: &mut http::HeaderMap) {
-    for name in ["traceparent", "tracestate", "x-request-id"] {
+    for name in TRACE {
         if let Some(value) = from.get(name) {
             to.insert(name, value.clone());
         }

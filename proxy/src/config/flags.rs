@@ -109,4 +109,93 @@ pub(super) struct Flags {
     /// What is logged: a level, or directives such as info,weft_proxy=debug
     #[arg(long, env = "WEFT_LOG_LEVEL", value_name = "FILTER", default_value = "info")]
     pub log_level: String,
+
+    #[command(flatten)]
+    pub access: AccessFlags,
+    #[command(flatten)]
+    pub tracing: TracingFlags,
+}
+
+/// The access log.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct AccessFlags {
+    /// A line on standard output for each request: off, text or json
+    #[arg(long, env = "WEFT_ACCESS_LOG", value_name = "SHAPE", default_value = "off")]
+    pub access_log: String,
+    /// The share of requests that get a line, 0 to 1
+    #[arg(long, env = "WEFT_ACCESS_LOG_SAMPLE", value_name = "RATIO", default_value = "1")]
+    pub access_log_sample: String,
+    /// Which requests get a line, such as 'status >= 500 or duration > 1s' [default: all]
+    #[arg(long, env = "WEFT_ACCESS_LOG_FILTER", value_name = "FILTER")]
+    pub access_log_filter: Option<String>,
+}
+
+// Defaults of what OpenTelemetry has names for.
+const PROTOCOL: &str = "grpc";
+const SAMPLER: &str = "parentbased_traceidratio";
+const RATIO: &str = "0.01";
+const PROPAGATORS: &str = "tracecontext,b3,b3multi";
+const QUEUE: &str = "2048";
+const BATCH: &str = "512";
+const DELAY: &str = "5s";
+const TIMEOUT: &str = "10s";
+
+/// What OpenTelemetry has names for.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct TracingFlags {
+    /// OpenTelemetry Collector that spans are sent to; without one nothing is traced
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "http://HOST:PORT")]
+    pub otlp_endpoint: Option<String>,
+    /// How the collector is spoken to: grpc or http/protobuf
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_PROTOCOL", value_name = "PROTOCOL", default_value = PROTOCOL)]
+    pub otlp_protocol: String,
+    /// Which requests are recorded: always_on, always_off or traceidratio, or behind parentbased_ what holds for requests
+    /// that belong to no trace yet
+    #[arg(long, env = "OTEL_TRACES_SAMPLER", value_name = "SAMPLER", default_value = SAMPLER)]
+    pub trace_sampler: String,
+    /// The share that traceidratio records, 0 to 1
+    #[arg(long, env = "OTEL_TRACES_SAMPLER_ARG", value_name = "RATIO", default_value = RATIO)]
+    pub trace_sampler_arg: String,
+    /// Records every request that ends in an error, whatever the sampler says
+    #[arg(long, env = "WEFT_TRACE_ERRORS", value_parser = clap::builder::FalseyValueParser::new())]
+    pub trace_errors: bool,
+    /// Headers that carry traces, in the order of preference: tracecontext, b3, b3multi
+    #[arg(long, env = "OTEL_PROPAGATORS", value_name = "FORMS", default_value = PROPAGATORS)]
+    pub trace_propagators: String,
+    /// Name of this workload in traces [default: the first service it registers for, otherwise --name]
+    #[arg(long, env = "OTEL_SERVICE_NAME", value_name = "NAME")]
+    pub otel_service_name: Option<String>,
+    /// More attributes of this workload in traces
+    #[arg(long, env = "OTEL_RESOURCE_ATTRIBUTES", value_name = "KEY=VALUE,..", default_value = "")]
+    pub otel_resource_attributes: String,
+    /// Spans that may wait for their export; beyond that they are dropped and counted
+    #[arg(long, env = "OTEL_BSP_MAX_QUEUE_SIZE", value_name = "COUNT", default_value = QUEUE)]
+    pub span_queue: String,
+    /// Spans of one export at most
+    #[arg(long, env = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", value_name = "COUNT", default_value = BATCH)]
+    pub span_batch: String,
+    /// How long a span waits for others to be exported with; a number alone is milliseconds
+    #[arg(long, env = "OTEL_BSP_SCHEDULE_DELAY", value_name = "DURATION", default_value = DELAY)]
+    pub span_delay: String,
+    /// How long one export may take; a number alone is milliseconds
+    #[arg(long, env = "OTEL_BSP_EXPORT_TIMEOUT", value_name = "DURATION", default_value = TIMEOUT)]
+    pub span_timeout: String,
+}
+
+impl TracingFlags {
+    /// With the defaults in place of empty values: OpenTelemetry takes an empty variable for one that is not set.
+    pub(super) fn without_empty(self) -> Self {
+        let or = |text: String, default: &str| if text.is_empty() { default.to_owned() } else { text };
+        Self {
+            otlp_protocol: or(self.otlp_protocol, PROTOCOL),
+            trace_sampler: or(self.trace_sampler, SAMPLER),
+            trace_sampler_arg: or(self.trace_sampler_arg, RATIO),
+            trace_propagators: or(self.trace_propagators, PROPAGATORS),
+            span_queue: or(self.span_queue, QUEUE),
+            span_batch: or(self.span_batch, BATCH),
+            span_delay: or(self.span_delay, DELAY),
+            span_timeout: or(self.span_timeout, TIMEOUT),
+            ..self
+        }
+    }
 }

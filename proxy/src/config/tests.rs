@@ -61,12 +61,28 @@ fn every_fault_is_named_at_once() {
         "--virtual-range=10.0.0.0/40",
         "--log-format=xml",
         "--service-account=A",
+        "--otlp-endpoint=https://collector:4317",
+        "--otlp-protocol=http/json",
+        "--trace-sampler=sometimes",
+        "--trace-propagators=jaeger",
+        "--otel-resource-attributes=a=b,c",
+        "--span-queue=0",
+        "--span-batch=many",
+        "--span-delay=0",
+        "--span-timeout=soon",
+        "--access-log=xml",
+        "--access-log-sample=2",
+        "--access-log-filter=status >= abc",
     ];
     let said = config(&faulty).unwrap_err();
     for flag in faulty.iter().map(|flag| flag.split('=').next().unwrap()) {
         assert!(said.contains(&format!("{flag}: ")), "{flag} is missing in\n{said}");
     }
     assert!(said.contains("ok.shop is there twice"), "{said}");
+    assert!(said.contains("at 11: a number was expected, not \"abc\""), "{said}");
+    assert!(
+        config(&["--trace-sampler-arg=1.5"]).unwrap_err().contains("--trace-sampler-arg: 1.5 is not between 0 and 1")
+    );
     assert!(said.contains("--inbound-port: 15001 is that of --outbound-port, too"), "{said}");
 }
 
@@ -92,4 +108,26 @@ fn local_ports_belong_to_registrations() {
 fn more_workers_than_cores_are_not_started() {
     let cores = std::thread::available_parallelism().unwrap().get();
     assert_eq!(config(&["--workers=100000"]).unwrap().workers, cores);
+}
+
+#[test]
+fn tracing_is_as_its_flags_say() {
+    assert!(config(&[]).unwrap().tracing.is_none() && config(&[]).unwrap().access_log.is_none());
+    let endpoint = "--otlp-endpoint=http://10.0.0.9:4318/";
+    let tracing = config(&[endpoint]).unwrap().tracing.unwrap();
+    assert_eq!(
+        (tracing.endpoint.as_str(), tracing.protocol, tracing.errors),
+        ("http://10.0.0.9:4318", Protocol::Grpc, false)
+    );
+    assert_eq!(tracing.sampling, Sampling { parent_based: true, ratio: 0.01 });
+    assert_eq!(tracing.forms, [Form::TraceContext, Form::B3, Form::B3Multi]);
+    let empty = ["--otlp-protocol=", "--trace-sampler=", "--trace-propagators=", "--span-queue=", "--span-delay="];
+    assert!(config(&empty).unwrap().tracing.is_none());
+    let more = ["--trace-sampler=always_on", "--trace-propagators=b3,baggage", "--span-delay=250"];
+    let flags = [&[endpoint, "--otel-resource-attributes=a=b%2Cc, d = e"], &more[..]].concat();
+    let tracing = config(&flags).unwrap().tracing.unwrap();
+    assert_eq!((tracing.sampling, tracing.forms), (Sampling { parent_based: false, ratio: 1.0 }, vec![Form::B3]));
+    assert_eq!(tracing.delay, Duration::from_millis(250));
+    let pairs = [("a", "b,c"), ("d", "e")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+    assert_eq!(tracing.resource, pairs);
 }

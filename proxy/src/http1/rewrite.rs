@@ -10,6 +10,7 @@ use crate::deadline::GRPC_TIMEOUT;
 use crate::plan::Plan;
 use crate::respond;
 use crate::route::Carried;
+use std::io::Write;
 use std::rc::Rc;
 
 /// The request head for an endpoint.
@@ -24,6 +25,10 @@ pub fn request(request: &mut Head, plan: &Plan, added: &[(&'static str, String)]
     if host.is_some() {
         request.remove("host");
     }
+    let trace = plan.observed.outgoing();
+    if let Some(trace) = &trace {
+        trace.replaced().for_each(|name| request.remove(name));
+    }
     let left = plan.grpc_timeout();
     if left.is_some() {
         request.remove(GRPC_TIMEOUT);
@@ -34,6 +39,12 @@ pub fn request(request: &mut Head, plan: &Plan, added: &[(&'static str, String)]
     }
     if let Some(left) = left {
         line(out, GRPC_TIMEOUT, &left);
+    }
+    if let Some(trace) = &trace {
+        trace.write(|name, value| {
+            // Writing into memory does not fail.
+            let _ = write!(out, "{name}: {value}\r\n");
+        });
     }
     for (name, value) in added {
         line(out, name, value);

@@ -17,6 +17,7 @@ use crate::cluster::Upstream;
 use crate::conn::Conn;
 use crate::error::Failure;
 use crate::plan::{self, Attempts, Mirrored, Open, Plan, Planned, Sent, Story, Tried, within};
+use crate::record::{End, Observed};
 use crate::respond;
 use crate::retry::{Verdict, idempotent};
 use crate::tunnel;
@@ -79,14 +80,17 @@ async fn one(story: &impl Story, client: &mut Conn, scratch: &mut Scratch) -> Ne
     for name in story.removed() {
         scratch.request.remove(name);
     }
+    let observed = observe(story, &scratch.request);
     let mut plan = match plan::decide(story, &View::new(&scratch.request)).await {
-        Ok(Planned::Forward(plan)) => plan,
+        Ok(Planned::Forward(plan)) => Plan { observed, ..plan },
         Ok(Planned::Redirect(redirected)) => {
             redirected.count(started.elapsed());
+            observed.end(&View::new(&scratch.request), redirected.end());
             return answer(story, client, &scratch.request, &mut scratch.wire, Said::Redirect(&redirected)).await;
         }
         Err(failure) => {
             story.refused("http1", &failure, started.elapsed());
+            observed.end(&View::new(&scratch.request), End::failed(&failure, "", false));
             return answer(story, client, &scratch.request, &mut scratch.wire, Said::Failure(&failure)).await;
         }
     };
@@ -99,6 +103,11 @@ async fn one(story: &impl Story, client: &mut Conn, scratch: &mut Scratch) -> Ne
             Err(_) => turn.timed_out(&failure).await,
         },
     }
+}
+
+/// What will be told of the request, if anybody asks.
+fn observe(story: &impl Story, request: &Head) -> Observed {
+    story.watch().map(|watch| watch.begin(&View::new(request))).unwrap_or_default()
 }
 
 /// One request being carried out.
@@ -188,8 +197,8 @@ impl<S: Story> Turn<'_, S> {
                     if !pause.is_zero() {
                         tokio::time::sleep(pause).await;
                     }
-                    if self.plan.deadline.is_some() {
-                        // Less time is left than the try before was told.
+                    if self.plan.deadline.is_some() || self.plan.observed.differs_by_try() {
+                        // Less time is left than the try before was told; each try is a span of its own.
                         self.write_head();
                     }
                     upload.restart(&self.scratch.wire);
@@ -217,8 +226,8 @@ impl<S: Story> Turn<'_, S> {
     ) -> Tried<(Conn, u16)> {
         let sent = Sent { idempotent: safe, repeatable: upload.copy().is_some(), retry_after: None };
         let rival = attempts.rival(&open, sent);
-        if rival.is_some() && self.plan.deadline.is_some() {
-            // Less time is left than the first try was told.
+        if rival.is_some() && (self.plan.deadline.is_some() || self.plan.observed.differs_by_try()) {
+            // Less time is left than the first try was told; each try is a span of its own.
             self.write_head();
         }
         let message = || [&self.scratch.wire, upload.copy().unwrap_or_default()].concat();
@@ -333,7 +342,7 @@ impl<S: Story> Turn<'_, S> {
     async fn failed(&mut self, failure: Failure, served: Option<Rc<Upstream>>, upload: &Upload) -> Next {
         match &served {
             Some(upstream) => self.count(upstream, Some(&failure), ""),
-            None => self.plan.unserved(&failure, self.started.elapsed()),
+            None => self.plan.failed(&View::new(&self.scratch.request), &failure, false, self.started.elapsed()),
         }
         tracing::debug!(reason = failure.reason(), %failure, "request failed");
         if matches!(failure, Failure::ClientGone) {
@@ -348,7 +357,7 @@ impl<S: Story> Turn<'_, S> {
 
     /// The whole request took too long. Dropping the attempt has closed its upstream connection.
     async fn timed_out(&mut self, failure: &Failure) -> Next {
-        self.plan.unserved(failure, self.started.elapsed());
+        self.plan.failed(&View::new(&self.scratch.request), failure, false, self.started.elapsed());
         if self.scratch.answering {
             return Next::Abort;
         }
@@ -361,7 +370,10 @@ impl<S: Story> Turn<'_, S> {
             Some(failure) => (failure.status(), failure.reason()),
             None => (self.scratch.response.status, beside),
         };
-        upstream.meter.record(self.plan.route(), status, reason, self.started.elapsed());
+        let route = self.plan.route();
+        let trace = self.plan.observed.sampled();
+        upstream.meter.record_traced(route, status, reason, self.started.elapsed(), trace);
+        self.plan.observed.end(&View::new(&self.scratch.request), End { status, grpc: None, reason, route });
     }
 }
 

@@ -4,6 +4,7 @@
 //! been said to the client; afterwards a failure resets the client's stream with the same code.
 
 mod hedge;
+mod open;
 
 use super::body::{self, BodyError, Upload};
 use super::mirror;
@@ -15,6 +16,7 @@ use crate::deadline::GRPC_TIMEOUT;
 use crate::error::Failure;
 use crate::plan::{self, Attempts, Mirrored, Open, Plan, Planned, Sent, Story, Tried, within};
 use crate::pool::Place;
+use crate::record::End;
 use crate::respond;
 use crate::retry::{Verdict, idempotent};
 use crate::route::Carried;
@@ -23,7 +25,7 @@ use h2::client::ResponseFuture;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request, Response, Version, uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, uri};
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -39,6 +41,11 @@ struct Exchange<'a, S> {
     started: Instant,
     grpc: bool,
 }
+
+/// gRPC status of a call that its client has given up.
+const CANCELLED: u16 = 1;
+/// gRPC status of an answer that names none.
+const UNKNOWN: u16 = 2;
 
 /// A response whose body is still to come.
 type Answer = Response<RecvStream>;
@@ -58,12 +65,15 @@ pub async fn serve(story: &impl Story, request: Request<RecvStream>, mut respond
         head.headers.remove(*name);
     }
     let grpc = respond::is_grpc(&head.headers);
-    let planned = match complete_uri(&mut head) {
+    let whole = complete_uri(&mut head);
+    let observed = story.watch().map(|watch| watch.begin(&View::new(&head))).unwrap_or_default();
+    let planned = match whole {
         Ok(()) => plan::decide(story, &View::new(&head)).await,
         Err(failure) => Err(failure),
     };
     match planned {
-        Ok(Planned::Forward(mut plan)) => {
+        Ok(Planned::Forward(plan)) => {
+            let mut plan = Plan { observed, ..plan };
             let mirrors = std::mem::take(&mut plan.mirrors);
             let mut exchange = Exchange { story, plan, head, started, grpc };
             exchange.edit_request();
@@ -71,7 +81,7 @@ pub async fn serve(story: &impl Story, request: Request<RecvStream>, mut respond
                 None => exchange.run(body, mirrors, &mut respond).await,
                 Some((end, failure)) => {
                     if timeout_at(end, exchange.run(body, mirrors, &mut respond)).await.is_err() {
-                        exchange.plan.unserved(&failure, started.elapsed());
+                        exchange.plan.failed(&View::new(&exchange.head), &failure, grpc, started.elapsed());
                         say(&mut respond, &failure, grpc);
                     }
                 }
@@ -79,6 +89,7 @@ pub async fn serve(story: &impl Story, request: Request<RecvStream>, mut respond
         }
         Ok(Planned::Redirect(to)) => {
             to.count(started.elapsed());
+            observed.end(&View::new(&head), to.end());
             let answer = respond::http2_redirect(to.status(), &to.location, &to.rule.response_headers);
             if respond.send_response(answer, true).is_err() {
                 respond.send_reset(Reason::CANCEL);
@@ -86,6 +97,7 @@ pub async fn serve(story: &impl Story, request: Request<RecvStream>, mut respond
         }
         Err(failure) => {
             story.refused("http2", &failure, started.elapsed());
+            observed.end(&View::new(&head), End::failed(&failure, "", grpc));
             say(&mut respond, &failure, grpc);
         }
     }
@@ -133,7 +145,7 @@ impl<S: Story> Exchange<'_, S> {
             let upstream = match attempts.pick(Instant::now()) {
                 Ok(upstream) => upstream,
                 Err(failure) => {
-                    self.plan.unserved(&failure, self.started.elapsed());
+                    self.plan.failed(&View::new(&self.head), &failure, self.grpc, self.started.elapsed());
                     return say(respond, &failure, self.grpc);
                 }
             };
@@ -146,7 +158,7 @@ impl<S: Story> Exchange<'_, S> {
                 }
                 Err(Failed { upstream, failure, verdict: Verdict::GiveUp(why) }) => {
                     let failure = why.instead_of(failure);
-                    self.count(&upstream, failure.status(), failure.reason());
+                    self.count_failed(&upstream, &failure);
                     if !matches!(failure, Failure::ClientGone) {
                         say(respond, &failure, self.grpc);
                     }
@@ -226,42 +238,6 @@ impl<S: Story> Exchange<'_, S> {
         Ok(())
     }
 
-    /// Starts the request on a connection that the endpoint's requests share.
-    async fn open(
-        &self,
-        upstream: &Upstream,
-        empty: bool,
-    ) -> Result<(ResponseFuture, SendStream<Bytes>, Place), Failure> {
-        let port = self.plan.port_of(upstream);
-        let (mut sender, place) = upstream.http2(port, self.plan.connect_timeout()).await?;
-        let mut request = self.request();
-        if let Some(left) = self.plan.grpc_timeout().and_then(|left| HeaderValue::try_from(left).ok()) {
-            request.headers_mut().insert(GRPC_TIMEOUT, left);
-        }
-        match sender.send_request(request, empty) {
-            Ok((response, stream)) => Ok((response, stream, place)),
-            Err(error) => {
-                upstream.discard(port, &place).await;
-                // Nothing has been written: the connection had ended before.
-                tracing::debug!(%error, "shared connection refused a stream");
-                Err(Failure::RefusedStream)
-            }
-        }
-    }
-
-    /// The request's head for an endpoint.
-    fn request(&self) -> Request<()> {
-        let mut request = Request::new(());
-        *request.method_mut() = self.head.method.clone();
-        *request.uri_mut() = self.head.uri.clone();
-        *request.version_mut() = Version::HTTP_2;
-        *request.headers_mut() = self.head.headers.clone();
-        if let Some(protocol) = self.head.extensions.get::<h2::ext::Protocol>() {
-            request.extensions_mut().insert(protocol.clone());
-        }
-        request
-    }
-
     /// Passes the answer on, with the reason `beside` it unless that is empty, while the rest of the request goes up.
     async fn relay(
         &self,
@@ -273,6 +249,7 @@ impl<S: Story> Exchange<'_, S> {
     ) {
         let (mut parts, body) = answer.into_parts();
         let status = parts.status.as_u16();
+        let in_head = body::grpc_status(&parts.headers);
         if self.plan.is_local() {
             parts.headers.remove(respond::REASON);
         }
@@ -292,10 +269,10 @@ impl<S: Story> Exchange<'_, S> {
         }
         let ended = body.is_end_stream();
         let Ok(mut down) = respond.send_response(Response::from_parts(parts, ()), ended) else {
-            return self.count(upstream, Failure::ClientGone.status(), Failure::ClientGone.reason());
+            return self.count_failed(upstream, &Failure::ClientGone);
         };
         if ended {
-            return self.count(upstream, status, beside);
+            return self.count(upstream, status, beside, in_head);
         }
         let result = {
             let mut receiving =
@@ -311,17 +288,29 @@ impl<S: Story> Exchange<'_, S> {
             }
         };
         match result {
-            Ok(_) => self.count(upstream, status, beside),
-            Err(BodyError::Sink(_)) => self.count(upstream, status, Failure::ClientGone.reason()),
+            Ok(trailers) => self.count(upstream, status, beside, trailers.or(in_head)),
+            Err(BodyError::Sink(_)) => self.count(upstream, status, Failure::ClientGone.reason(), Some(CANCELLED)),
             Err(BodyError::Source(error)) => {
                 down.send_reset(error.reason().unwrap_or(Reason::INTERNAL_ERROR));
-                self.count(upstream, status, Failure::ResetMidResponse.reason());
+                self.count(upstream, status, Failure::ResetMidResponse.reason(), None);
             }
         }
     }
 
-    fn count(&self, upstream: &Upstream, status: u16, reason: &'static str) {
-        upstream.meter.record(self.plan.route(), status, reason, self.started.elapsed());
+    /// `grpc`: what the answer said of that.
+    fn count(&self, upstream: &Upstream, status: u16, reason: &'static str, grpc: Option<u16>) {
+        let route = self.plan.route();
+        let trace = self.plan.observed.sampled();
+        upstream.meter.record_traced(route, status, reason, self.started.elapsed(), trace);
+        let grpc = self.grpc.then(|| grpc.unwrap_or(UNKNOWN));
+        self.plan.observed.end(&View::new(&self.head), End { status, grpc, reason, route });
+    }
+
+    fn count_failed(&self, upstream: &Upstream, failure: &Failure) {
+        let route = self.plan.route();
+        let (took, trace) = (self.started.elapsed(), self.plan.observed.sampled());
+        upstream.meter.record_traced(route, failure.status(), failure.reason(), took, trace);
+        self.plan.observed.end(&View::new(&self.head), End::failed(failure, route, self.grpc));
     }
 
     /// What the mesh changes in the request's head.

@@ -35,6 +35,16 @@ impl Checkpoint {
         self.identity = Some(identity);
     }
 
+    /// Who the client has proved to be.
+    pub fn identity(&self) -> Option<&SpiffeId> {
+        self.identity.as_ref()
+    }
+
+    /// Where it calls from.
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
     /// Waits until policies have been told once; not at all when they have been, and no longer than an unknown destination
     /// waits.
     pub async fn told(&self) {

@@ -8,8 +8,10 @@ use crate::catalog::{Answer, Known};
 use crate::drain::Direction;
 use crate::error::Failure;
 use crate::plan::{Held, Limits, Mirrored, Place, Plan, Planned, Redirected, Story, Target};
+use crate::record::{Observed, Watch};
 use crate::request::RequestView;
 use crate::route::{Chosen, CompiledRule, Routed};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use weft_model::Endpoint;
@@ -54,6 +56,7 @@ impl Outbound {
             mirrors: Vec::new(),
             admission: None,
             place: Place::default(),
+            observed: Observed::default(),
             target: Target::Service { cluster, known, port, only, session, key },
         }
     }
@@ -200,6 +203,10 @@ impl Story for Outbound {
 
     async fn wait_closed(&self) {
         self.worker.shared.drain.wait_closed(Direction::Outbound).await;
+    }
+
+    fn watch(&self) -> Option<&Rc<Watch>> {
+        self.watch.as_ref()
     }
 
     fn mirror_dropped(&self) {

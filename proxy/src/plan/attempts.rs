@@ -55,6 +55,12 @@ impl<'a> Attempts<'a> {
     /// The endpoint for the next try: the session's on the first, otherwise the balancer's choice among those not yet
     /// tried; when all have been, among all.
     pub fn pick(&mut self, now: Instant) -> Result<Rc<Upstream>, Failure> {
+        let upstream = self.choose(now)?;
+        self.plan.observed.try_begins(&upstream, || self.plan.port_of(&upstream), now);
+        Ok(upstream)
+    }
+
+    fn choose(&mut self, now: Instant) -> Result<Rc<Upstream>, Failure> {
         self.made += 1;
         let Target::Service { cluster, known, only, session, key, .. } = &self.plan.target else {
             let Target::Local { upstream, .. } = &self.plan.target else { return Err(Failure::NoEndpoints) };
@@ -87,6 +93,7 @@ impl<'a> Attempts<'a> {
         {
             cluster.judge(upstream, failure, policy, Instant::now());
         }
+        self.plan.observed.try_ended(upstream, failure);
         self.noted(upstream, begun, failure);
     }
 
@@ -179,6 +186,7 @@ impl<'a> Attempts<'a> {
                     return Verdict::GiveUp(Why::Final);
                 }
                 upstream.meter.retried(failure.reason());
+                self.plan.observed.again();
                 return Verdict::Retry(pause);
             }
             Verdict::GiveUp(Why::BudgetUsedUp) => upstream.meter.not_retried(failure.reason()),

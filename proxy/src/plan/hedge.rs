@@ -70,6 +70,8 @@ impl Attempts<'_> {
             Ok(()) if self.may_retry(cluster, known.view.policy.breaker.as_ref()) => {
                 self.made += 1;
                 late.upstream.meter.hedged();
+                self.plan.observed.again();
+                self.plan.observed.try_begins(&rival, || self.plan.port_of(&rival), now);
                 Some(Open::at(rival))
             }
             Ok(()) | Err(Why::BudgetUsedUp) => {
@@ -121,6 +123,7 @@ impl Attempts<'_> {
             }
             // It would have taken longer than this.
             self.took(open.since);
+            self.plan.observed.try_lost(&open.upstream);
             open.begun.abandon(Instant::now());
             return one;
         }

@@ -2,13 +2,15 @@
 //!
 //! prometheus-client's own histogram takes a lock for each observation; here an observation is two atomic additions.
 //! A scrape in between may see one of the two: sum and count drift apart by the requests in flight, never for good.
+//! Requests that are traced, which are few, leave an exemplar behind a lock that is only ever tried.
 
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::{MetricType, TypedMetric};
+use std::cell::RefCell;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
 
 /// Upper bounds of the buckets but the last, which has none: from half a millisecond to a minute.
 const BOUNDS: [Duration; 16] = [
@@ -30,14 +32,37 @@ const BOUNDS: [Duration; 16] = [
     Duration::from_secs(60),
 ];
 
+const BUCKETS: usize = BOUNDS.len() + 1;
+
+/// A request that stands for its bucket.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Exemplar {
+    pub trace: u128,
+    pub value: Duration,
+    pub at: SystemTime,
+}
+
+thread_local! {
+    /// What the histograms that this thread is encoding have for their buckets, in the order in which they are written: the
+    /// library lets nobody make an exemplar of its own kind.
+    static WRITTEN: RefCell<Vec<Option<Exemplar>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The exemplars of all buckets that this thread has written since this was asked last.
+pub(super) fn written() -> Vec<Option<Exemplar>> {
+    WRITTEN.take()
+}
+
 /// Durations by bucket; clones count together. Get one out of a `Family` once and keep it: the family itself locks.
 #[derive(Debug, Clone, Default)]
 pub struct LatencyHistogram(Arc<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
-    buckets: [AtomicU64; BOUNDS.len() + 1],
+    buckets: [AtomicU64; BUCKETS],
     sum_nanos: AtomicU64,
+    /// The last of each bucket; there is none where nothing is traced.
+    exemplars: OnceLock<Box<Mutex<[Option<Exemplar>; BUCKETS]>>>,
 }
 
 impl LatencyHistogram {
@@ -47,6 +72,17 @@ impl LatencyHistogram {
         self.0.buckets[bucket].fetch_add(1, Relaxed);
         // 2^64 ns are 584 years of latency.
         self.0.sum_nanos.fetch_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// Counts the duration of a request whose trace can be looked up.
+    pub fn observe_traced(&self, duration: Duration, trace: u128) {
+        self.observe(duration);
+        let exemplars = self.0.exemplars.get_or_init(Box::default);
+        // Whoever comes at the same time as another leaves none.
+        if let Ok(mut exemplars) = exemplars.try_lock() {
+            let bucket = BOUNDS.partition_point(|bound| *bound < duration);
+            exemplars[bucket] = Some(Exemplar { trace, value: duration, at: SystemTime::now() });
+        }
     }
 
     /// How many were counted so far.
@@ -65,6 +101,8 @@ impl EncodeMetric for LatencyHistogram {
         let counts = self.0.buckets.iter().map(|bucket| bucket.load(Relaxed));
         let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
         let count = buckets.iter().map(|(_, count)| count).sum();
+        let exemplars = self.0.exemplars.get().map(|all| *all.lock().unwrap_or_else(PoisonError::into_inner));
+        WRITTEN.with_borrow_mut(|written| written.extend(exemplars.unwrap_or([None; BUCKETS])));
         let sum = Duration::from_nanos(self.0.sum_nanos.load(Relaxed)).as_secs_f64();
         encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
     }
