@@ -9,6 +9,9 @@ mod get;
 mod status;
 mod proxy;
 mod explain;
+mod stat;
+mod edges;
+mod logs;
 mod check;
 mod token;
 mod trust;
@@ -16,6 +19,7 @@ mod completion;
 mod documents;
 mod scope;
 mod kind;
+mod measure;
 mod connect;
 mod print;
 
@@ -62,6 +66,13 @@ enum Command {
     Proxy(proxy::Command),
     /// Say what a proxy would do with a request, step by step, without sending it
     Explain(explain::Args),
+    /// Show success, rate and latency of services, routes or pods over the last seconds
+    Stat(stat::Args),
+    /// Show who calls whom: identities, mTLS, success, rate and latency
+    Edges(edges::Args),
+    /// What proxies log
+    #[command(subcommand)]
+    Logs(logs::Command),
     /// Test that the mesh is well; each line that failed says what to do
     Check,
     /// Join tokens, with which a proxy proves who it is
@@ -83,6 +94,9 @@ async fn run(cli: Cli) -> anyhow::Result<Output> {
         Command::Status(args) => status::run(args, &discovery).await,
         Command::Proxy(command) => proxy::run(command, &discovery).await,
         Command::Explain(args) => explain::run(args, &discovery).await,
+        Command::Stat(args) => stat::run(args, &discovery).await,
+        Command::Edges(args) => edges::run(args, &discovery).await,
+        Command::Logs(command) => logs::run(command, &discovery).await,
         Command::Check => check::run(&discovery).await,
         Command::Token(command) => token::run(command, &discovery).await,
         Command::Trust(command) => trust::run(command, &discovery).await,

@@ -9,12 +9,13 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use weft_telemetry::admin::{Admin, Readiness};
 use weft_telemetry::metrics::Registry;
 
 /// The pages, ready to be served. `dump` makes the JSON text that says what the proxy knows.
 pub fn admin(
-    registry: Registry,
+    registry: impl Into<Arc<Registry>>,
     readiness: Readiness,
     dump: impl Fn() -> String + Clone + Send + Sync + 'static,
 ) -> Admin {

@@ -3,17 +3,23 @@
 //! Bounded everywhere: few wait, few are worked on, answers are short and come soon, or the question is refused in words for
 //! people. Nothing here is on the request path.
 
+pub mod here;
+
 use futures::future::BoxFuture;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 /// What this proxy can be asked. Hello says so, so that nobody waits in vain for an older one.
-pub const TOPICS: &[&str] = &[EXPLAIN, AUTHORIZE];
+pub const TOPICS: &[&str] = &[EXPLAIN, AUTHORIZE, METRICS, LOGS];
 /// What would become of a request.
 pub const EXPLAIN: &str = "explain";
 /// Whether another proxy's request would be let in here.
 pub const AUTHORIZE: &str = "authorize";
+/// What the process has counted.
+pub const METRICS: &str = "metrics";
+/// What it logs, and from now on.
+pub const LOGS: &str = "logs";
 
 /// Questions that may wait for one worker.
 const WAITING: usize = 4;
@@ -38,13 +44,22 @@ pub struct Question {
 /// Finds the answer to a question of a topic.
 pub type Answers = Arc<dyn Fn(String, String) -> BoxFuture<'static, Said> + Send + Sync>;
 
+/// Answers what needs no worker, at once; `None`: a worker is to be asked.
+pub type Here = Arc<dyn Fn(&str, &str) -> Option<Said> + Send + Sync>;
+
 /// One end for the control runtime, and one for each of so many workers.
-pub fn channel(workers: usize) -> (Answers, Vec<mpsc::Receiver<Question>>) {
+pub fn channel(workers: usize, here: Here) -> (Answers, Vec<mpsc::Receiver<Question>>) {
     let (to, from): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(WAITING)).unzip();
     let (to, open): (Arc<[_]>, _) = (to.into(), Arc::new(Semaphore::new(OPEN)));
     let answers: Answers = Arc::new(move |topic, json| {
-        let (to, open) = (Arc::clone(&to), Arc::clone(&open));
-        Box::pin(async move { ask(&to, &open, topic, json).await })
+        let (to, open, here) = (Arc::clone(&to), Arc::clone(&open), Arc::clone(&here));
+        Box::pin(async move {
+            let said = match here(&topic, &json) {
+                Some(said) => said,
+                None => ask(&to, &open, topic, json).await,
+            };
+            said.and_then(short)
+        })
     });
     (answers, from)
 }
@@ -62,28 +77,36 @@ async fn ask(to: &[mpsc::Sender<Question>], open: &Semaphore, topic: String, jso
     match tokio::time::timeout(PATIENCE, answer).await {
         Err(_) => Err("the proxy's worker does not answer in time".to_owned()),
         Ok(Err(_)) => Err("the proxy is ending".to_owned()),
-        Ok(Ok(Ok(answer))) if answer.len() > MAX_ANSWER => Err(format!("the answer has {} bytes", answer.len())),
         Ok(Ok(said)) => said,
     }
+}
+
+fn short(answer: String) -> Said {
+    if answer.len() > MAX_ANSWER { Err(format!("the answer has {} bytes", answer.len())) } else { Ok(answer) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn nothing() -> Here {
+        Arc::new(|topic, _| (topic == METRICS).then(|| Ok("counted".to_owned())))
+    }
+
     #[tokio::test]
     async fn a_question_goes_to_a_worker_and_its_answer_comes_back() {
-        let (answers, mut workers) = channel(2);
+        let (answers, mut workers) = channel(2, nothing());
         let asked = tokio::spawn(answers(EXPLAIN.to_owned(), "1".to_owned()));
         let Question { json, reply, .. } = workers[0].recv().await.unwrap();
         reply.send(Ok(format!("{json} it is"))).unwrap();
         assert_eq!(asked.await.unwrap(), Ok("1 it is".to_owned()));
         assert!(answers("weather".to_owned(), String::new()).await.unwrap_err().contains("weather"));
+        assert_eq!(answers(METRICS.to_owned(), String::new()).await, Ok("counted".to_owned()));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_worker_that_is_stuck_or_gone_costs_no_more_than_patience() {
-        let (answers, workers) = channel(1);
+        let (answers, workers) = channel(1, nothing());
         let asked: Vec<_> = (0..OPEN + 3).map(|_| answers(EXPLAIN.to_owned(), String::new())).collect();
         let said = futures::future::join_all(asked).await;
         let late = said.iter().filter(|said| said.as_ref().is_err_and(|why| why.contains("in time"))).count();
@@ -91,7 +114,7 @@ mod tests {
         assert!(said.iter().all(|said| said.is_err()));
         drop(workers);
         assert!(answers(EXPLAIN.to_owned(), String::new()).await.is_err());
-        let (answers, mut workers) = channel(1);
+        let (answers, mut workers) = channel(1, nothing());
         let asked = tokio::spawn(answers(EXPLAIN.to_owned(), String::new()));
         workers[0].recv().await.unwrap().reply.send(Ok("x".repeat(MAX_ANSWER + 1))).unwrap();
         assert!(asked.await.unwrap().unwrap_err().contains("bytes"));

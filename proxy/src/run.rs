@@ -37,19 +37,19 @@ const SETTLE: Duration = Duration::from_millis(500);
 
 /// Runs the proxy until SIGTERM or SIGINT.
 pub fn run(config: Config) -> anyhow::Result<()> {
-    let _logs = logs::init(config.log_format, &config.log_level)?;
+    let logs = logs::init(config.log_format, &config.log_level)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("weft-control")
         .enable_all()
         .build()?;
-    let result = runtime.block_on(live(Arc::new(config)));
+    let result = runtime.block_on(live(Arc::new(config), logs.filter()));
     // What is left are tasks without an end of their own.
     runtime.shutdown_timeout(Duration::from_millis(100));
     result
 }
 
-async fn live(config: Arc<Config>) -> anyhow::Result<()> {
+async fn live(config: Arc<Config>, filter: logs::Filter) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let ended = CancellationToken::new();
@@ -61,7 +61,7 @@ async fn live(config: Arc<Config>) -> anyhow::Result<()> {
     };
     tokio::pin!(stopped);
     let up = tokio::select! {
-        up = start(&config, ended.clone()) => up?,
+        up = start(&config, filter, ended.clone()) => up?,
         () = &mut stopped => return Ok(()),
     };
     stopped.await;
@@ -78,7 +78,7 @@ struct Up {
     workers: Vec<std::thread::JoinHandle<()>>,
 }
 
-async fn start(config: &Arc<Config>, ended: CancellationToken) -> anyhow::Result<Up> {
+async fn start(config: &Arc<Config>, filter: logs::Filter, ended: CancellationToken) -> anyhow::Result<Up> {
     let mut registry = Registry::new("weft-proxy", env!("CARGO_PKG_VERSION"));
     let readiness = Readiness::default();
     let metrics = Metrics::register(&mut registry);
@@ -96,7 +96,8 @@ async fn start(config: &Arc<Config>, ended: CancellationToken) -> anyhow::Result
     let dns = dns::Server::bind(config, catalog.clone(), &mut registry).context("DNS")?;
     let describe = describe::what(Arc::clone(config), catalog.clone());
     let page = describe.clone();
-    let pages = admin::admin(registry, readiness, move || page());
+    let registry = Arc::new(registry);
+    let pages = admin::admin(Arc::clone(&registry), readiness, move || page());
     let listener = TcpListener::bind(config.admin_listen)
         .await
         .with_context(|| format!("--admin-listen: listening on {}", config.admin_listen))?;
@@ -104,7 +105,7 @@ async fn start(config: &Arc<Config>, ended: CancellationToken) -> anyhow::Result
 
     let identity = certifier.obtain().await?;
     tokio::spawn(certifier.keep(identity.clone()));
-    let (answers, questions) = questions::channel(config.workers);
+    let (answers, questions) = questions::channel(config.workers, questions::here::answers(registry, filter));
     follow(config, &catalog, catalog_metrics, discovery, &identity, (describe, answers), known, feed, directory);
     if let Some(dns) = dns {
         tokio::spawn(dns.run());

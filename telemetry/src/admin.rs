@@ -28,8 +28,8 @@ const LINGER: Duration = Duration::from_secs(2);
 pub struct Admin(Router);
 
 impl Admin {
-    pub fn new(registry: Registry, readiness: Readiness) -> Self {
-        let registry = Arc::new(registry);
+    pub fn new(registry: impl Into<Arc<Registry>>, readiness: Readiness) -> Self {
+        let registry = registry.into();
         let metrics = move || async move { metrics(&registry) };
         let ready = move || async move { ready(&readiness) };
         Self(

@@ -5,6 +5,7 @@
 //! JSON they are escapes anyway.
 
 use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
@@ -56,16 +57,42 @@ pub enum LogError {
 /// Keeps logging going; dropping it writes out what is queued, so `main` holds it to the end.
 #[must_use = "queued lines are written out when this is dropped"]
 pub struct Logs {
-    filter: reload::Handle<EnvFilter, Registry>,
+    filter: Filter,
     dropped: ErrorCounter,
     _writer: WorkerGuard,
 }
 
-impl Logs {
-    /// Puts another filter into force at once.
-    pub fn set_filter(&self, filter: &str) -> Result<(), LogError> {
+/// Which events are written. Clones are the same filter.
+#[derive(Clone)]
+pub struct Filter {
+    handle: reload::Handle<EnvFilter, Registry>,
+    text: Arc<Mutex<String>>,
+}
+
+impl Filter {
+    /// Puts `filter` into force at once and returns the one before it. One that cannot be read changes nothing.
+    pub fn set(&self, filter: &str) -> Result<String, LogError> {
         let parsed = parse(filter)?;
-        self.filter.reload(parsed).map_err(|error| refused(filter, error))
+        let mut text = self.text();
+        self.handle.reload(parsed).map_err(|error| refused(filter, error))?;
+        Ok(std::mem::replace(&mut text, filter.to_owned()))
+    }
+
+    /// The filter in force, as it was given.
+    pub fn get(&self) -> String {
+        self.text().clone()
+    }
+
+    fn text(&self) -> MutexGuard<'_, String> {
+        // Whoever panicked left a whole text behind.
+        self.text.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Logs {
+    /// What is written, to be changed while the program runs.
+    pub fn filter(&self) -> Filter {
+        self.filter.clone()
     }
 
     /// Lines dropped so far because standard error did not take them.
@@ -83,10 +110,11 @@ pub fn init(format: Format, filter: &str) -> Result<Logs, LogError> {
         .thread_name("weft-logs")
         .finish(std::io::stderr());
     let dropped = writer.error_counter();
-    let (filter, handle) = reload::Layer::new(parse(filter)?);
-    let subscriber = tracing_subscriber::registry().with(filter).with(lines(format, writer));
+    let (layer, handle) = reload::Layer::new(parse(filter)?);
+    let subscriber = tracing_subscriber::registry().with(layer).with(lines(format, writer));
     subscriber.try_init().map_err(|_| LogError::Again)?;
-    Ok(Logs { filter: handle, dropped, _writer: guard })
+    let filter = Filter { handle, text: Arc::new(Mutex::new(filter.to_owned())) };
+    Ok(Logs { filter, dropped, _writer: guard })
 }
 
 fn parse(filter: &str) -> Result<EnvFilter, LogError> {
@@ -188,7 +216,6 @@ fn escaped(writer: &mut Writer<'_>, value: &str, quoted: bool) -> fmt::Result {
 mod tests {
     use super::*;
     use std::io;
-    use std::sync::{Arc, Mutex};
 
     #[derive(Clone, Default)]
     struct Captured(Arc<Mutex<Vec<u8>>>);

@@ -64,6 +64,21 @@ impl Registry {
     }
 }
 
+/// The lines of `text` that are about these families, by their names as they are registered: with prefix, without `_total`.
+pub fn only(text: &str, families: &[String]) -> String {
+    let about = |line: &str| {
+        let sample = line.strip_prefix("# ").and_then(|meta| meta.split(' ').nth(1)).unwrap_or(line);
+        families.iter().any(|family| sample.strip_prefix(family.as_str()).is_some_and(ends_there))
+    };
+    text.lines().filter(|line| about(line)).fold(String::new(), |all, line| all + line + "\n")
+}
+
+/// After a family's name comes nothing of it but what the format adds.
+fn ends_there(rest: &str) -> bool {
+    let rest = ["_total", "_bucket", "_sum", "_count"].iter().find_map(|end| rest.strip_prefix(end)).unwrap_or(rest);
+    rest.is_empty() || rest.starts_with(['{', ' '])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,6 +112,16 @@ mod tests {
         assert!(value("process_open_fds ") >= 3.0);
         assert!(value("process_start_time_seconds ") > 1e9);
         assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn families_are_picked_by_their_whole_name() {
+        let text = "# TYPE weft_requests counter\nweft_requests_total{a=\"x y\"} 1\nweft_requests_refused_total 2\n\
+                    # HELP weft_took Time\nweft_took_bucket{le=\"1\"} 1\nweft_took_sum 3\n# EOF\n";
+        let picked = |names: &[&str]| only(text, &names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        assert_eq!(picked(&["weft_requests"]), "# TYPE weft_requests counter\nweft_requests_total{a=\"x y\"} 1\n");
+        assert_eq!(picked(&["weft_took"]), "# HELP weft_took Time\nweft_took_bucket{le=\"1\"} 1\nweft_took_sum 3\n");
+        assert_eq!(picked(&["weft", "requests"]), "");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 use weft_examples::mesh::binary;
 use weft_examples::pods::{Output, Program, poll_until};
+use weft_tests::client::Http1;
 use weft_tests::programs::curl;
 use weft_tests::world::SOON;
 use weft_tests::{Outcome, Plan, Suite, World};
@@ -18,6 +19,9 @@ fn main() -> ExitCode {
         .case("get of something that is not there fails and says so", get_missing)
         .case("status shows every proxy, its revision and that none is behind", status)
         .case("proxy dump shows what a proxy knows", dump)
+        .case("stat tells success, rate and latency of services, routes and pods", stat)
+        .case("edges tells who calls whom, and that it is encrypted", edges)
+        .case("logs level changes what a proxy logs while it runs", log_level)
         .case("check says that all is well", check)
         .case("apply says what became of each document, and again that nothing changed", apply)
         .case("a dry run changes nothing", dry_run)
@@ -114,6 +118,65 @@ async fn dry_run(world: &World) -> Outcome {
     let said = done(world, &["apply", "--dry-run", "-f", "-"], &SERVICE.replace("fresh", "dry"))?;
     ensure!(said.contains("dry"), "{said}");
     fails(world, &["get", "service", "dry", "-n", "test"], "", 1, &["dry"])
+}
+
+/// Requests one after the other until this is dropped; every tenth fails.
+fn load(world: &World) -> anyhow::Result<tokio::task::JoinHandle<()>> {
+    let mut client = Http1::dial(world.client(), world.echo(80))?;
+    Ok(tokio::spawn(async move {
+        for n in 0_u64.. {
+            let path = if n % 10 == 0 { "/status/500" } else { "/name" };
+            if client.get(path).await.is_err() {
+                return;
+            }
+        }
+    }))
+}
+
+async fn stat(world: &World) -> Outcome {
+    let load = load(world)?;
+    let json = |kind: &str, more: &[&str]| {
+        let args = [&["stat", kind, "-w", "1s", "-o", "json"], more].concat();
+        anyhow::Ok(serde_json::from_str::<Vec<Value>>(&done(world, &args, "")?)?)
+    };
+    let services = json("services", &["-n", "test"])?;
+    let [echo] = &services[..] else { anyhow::bail!("one service is called: {services:?}") };
+    ensure!(echo["service"] == "echo" && echo["requestsPerSecond"].as_f64() > Some(1.0), "{echo}");
+    let success = echo["successRate"].as_f64().context("no success rate")?;
+    ensure!((0.8..0.98).contains(&success), "nine of ten succeed: {echo}");
+    let [p50, p99] = ["p50Seconds", "p99Seconds"].map(|field| echo[field].as_f64().unwrap_or(-1.0));
+    ensure!(p50 > 0.0 && p50 <= p99, "{echo}");
+    let pods = json("pods", &["-n", "test"])?;
+    ensure!(pods.iter().any(|row| row["pod"] == "echo-0") && pods.iter().all(|row| row["pod"] != "client"), "{pods:?}");
+    ensure!(json("services", &["-A", "--from", "test/client", "--to", "echo"])?.len() == 1, "by both ends");
+    ensure!(json("services", &["-A", "--from", "test/echo-0"])?.is_empty(), "echo calls nobody");
+    let table = done(world, &["stat", "-n", "test", "-w", "500ms"], "")?;
+    ensure!(table.starts_with("NAMESPACE  SERVICE  SUCCESS  RPS"), "{table}");
+    fails(world, &["stat", "pods", "--from", "client"], "", 2, &["--from"])?;
+    fails(world, &["stat", "-w", "1ms"], "", 2, &["500ms"])?;
+    load.abort();
+    Ok(())
+}
+
+async fn edges(world: &World) -> Outcome {
+    let load = load(world)?;
+    let said = done(world, &["edges", "-n", "test", "-w", "1s", "-o", "json"], "")?;
+    load.abort();
+    let edges: Vec<Value> = serde_json::from_str(&said)?;
+    let edge = edges.iter().find(|edge| edge["to"]["service"] == "echo").with_context(|| said.clone())?;
+    ensure!(edge["from"]["serviceAccount"] == "client" && edge["mtls"]["connections"].as_f64() > Some(0.0), "{edge}");
+    ensure!(edge["mtls"]["plaintext"] == 0.0 && edge["requestsPerSecond"].as_f64() > Some(1.0), "{edge}");
+    Ok(())
+}
+
+async fn log_level(world: &World) -> Outcome {
+    ensure!(done(world, &["logs", "level", "test/client"], "")? == "info\n", "as it was started");
+    let said = done(world, &["logs", "level", "client", "info,weft_proxy=trace"], "")?;
+    ensure!(said == "client logs info,weft_proxy=trace (before: info)\n", "{said}");
+    ensure!(done(world, &["logs", "level", "client"], "")? == "info,weft_proxy=trace\n", "it is in force");
+    fails(world, &["logs", "level", "client", "loud=nonsense"], "", 1, &["loud=nonsense"])?;
+    ensure!(done(world, &["logs", "level", "client", "info"], "")?.contains("before: info,weft_proxy=trace"), "kept");
+    fails(world, &["logs", "level", "nobody"], "", 1, &["weftctl status"])
 }
 
 const ROUTE: &str = "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: { name: marked, namespace: test }\n\
