@@ -31,7 +31,7 @@ pub const LAYERED: &str = "weft-proxy";
 /// The proxy's layers from the top down: a module imports only from layers below its own, never from its own.
 pub const LAYERS: &[(&str, &[&str])] = &[
     ("process", &["run"]),
-    ("beside the path", &["admin", "describe", "dns", "health", "register", "certify", "redirect"]),
+    ("beside the path", &["admin", "describe", "dns", "health", "register", "certify", "redirect", "kubelet", "wait"]),
     ("a worker's thread", &["serve"]),
     ("stories", &["outbound", "inbound"]),
     ("engines", &["http1", "http2"]),
