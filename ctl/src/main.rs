@@ -15,6 +15,7 @@ mod logs;
 mod check;
 mod token;
 mod trust;
+mod inject;
 mod completion;
 mod documents;
 mod scope;
@@ -81,6 +82,10 @@ enum Command {
     /// Whom the mesh trusts
     #[command(subcommand)]
     Trust(trust::Command),
+    /// Put sidecars into the pods of YAML documents, as the webhook would, and print all of them
+    Inject(Box<inject::Args>),
+    /// Take the sidecars out of the pods of YAML documents, and print all of them
+    Uninject(inject::Files),
     /// Print a completion script for a shell
     Completion(completion::Args),
 }
@@ -100,6 +105,8 @@ async fn run(cli: Cli) -> anyhow::Result<Output> {
         Command::Check => check::run(&discovery).await,
         Command::Token(command) => token::run(command, &discovery).await,
         Command::Trust(command) => trust::run(command, &discovery).await,
+        Command::Inject(args) => inject::run(&args),
+        Command::Uninject(files) => inject::undo(&files),
         Command::Completion(args) => Ok(completion::run::<Cli>(&args)),
     }
 }

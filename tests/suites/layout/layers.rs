@@ -10,7 +10,9 @@ pub const CRATES: &[(&str, &[&str])] = &[
     ("weft-identity", &["weft-model"]),
     ("weft-proxy", BELOW_BINARIES),
     ("weft-discovery", BELOW_BINARIES),
-    ("weft-ctl", BELOW_BINARIES),
+    // What becomes of a pod, for the webhook and the command line alike.
+    ("weft-inject", &["weft-model"]),
+    ("weft-ctl", WITH_INJECT),
     // The laboratory runs the very balancers of the proxy.
     ("weft-lab", &["weft-model", "weft-proxy"]),
     // The shop's applications know nothing of the mesh; the demo drives it through its binaries.
@@ -18,6 +20,8 @@ pub const CRATES: &[(&str, &[&str])] = &[
 ];
 
 const BELOW_BINARIES: &[&str] = &["weft-model", "weft-proto", "weft-identity", "weft-telemetry"];
+
+const WITH_INJECT: &[&str] = &["weft-model", "weft-proto", "weft-identity", "weft-telemetry", "weft-inject"];
 
 /// What the tests of any crate may use as well: it starts pods, stores and servers, and imports nothing of ours.
 pub const FOR_TESTS: &str = "weft-examples";
