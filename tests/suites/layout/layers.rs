@@ -12,6 +12,7 @@ pub const CRATES: &[(&str, &[&str])] = &[
     ("weft-discovery", BELOW_BINARIES),
     // What becomes of a pod, for the webhook and the command line alike.
     ("weft-inject", &["weft-model"]),
+    ("weft-injector", WITH_INJECT),
     ("weft-ctl", WITH_INJECT),
     // The laboratory runs the very balancers of the proxy.
     ("weft-lab", &["weft-model", "weft-proxy"]),
