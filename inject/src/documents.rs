@@ -6,6 +6,7 @@
 use crate::decide::{Decision, Namespace};
 use crate::refusal::Refusal;
 use crate::settings::Settings;
+use crate::yaml::to_yaml;
 use crate::{patch, remove};
 use serde_json::Value;
 
@@ -88,8 +89,7 @@ fn each(
         if document == before {
             stream.text.push_str(text);
         } else {
-            let written = serde_yaml_ng::to_string(&document);
-            stream.text.push_str(&written.map_err(|error| StreamError::Syntax { number, reason: error.to_string() })?);
+            stream.text.push_str(&to_yaml(&document));
         }
     }
     Ok(stream)

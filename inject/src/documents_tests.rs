@@ -83,7 +83,7 @@ fn values_keep_their_meaning() {
     let stream = injected(pod);
     let after = &parsed(&stream.text)[0];
     assert_eq!(after["spec"]["volumes"][0]["secret"]["defaultMode"], 0o640);
-    for quoted in ["'on'", "'0123'", "'1e3'", "'no'"] {
+    for quoted in ["\"on\"", "\"0123\"", "\"1e3\"", "\"no\""] {
         assert!(stream.text.contains(&format!("value: {quoted}\n")), "{quoted} in {}", stream.text);
     }
 }

@@ -15,6 +15,7 @@ pub mod sidecar;
 pub mod patch;
 pub mod remove;
 pub mod documents;
+pub mod yaml;
 
 pub use decide::{Decision, Namespace, Skip};
 pub use patch::{Outcome, inject};

@@ -61,7 +61,7 @@ fn every_fault_is_named_at_once() {
         "--address=10.0.0.8",
         "--virtual-range=10.0.0.0/40",
         "--log-format=xml",
-        "--check-port=15006",
+        "--check-port=15053",
         "--opaque-ports=0",
         "--application-probes={\"web/live\": {}}",
         "--service-account=A",

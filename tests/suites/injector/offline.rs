@@ -49,7 +49,8 @@ pub async fn same_pods(cluster: &Cluster) -> Outcome {
     for pod in pods {
         let reviewed = cluster.reviewed("shop", &pod).await?;
         let printed: Value = serde_yaml_ng::from_str(&inject(cluster, &pod.to_string())?)?;
-        ensure!(printed.to_string() == reviewed.to_string(), "weftctl: {printed}\nwebhook: {reviewed}");
+        let (printed, reviewed) = (printed.to_string(), reviewed.to_string());
+        ensure!(printed == reviewed, "weftctl: {printed}\nwebhook: {reviewed}");
     }
     Ok(())
 }
