@@ -17,6 +17,7 @@ mod manual;
 mod check;
 mod token;
 mod trust;
+mod inject;
 mod completion;
 mod documents;
 mod scope;
@@ -85,6 +86,10 @@ enum Command {
     /// Whom the mesh trusts
     #[command(subcommand)]
     Trust(trust::Command),
+    /// Put sidecars into the pods of YAML documents, as the webhook would, and print all of them
+    Inject(Box<inject::Args>),
+    /// Take the sidecars out of the pods of YAML documents, and print all of them
+    Uninject(inject::Files),
     /// Print a completion script for a shell
     Completion(completion::Args),
     /// Write manual pages, one for each command
@@ -108,6 +113,8 @@ async fn run(cli: Cli) -> anyhow::Result<Output> {
         Command::Token(command) => token::run(command, &discovery).await,
         Command::Trust(command) => trust::run(command, &discovery).await,
         Command::Manual(args) => manual::run::<Cli>(&args),
+        Command::Inject(args) => inject::run(&args),
+        Command::Uninject(files) => inject::undo(&files),
         Command::Completion(args) => Ok(completion::run::<Cli>(&args)),
     }
 }

@@ -4,6 +4,7 @@
 //! ends with status 2. A [`Config`] that exists is consistent, and nothing in it changes while the process lives.
 
 mod access;
+mod application_probes;
 mod faults;
 mod flags;
 mod machine;
@@ -11,6 +12,7 @@ mod registration;
 mod tracing;
 
 pub use access::{AccessLog, Filter, Number, Test, Text};
+pub use application_probes::{Action, ApplicationProbe, ApplicationProbes};
 pub use registration::{HealthCheck, Registration};
 pub use tracing::{Form, Protocol, Sampling, Tracing};
 
@@ -42,6 +44,9 @@ pub struct Config {
     pub inbound_port: u16,
     /// 0: no DNS.
     pub dns_port: u16,
+    /// 0: the redirect is not checked.
+    pub check_port: u16,
+    pub opaque_ports: Vec<Port>,
     pub admin_listen: SocketAddr,
     /// `https://host:port`, in the order of preference; at least one.
     pub discovery: Vec<String>,
@@ -52,6 +57,8 @@ pub struct Config {
     /// One of each family at most.
     pub address: Vec<IpAddr>,
     pub health_check: Option<HealthCheck>,
+    /// By `container/page`.
+    pub application_probes: ApplicationProbes,
     pub weight: u32,
     pub priority: u32,
     /// Where the pod stands, for `nearest`.
@@ -103,6 +110,11 @@ impl Config {
         any.map_or_else(|| "unknown".to_owned(), |r| r.service.to_string())
     }
 
+    /// Whether undeclared connections to `port` are carried as bytes.
+    pub fn is_opaque(&self, port: u16) -> bool {
+        self.opaque_ports.iter().any(|opaque| opaque.get() == port)
+    }
+
     fn check(flags: Flags) -> Result<Self, Faults> {
         let mut faults = Faults::default();
         let f = &mut faults;
@@ -118,6 +130,8 @@ impl Config {
             outbound_port: f.take("--outbound-port", &flags.outbound_port, port),
             inbound_port: f.take("--inbound-port", &flags.inbound_port, port),
             dns_port: f.take("--dns-port", &flags.dns_port, parsed),
+            check_port: f.take("--check-port", &flags.check_port, parsed),
+            opaque_ports: f.opaque_ports(&flags.opaque_ports),
             admin_listen: f.take_or("--admin-listen", &flags.admin_listen, parsed, ([0, 0, 0, 0], 0).into()),
             discovery: flags.discovery.iter().map(|url| f.take("--discovery", url, discovery)).collect(),
             trust_anchors: f.take("--trust-anchors", &flags.trust_anchors, path),
@@ -129,6 +143,7 @@ impl Config {
             register: f.registrations(&flags.register, &flags.namespace),
             address: f.addresses(&flags.address, !flags.register.is_empty()),
             health_check: f.take("--health-check", &flags.health_check, HealthCheck::parse),
+            application_probes: f.take("--application-probes", &flags.application_probes, application_probes::parse),
             weight: f.take("--weight", &flags.weight, parsed),
             priority: f.take("--priority", &flags.priority, parsed),
             location: flags
@@ -196,6 +211,11 @@ impl Faults {
         all
     }
 
+    fn opaque_ports(&mut self, texts: &[String]) -> Vec<Port> {
+        let parsed = |text: &String| parsed(text).map_err(|reason| self.add("--opaque-ports", reason)).ok();
+        texts.iter().filter(|text| !text.is_empty()).filter_map(parsed).collect()
+    }
+
     fn name_servers(&mut self, texts: &[String]) -> Vec<SocketAddr> {
         if texts.is_empty() {
             return machine::name_servers();
@@ -215,6 +235,7 @@ impl Faults {
             ("--outbound-port", config.outbound_port),
             ("--inbound-port", config.inbound_port),
             ("--dns-port", config.dns_port),
+            ("--check-port", config.check_port),
             admin,
         ];
         for (n, (flag, port)) in listeners.iter().enumerate().filter(|(_, (_, port))| *port != 0) {

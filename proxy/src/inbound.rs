@@ -85,6 +85,9 @@ pub async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: SocketAddr, 
         First::Gone => {}
         // Boxed, as the handshake: rare or short, it must not make the task of every connection larger.
         First::Silent => Box::pin(inbound.server_first(stream)).await,
+        First::Http1 | First::Http2 if inbound.is_opaque() => {
+            inbound.speak(First::Opaque, Conn::plain(stream, buf)).await
+        }
         First::Tls | First::Opaque if is_hello(&mut stream, &mut buf).await => {
             match Box::pin(inbound.handshake(stream, buf)).await {
                 Ok(client) => inbound.speak_as_negotiated(client).await,
@@ -117,6 +120,11 @@ async fn is_hello(stream: &mut TcpStream, buf: &mut BytesMut) -> bool {
 }
 
 impl Inbound {
+    /// Whether this port is never looked at. What another sidecar says by ALPN was declared, and is believed.
+    fn is_opaque(&self) -> bool {
+        self.worker.shared.config.is_opaque(self.address.port())
+    }
+
     async fn handshake(&mut self, stream: TcpStream, buf: BytesMut) -> Result<Conn, String> {
         let acceptor = TlsAcceptor::from(self.worker.shared.identity.server());
         let tls = timeout(HANDSHAKE, acceptor.accept(Tcp::new(stream, buf)))
@@ -207,7 +215,7 @@ impl Inbound {
         };
         let client = Conn::plain(stream, buf);
         match first {
-            First::Http1 | First::Http2 => Box::pin(self.speak(first, client)).await,
+            First::Http1 | First::Http2 if !self.is_opaque() => Box::pin(self.speak(first, client)).await,
             _ => match self.checkpoint.opaque() {
                 Ok(()) => self.join(client, server).await,
                 Err(failure) => self.refuse(client, &failure),

@@ -52,5 +52,7 @@ pub mod dns;
 pub mod drain;
 pub mod metrics;
 pub mod describe;
+pub mod kubelet;
 pub mod admin;
 pub mod redirect;
+pub mod wait;

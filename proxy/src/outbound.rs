@@ -28,6 +28,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use weft_model::{Binding, Protocol, ServiceName};
 
@@ -60,6 +61,9 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, destination: SocketAdd
         // Somebody dialled this very listener: there is no original destination to go to.
         return Conn::plain(stream, BytesMut::new()).abort();
     }
+    if destination.ip().is_loopback() && destination.port() == shared.config.check_port {
+        return arrived(stream, &shared.arrival).await;
+    }
     match shared.catalog.bind(destination.ip()).await {
         Some(Binding::Service(service)) => to_service(worker, stream, destination, service, None).await,
         Some(Binding::Endpoint { service, id }) => to_service(worker, stream, destination, service, Some(id)).await,
@@ -70,6 +74,12 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, destination: SocketAdd
         }
         _ => pass_through(&worker, stream, destination).await,
     }
+}
+
+/// The redirect's check: that the connection is here at all is the answer.
+async fn arrived(mut stream: TcpStream, arrival: &str) {
+    // Who asked may have left.
+    let _ = stream.write_all(arrival.as_bytes()).await;
 }
 
 async fn to_service(
@@ -156,7 +166,7 @@ impl Outbound {
                 First::Opaque => First::Http1,
                 first => first,
             },
-            Protocol::Detect if self.worker.speaks_first(destination) => First::Opaque,
+            Protocol::Detect if self.worker.is_opaque(destination) => First::Opaque,
             Protocol::Detect => {
                 let wait = self.worker.shared.config.detect_timeout;
                 sniff::first(&mut stream, &mut buf, wait).await

@@ -4,7 +4,10 @@
 //! tables of iptables and ip6tables; applying twice changes nothing, removing leaves no trace, and applying over a half-done
 //! state completes it. Fails naming the command that failed.
 
+mod check;
 mod rules;
+
+pub use check::Check;
 
 use clap::{Args, Subcommand, ValueEnum};
 use iptables::IPTables;
@@ -89,6 +92,9 @@ struct Flags {
     /// Where the proxy's admin endpoint listens; reached directly
     #[arg(long, env = "WEFT_ADMIN_PORT", default_value = "15020")]
     admin_port: Port,
+    /// Port on loopback by which the proxy sees that the rules are in place; 0 makes no rule for it
+    #[arg(long, env = "WEFT_CHECK_PORT", default_value_t = 15002)]
+    check_port: u16,
     /// Ports that connections may leave for directly
     #[arg(long, env = "WEFT_EXCLUDE_OUTBOUND_PORTS", value_delimiter = ',', value_name = "PORT")]
     exclude_outbound_ports: Vec<Port>,
@@ -114,6 +120,7 @@ impl Flags {
             outbound_port: self.outbound_port,
             inbound_port: self.inbound_port,
             dns_port: Port::new(self.dns_port),
+            check_port: Port::new(self.check_port),
             excluded_uids: self.exclude_uids.clone(),
             direct_out: self.exclude_outbound_ports.clone(),
             direct_to: self.exclude_outbound_cidrs.clone(),

@@ -16,12 +16,13 @@ use crate::health::{Checker, HealthMetrics};
 use crate::metrics::Metrics;
 use crate::observe::Observer;
 use crate::questions::{self, Answers};
+use crate::redirect::Check;
 use crate::register::{Registrar, Registrations};
 use crate::state_dir::StateDir;
 use crate::worker::Shared;
-use crate::{admin, describe, dns, serve};
+use crate::{admin, describe, dns, kubelet, serve};
 use anyhow::Context;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -113,11 +114,10 @@ async fn start(config: &Arc<Config>, (filter, recent): Logged, ended: Cancellati
     let dns = dns::Server::bind(config, catalog.clone(), &mut registry).context("DNS")?;
     let describe = describe::what(Arc::clone(config), catalog.clone());
     let page = describe.clone();
+    let redirected = (config.check_port != 0).then(|| readiness.require("redirect", "not looked for yet"));
     let registry = Arc::new(registry);
-    let pages = admin::admin(Arc::clone(&registry), readiness, move || page());
-    let listener = TcpListener::bind(config.admin_listen)
-        .await
-        .with_context(|| format!("--admin-listen: listening on {}", config.admin_listen))?;
+    let pages = admin::admin(Arc::clone(&registry), readiness, move || page()).merge(kubelet::pages(config));
+    let listener = admin_listener(config.admin_listen).await?;
     tokio::spawn(pages.serve(listener, ended.cancelled_owned()));
 
     let identity = certifier.obtain().await?;
@@ -132,6 +132,7 @@ async fn start(config: &Arc<Config>, (filter, recent): Logged, ended: Cancellati
     let checker = Checker::new(catalog.clone(), identity.clone(), Arc::clone(&own), client, health_metrics);
     tokio::spawn(checker.run());
     let drain = Drain::default();
+    let arrival = format!("weft-proxy {:032x}\n", fastrand::u128(..));
     let shared = Arc::new(Shared {
         config: Arc::clone(config),
         catalog: catalog.clone(),
@@ -141,17 +142,32 @@ async fn start(config: &Arc<Config>, (filter, recent): Logged, ended: Cancellati
         breakers: Breakers::default(),
         drain: drain.clone(),
         own,
+        arrival: arrival.clone(),
         gates: Arc::default(),
         observer,
     });
     let workers = questions.into_iter().enumerate();
     let workers = workers.map(|(n, asked)| serve::start(Arc::clone(&shared), n, asked)).collect::<Result<_, _>>()?;
     listening.met();
+    let (port, families) = (config.check_port, config.address.clone());
+    let check = redirected.map(|condition| Check { port, arrival, own: families, condition });
+    check.map(|check| tokio::spawn(check.run(drain.clone())));
     // Nobody is to send anything before it is known what is let in here; a discovery that does not say so is not waited for for long.
     catalog.guard().await;
     let registrations = registrar.start(&identity);
     tracing::info!(name = config.name, identity = %config.identity(), workers = config.workers, "serving");
     Ok(Up { registrations, drain, workers, told, export, _writer: telling.writer })
+}
+
+/// On a machine without IPv6, `[::]` means every address of IPv4.
+async fn admin_listener(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let bound = match TcpListener::bind(address).await {
+        Err(_) if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) => {
+            TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()))).await
+        }
+        bound => bound,
+    };
+    bound.with_context(|| format!("--admin-listen: listening on {address}"))
 }
 
 /// Follows discovery, and keeps on disk what it says.

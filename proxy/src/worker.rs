@@ -39,6 +39,8 @@ pub struct Shared {
     pub drain: Drain,
     /// This pod's addresses.
     pub own: Arc<[IpAddr]>,
+    /// What connections to the check port are answered with: proof that they came to this process.
+    pub arrival: String,
     /// What is admitted to the application beside this proxy.
     pub gates: Arc<Gates>,
     /// Who is told of single requests, if anybody is.
@@ -130,9 +132,10 @@ impl Worker {
         free.then(|| MirrorPermit { _place: Rc::clone(&self.mirrored) })
     }
 
-    /// The server at `address` is known to speak first: waiting for its client would be in vain.
-    pub fn speaks_first(&self, address: SocketAddr) -> bool {
-        self.server_first.borrow().contains(&address)
+    /// Whether undeclared connections to `address` are bytes: its port was called opaque, or its server is known to speak
+    /// first, so that waiting for its client would be in vain.
+    pub fn is_opaque(&self, address: SocketAddr) -> bool {
+        self.shared.config.is_opaque(address.port()) || self.server_first.borrow().contains(&address)
     }
 
     pub fn remember_server_first(&self, address: SocketAddr) {

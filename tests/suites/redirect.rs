@@ -62,7 +62,7 @@ async fn round_trip(wires: &Wires) -> Outcome {
         let pod = wires.0.pod(&format!("round-{backend}"))?;
         done(&pod, &["apply", "--backend", backend])?;
         let once = rules(&pod, backend)?;
-        ensure!(once.matches("--to-ports 15001").count() == 2, "both families redirect: {once}");
+        ensure!(once.matches("-p tcp -j REDIRECT --to-ports 15001").count() == 2, "both families redirect: {once}");
         done(&pod, &["apply", "--backend", backend])?;
         ensure!(rules(&pod, backend)? == once, "the second time changed something");
         done(&pod, &["remove", "--backend", backend])?;

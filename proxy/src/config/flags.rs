@@ -40,7 +40,15 @@ pub(super) struct Flags {
     /// Port that DNS queries are redirected to (UDP and TCP); 0 turns DNS off
     #[arg(long, env = "WEFT_DNS_PORT", value_name = "PORT", default_value = "15053")]
     pub dns_port: String,
-    /// Address of metrics and probes
+    /// Port on loopback that the redirect leads to the proxy, which dials it to see whether the redirect is in place and is
+    /// not ready without; 0 where there is no redirect
+    #[arg(long, env = "WEFT_CHECK_PORT", value_name = "PORT", default_value = "15002")]
+    pub check_port: String,
+    /// Ports whose connections, in and out, are carried as bytes and never looked at unless their service declares a
+    /// protocol, separated by commas
+    #[arg(long, env = "WEFT_OPAQUE_PORTS", value_name = "PORT", value_delimiter = ',')]
+    pub opaque_ports: Vec<String>,
+    /// Address of metrics and probes; [::] is every address of both families
     #[arg(long, env = "WEFT_ADMIN_LISTEN", value_name = "ADDRESS:PORT", default_value = "0.0.0.0:15020")]
     pub admin_listen: String,
 
@@ -68,6 +76,9 @@ pub(super) struct Flags {
     /// Whether the application is able to work: tcp:PORT, http:PORT/PATH or none
     #[arg(long, env = "WEFT_HEALTH_CHECK", value_name = "CHECK", default_value = "none")]
     pub health_check: String,
+    /// The application's probes that the kubelet makes through the admin port: JSON, written by the injector
+    #[arg(long, env = "WEFT_APPLICATION_PROBES", value_name = "JSON", default_value = "{}")]
+    pub application_probes: String,
     /// Relative share of load; 0 takes no new requests
     #[arg(long, env = "WEFT_WEIGHT", value_name = "SHARE", default_value = "1")]
     pub weight: String,

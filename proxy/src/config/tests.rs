@@ -35,6 +35,7 @@ pub(crate) fn example() -> Config {
 fn defaults_are_those_of_the_help() {
     let config = config(&[]).unwrap();
     assert_eq!((config.outbound_port, config.inbound_port, config.dns_port), (15001, 15006, 15053));
+    assert_eq!((config.check_port, config.opaque_ports.len(), config.application_probes.len()), (15002, 0, 0));
     assert_eq!(config.admin_listen.to_string(), "0.0.0.0:15020");
     assert_eq!((config.workers, config.weight, config.max_header_bytes), (1, 1, 65536));
     assert_eq!(config.detect_timeout, Duration::from_millis(100));
@@ -60,6 +61,9 @@ fn every_fault_is_named_at_once() {
         "--address=10.0.0.8",
         "--virtual-range=10.0.0.0/40",
         "--log-format=xml",
+        "--check-port=15053",
+        "--opaque-ports=0",
+        "--application-probes={\"web/live\": {}}",
         "--service-account=A",
         "--otlp-endpoint=https://collector:4317",
         "--otlp-protocol=http/json",

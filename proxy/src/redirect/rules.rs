@@ -1,7 +1,7 @@
 //! Which rules a redirect consists of, as text for iptables. Pure, so that `--dry-run` prints what `apply` does.
 //!
 //! Order matters within a chain: whatever is to be left alone returns before the last rule redirects. The proxy's own
-//! connections come first, or they would run in circles.
+//! connections come first, or they would run in circles; but for the one by which it sees that the rules are in place.
 
 use weft_model::{Cidr, Port};
 
@@ -31,6 +31,8 @@ pub struct Options {
     pub outbound_port: Port,
     pub inbound_port: Port,
     pub dns_port: Option<Port>,
+    /// Dialled on loopback by the proxy itself, to see whether these rules are in place.
+    pub check_port: Option<Port>,
     pub excluded_uids: Vec<u32>,
     pub direct_out: Vec<Port>,
     pub direct_to: Vec<Cidr>,
@@ -97,7 +99,12 @@ impl Options {
     }
 
     fn outbound(&self, v6: bool) -> Vec<String> {
-        let mut rules = self.users();
+        let loopback = if v6 { "::1/128" } else { "127.0.0.1/32" };
+        // Before the proxy's own connections are left alone, for this is one of them.
+        let check =
+            |port| format!("-d {loopback} -p tcp -m tcp --dport {port} -j REDIRECT --to-ports {}", self.outbound_port);
+        let mut rules: Vec<String> = self.check_port.map(check).into_iter().collect();
+        rules.extend(self.users());
         // Within the pod nothing is taken over: not loopback, and not the pod's own address, which also goes that way.
         rules.push("-o lo -j RETURN".to_owned());
         rules.push(format!("-d {} -j RETURN", if v6 { "::1/128" } else { "127.0.0.0/8" }));
@@ -180,6 +187,7 @@ mod tests {
             outbound_port: port(15001),
             inbound_port: port(15006),
             dns_port: Some(port(15053)),
+            check_port: None,
             excluded_uids: vec![7],
             direct_out: vec![port(25)],
             direct_to: vec!["10.9.0.0/16".parse().unwrap(), "fd99::/64".parse().unwrap()],
@@ -206,6 +214,17 @@ mod tests {
             if [DNS, OUTBOUND].contains(&chain.name) {
                 assert_eq!(chain.rules[0], "-m owner --uid-owner 1337 -j RETURN");
             }
+        }
+    }
+
+    #[test]
+    fn the_check_comes_before_everything_in_either_family() {
+        for (v6, loopback) in [(false, "127.0.0.1/32"), (true, "::1/128")] {
+            let rules = Options { check_port: Some(port(15002)), ..options() }.rules(v6);
+            let outbound = rules.chains.iter().find(|chain| chain.name == OUTBOUND).unwrap();
+            let check = format!("-d {loopback} -p tcp -m tcp --dport 15002 -j REDIRECT --to-ports 15001");
+            assert_eq!(outbound.rules[0], check);
+            assert_eq!(outbound.rules[1], "-m owner --uid-owner 1337 -j RETURN");
         }
     }
 

@@ -10,7 +10,10 @@ pub const CRATES: &[(&str, &[&str])] = &[
     ("weft-identity", &["weft-model"]),
     ("weft-proxy", BELOW_BINARIES),
     ("weft-discovery", BELOW_BINARIES),
-    ("weft-ctl", BELOW_BINARIES),
+    // What becomes of a pod, for the webhook and the command line alike.
+    ("weft-inject", &["weft-model"]),
+    ("weft-injector", WITH_INJECT),
+    ("weft-ctl", WITH_INJECT),
     // The laboratory runs the very balancers of the proxy.
     ("weft-lab", &["weft-model", "weft-proxy"]),
     // The shop's applications know nothing of the mesh; the demo drives it through its binaries.
@@ -18,6 +21,8 @@ pub const CRATES: &[(&str, &[&str])] = &[
 ];
 
 const BELOW_BINARIES: &[&str] = &["weft-model", "weft-proto", "weft-identity", "weft-telemetry"];
+
+const WITH_INJECT: &[&str] = &["weft-model", "weft-proto", "weft-identity", "weft-telemetry", "weft-inject"];
 
 /// What the tests of any crate may use as well: it starts pods, stores and servers, and imports nothing of ours.
 pub const FOR_TESTS: &str = "weft-examples";
@@ -31,7 +36,7 @@ pub const LAYERED: &str = "weft-proxy";
 /// The proxy's layers from the top down: a module imports only from layers below its own, never from its own.
 pub const LAYERS: &[(&str, &[&str])] = &[
     ("process", &["run"]),
-    ("beside the path", &["admin", "describe", "dns", "health", "register", "certify", "redirect"]),
+    ("beside the path", &["admin", "describe", "dns", "health", "register", "certify", "redirect", "kubelet", "wait"]),
     ("a worker's thread", &["serve"]),
     ("stories", &["outbound", "inbound"]),
     ("engines", &["http1", "http2"]),

@@ -1,0 +1,60 @@
+//! The kubelet's probes of the application, made on its behalf: `/application-probes/<container>/<page>` on the admin port.
+//!
+//! The kubelet has no certificate of the mesh; a server that insists on mTLS would refuse its probes. It asks here instead,
+//! and the proxy makes the probe that the pod's author wrote, from within the pod. Only what the configuration lists can be
+//! asked for; the answer is the application's own status, or why there is none.
+
+mod perform;
+
+use crate::config::Config;
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::routing::get;
+use perform::perform;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// Probes at once; a pod has three for each container.
+const AT_ONCE: usize = 64;
+
+#[derive(Clone)]
+struct Pages {
+    config: Arc<Config>,
+    room: Arc<Semaphore>,
+}
+
+/// The pages; none when there are no probes.
+pub fn pages(config: &Arc<Config>) -> Router {
+    if config.application_probes.is_empty() {
+        return Router::new();
+    }
+    let pages = Pages { config: Arc::clone(config), room: Arc::new(Semaphore::new(AT_ONCE)) };
+    Router::new().route("/application-probes/{container}/{page}", get(answer)).with_state(pages)
+}
+
+async fn answer(
+    State(pages): State<Pages>,
+    Path((container, page)): Path<(String, String)>,
+    asked: HeaderMap,
+) -> (StatusCode, String) {
+    let Some(probe) = pages.config.application_probes.get(&format!("{container}/{page}")) else {
+        return (StatusCode::NOT_FOUND, "no such probe\n".to_owned());
+    };
+    let Ok(_place) = pages.room.try_acquire() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "too many probes at once\n".to_owned());
+    };
+    // What the kubelet itself would have dialled.
+    let own = pages.config.address.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let made = perform(probe, own, asked.get(header::USER_AGENT));
+    match tokio::time::timeout(probe.timeout, made).await {
+        Ok(Ok(())) => (StatusCode::OK, "ok\n".to_owned()),
+        Ok(Err(perform::Trouble::Status(status))) => (status, format!("the application answers {status}\n")),
+        Ok(Err(trouble)) => (StatusCode::SERVICE_UNAVAILABLE, format!("{trouble}\n")),
+        Err(_) => (StatusCode::GATEWAY_TIMEOUT, "the application does not answer in time\n".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
