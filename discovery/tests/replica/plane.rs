@@ -53,7 +53,8 @@ impl Plane {
         let shutdown = CancellationToken::new();
         let store: Arc<dyn Store> = fixture.store.clone();
         let registry = Registry::start(store.clone(), BrakeSettings::default());
-        let ground = Ground { store, registry, metrics: metrics.clone(), streams, kubernetes: None, shutdown: shutdown.clone() };
+        let ground =
+            Ground { store, registry, metrics: metrics.clone(), streams, kubernetes: None, shutdown: shutdown.clone() };
         let replica = Replica::start(&config, ground).await?;
         let channel = Endpoint::from_static("http://admin")
             .connect_with_connector(tower::service_fn(move |_| {

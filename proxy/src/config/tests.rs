@@ -93,3 +93,10 @@ fn more_workers_than_cores_are_not_started() {
     let cores = std::thread::available_parallelism().unwrap().get();
     assert_eq!(config(&["--workers=100000"]).unwrap().workers, cores);
 }
+
+#[test]
+fn one_token_proves_who_a_workload_is() {
+    assert_eq!(config(&["--token-file=/run/token"]).unwrap().token_file, Some("/run/token".into()));
+    let said = config(&["--token-file=/run/token", "--join-token-file=/run/join"]).err().unwrap();
+    assert!(said.contains("--token-file: not together with --join-token-file"), "{said}");
+}
