@@ -146,9 +146,14 @@ impl v1::admin_server::Admin for Admin {
         _: Request<v1::ListCertificatesRequest>,
     ) -> Result<Response<v1::ListCertificatesResponse>, Status> {
         let issued = self.authority.issued().await.map_err(store_status)?;
-        let certificates = issued.into_iter().map(|Ledger { identity, proxy, serial, not_before, not_after }| {
-            v1::Certificate { identity: identity.to_string(), proxy, serial, not_before, not_after }
-        });
+        let certificates =
+            issued.into_iter().map(|Ledger { identity, proxy, serial, not_before, not_after, .. }| v1::Certificate {
+                identity: identity.to_string(),
+                proxy,
+                serial,
+                not_before,
+                not_after,
+            });
         Ok(Response::new(v1::ListCertificatesResponse { certificates: certificates.collect() }))
     }
 

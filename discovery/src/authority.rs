@@ -4,6 +4,7 @@
 //! in the store, so that all replicas sign alike.
 
 mod certify;
+mod review;
 mod sign;
 mod token;
 mod root;
@@ -12,6 +13,7 @@ mod fault;
 
 pub use certify::Certify;
 pub use fault::AuthorityError;
+pub use review::Reviewer;
 pub use sessions::keep as keep_session_keys;
 pub use sign::{Authority, Issued, Ledger, OWN_ACCOUNT, OWN_NAMESPACE};
 pub use token::{JoinToken, TokenError};

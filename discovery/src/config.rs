@@ -43,6 +43,9 @@ pub struct Flags {
     /// A file to write the trust anchors to (PEM), for proxies to be given
     #[arg(long, env = "WEFT_TRUST_ANCHORS_OUT")]
     pub trust_anchors_out: Option<PathBuf>,
+    /// A directory with `tls.crt` and `tls.key` (PEM): the root of trust for a store that has none yet; made by default
+    #[arg(long, env = "WEFT_ROOT")]
+    pub root: Option<PathBuf>,
     /// How long certificates are valid; their owners renew them at half time
     #[arg(long, env = "WEFT_CERTIFICATE_LIFETIME", default_value = "24h")]
     pub certificate_lifetime: String,
@@ -83,6 +86,8 @@ pub struct Config {
     pub trust_domain: String,
     pub virtual_range: Cidr,
     pub trust_anchors_out: Option<PathBuf>,
+    /// The root of trust that the operator brings.
+    pub root: Option<PathBuf>,
     pub certificate_lifetime: Duration,
     pub session_key_lifetime: Duration,
     pub replica: String,
@@ -131,6 +136,7 @@ impl Config {
                 trust_domain: trust_domain?,
                 virtual_range: virtual_range?,
                 trust_anchors_out: flags.trust_anchors_out,
+                root: flags.root,
                 certificate_lifetime: certificate_lifetime?,
                 session_key_lifetime: session_key_lifetime?,
                 replica: replica?,

@@ -100,8 +100,9 @@ impl Listener {
             tracing::debug!(%address, outcome, "refused a connection");
             return None;
         };
-        let identity = tls::peer(stream.get_ref().1.peer_certificates());
-        Some((stream, Caller { address: Some(address), identity }))
+        let shown = stream.get_ref().1.peer_certificates();
+        let (identity, serial) = (tls::peer(shown), shown.and_then(|chain| serial(chain.first()?)));
+        Some((stream, Caller { address: Some(address), identity, serial }))
     }
 
     async fn connection(&self, stream: TlsStream<TcpStream>, caller: Caller, shutdown: CancellationToken) {
@@ -129,6 +130,12 @@ impl Listener {
             tracing::debug!(?address, %error, "a connection broke");
         }
     }
+}
+
+/// As the ledger of certificates writes it.
+fn serial(certificate: &[u8]) -> Option<String> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    Some(parsed.raw_serial_as_string().replace(':', ""))
 }
 
 /// A word for why a handshake failed.

@@ -5,7 +5,7 @@
 
 use crate::admin::{self, Admin, SocketError};
 use crate::apply::Documents;
-use crate::authority::{Authority, AuthorityError, Certify, keep_session_keys};
+use crate::authority::{Authority, AuthorityError, Certify, Reviewer, keep_session_keys};
 use crate::config::Config;
 use crate::kubernetes::Controller;
 use crate::listen::Listener;
@@ -116,7 +116,9 @@ impl Replica {
         };
         let discovery = Serve { supply, registrations: Registrations::new(store.clone(), metrics.clone()) };
         let discovery = discovery_server::DiscoveryServer::new(discovery).max_decoding_message_size(PROXY_MESSAGE);
-        let certify = authority_server::AuthorityServer::new(Certify::new(authority.clone(), metrics.clone()));
+        let reviewer = ground.kubernetes.clone().map(|client| Reviewer::new(client, &config.trust_domain));
+        let certify = Certify::new(authority.clone(), reviewer, metrics.clone());
+        let certify = authority_server::AuthorityServer::new(certify);
         let tls = Arc::new(ArcSwap::new(server_config(&credentials)));
         let routes = Routes::new(discovery).add_service(certify).prepare();
         let listener = Listener { tls: tls.clone(), routes, metrics: metrics.clone() };
@@ -150,7 +152,8 @@ impl Replica {
 async fn trust(config: &Config, store: &Arc<dyn Store>) -> Result<(Authority, Credentials), ReplicaError> {
     loop {
         let tried = async {
-            let authority = Authority::open(store.clone(), &config.trust_domain, config.certificate_lifetime).await?;
+            let (lifetime, root) = (config.certificate_lifetime, config.root.as_deref());
+            let authority = Authority::open(store.clone(), &config.trust_domain, lifetime, root).await?;
             let credentials = authority.own_credentials(&config.replica).await?;
             Ok((authority, credentials))
         };

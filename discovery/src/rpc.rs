@@ -16,6 +16,8 @@ pub struct Caller {
     pub address: Option<SocketAddr>,
     /// `None`: no client certificate was shown.
     pub identity: Option<SpiffeId>,
+    /// The client certificate's serial number, as the ledger writes it.
+    pub serial: Option<String>,
 }
 
 impl Caller {

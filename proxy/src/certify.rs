@@ -1,7 +1,7 @@
 //! How this workload comes by its identity and keeps it: a certificate from discovery's authority.
 //!
 //! First of all parts to run: without an identity there is no mTLS. The stored certificate serves as long as it is valid;
-//! otherwise the join token brings one. Renewed at half life; while that fails, the present one stays in use to its end.
+//! otherwise a token brings one. Renewed at half life; while that fails, the present one stays in use to its end.
 
 mod stored;
 
@@ -40,7 +40,9 @@ pub enum CertifyError {
     File { path: PathBuf, reason: io::Error },
     #[error("{}: {reason}", path.display())]
     Anchors { path: PathBuf, reason: CertificateError },
-    #[error("there is neither a valid certificate in the state directory nor a join token: pass --join-token-file")]
+    #[error(
+        "there is neither a valid certificate in the state directory nor a token: pass --token-file or --join-token-file"
+    )]
     NoProof,
     #[error("{}: the file is empty", .0.display())]
     EmptyToken(PathBuf),
@@ -48,13 +50,38 @@ pub enum CertifyError {
     Discovery(#[from] DiscoveryError),
     #[error("discovery's answer is of no use: {0}")]
     Answer(#[from] CertificateError),
-    #[error("the join token stands for {got}, this proxy is {wanted}")]
+    #[error("the token stands for {got}, this proxy is {wanted}")]
     Identity { got: Box<SpiffeId>, wanted: Box<SpiffeId> },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
     outcome: &'static str,
+}
+
+/// What proves who the workload is. The file is read each time: tokens are replaced while we run.
+#[derive(Debug, Clone)]
+enum Token {
+    Join(PathBuf),
+    /// Kubernetes', replaced by the kubelet; an account that is gone has to lose its identity.
+    ServiceAccount(PathBuf),
+}
+
+impl Token {
+    fn of(config: &Config) -> Option<Self> {
+        let account = config.token_file.clone().map(Self::ServiceAccount);
+        account.or_else(|| config.join_token_file.clone().map(Self::Join))
+    }
+
+    fn proof(&self) -> Result<Proof, CertifyError> {
+        let (Self::Join(path) | Self::ServiceAccount(path)) = self;
+        let token = read(path)?.trim().to_owned();
+        match self {
+            _ if token.is_empty() => Err(CertifyError::EmptyToken(path.clone())),
+            Self::Join(_) => Ok(Proof::JoinToken(token)),
+            Self::ServiceAccount(_) => Ok(Proof::ServiceAccountToken(token)),
+        }
+    }
 }
 
 /// Obtains the identity, then keeps it fresh.
@@ -65,7 +92,7 @@ pub struct Certifier {
     discovery: Discovery,
     directory: StateDir,
     anchors: Vec<CertificateDer<'static>>,
-    token: Option<PathBuf>,
+    token: Option<Token>,
     condition: Condition,
     tries: Family<Outcome, Counter>,
     expiry: Gauge,
@@ -94,7 +121,7 @@ impl Certifier {
             discovery,
             directory,
             anchors,
-            token: config.join_token_file.clone(),
+            token: Token::of(config),
             condition: readiness.require("identity", "no certificate yet"),
             tries,
             expiry,
@@ -108,10 +135,10 @@ impl Certifier {
             Ok(None) => {}
             Err(reason) => tracing::warn!(%reason, "the stored certificate cannot be used"),
         }
-        let token = self.token.as_deref().ok_or(CertifyError::NoProof)?;
+        let token = self.token.as_ref().ok_or(CertifyError::NoProof)?;
         let mut backoff = Backoff::default();
         loop {
-            match self.by_token(token).await {
+            match self.by_token(token, &self.anchors).await {
                 Ok(credentials) => return Ok(Identity::new(self.in_force(credentials))),
                 Err(error) => {
                     match backoff.is_fresh() {
@@ -156,28 +183,28 @@ impl Certifier {
         }
     }
 
-    /// The present certificate is the proof; a token serves where that is not accepted any more.
+    /// The present certificate is the proof; a join token serves where that is not accepted any more. A service account proves
+    /// itself anew each time.
     async fn renew(&self, identity: &Identity) -> Result<Credentials, CertifyError> {
         let present = identity.credentials();
+        if let Some(token @ Token::ServiceAccount(_)) = &self.token {
+            return self.by_token(token, &present.anchors).await;
+        }
         let tls = self.discovery.client(identity);
         match (self.certify(tls, Proof::Renewal(true), &present.anchors).await, &self.token) {
             (Err(error), Some(token)) => {
                 tracing::debug!(%error, "renewal refused, trying the join token");
                 // What the renewal said is the better reason, for tokens are short-lived.
-                self.by_token(token).await.map_err(|_| error)
+                self.by_token(token, &self.anchors).await.map_err(|_| error)
             }
             (result, _) => result,
         }
     }
 
-    async fn by_token(&self, path: &Path) -> Result<Credentials, CertifyError> {
-        // Read each time: tokens are replaced while we wait.
-        let token = read(path)?.trim().to_owned();
-        if token.is_empty() {
-            return Err(CertifyError::EmptyToken(path.to_owned()));
-        }
-        let tls = bootstrap_client_config(&self.anchors, self.discovery.expected())?;
-        self.certify(tls, Proof::JoinToken(token), &self.anchors).await
+    async fn by_token(&self, token: &Token, anchors: &[CertificateDer<'static>]) -> Result<Credentials, CertifyError> {
+        let proof = token.proof()?;
+        let tls = bootstrap_client_config(anchors, self.discovery.expected())?;
+        self.certify(tls, proof, anchors).await
     }
 
     async fn certify(

@@ -52,6 +52,8 @@ pub struct Config {
     pub discovery: Vec<String>,
     pub trust_anchors: PathBuf,
     pub join_token_file: Option<PathBuf>,
+    /// Of a Kubernetes service account; never together with a join token.
+    pub token_file: Option<PathBuf>,
     pub state_dir: PathBuf,
     pub register: Vec<Registration>,
     /// One of each family at most.
@@ -139,6 +141,7 @@ impl Config {
                 .join_token_file
                 .as_ref()
                 .map(|file: &String| f.take("--join-token-file", file.as_str(), path)),
+            token_file: flags.token_file.as_ref().map(|file: &String| f.take("--token-file", file.as_str(), path)),
             state_dir: f.take("--state-dir", &flags.state_dir, path),
             register: f.registrations(&flags.register, &flags.namespace),
             address: f.addresses(&flags.address, !flags.register.is_empty()),
@@ -168,6 +171,9 @@ impl Config {
             tracing: f.tracing(flags.tracing),
             access_log: f.access_log(&flags.access),
         };
+        if config.token_file.is_some() && config.join_token_file.is_some() {
+            faults.add("--token-file", "not together with --join-token-file: one of them proves who the workload is");
+        }
         faults.ports(&config);
         if faults.is_empty() { Ok(config) } else { Err(faults) }
     }

@@ -4,7 +4,8 @@
 //! identity is the proof's and never the request's; every refusal is counted by its reason.
 
 use super::fault::AuthorityError;
-use super::sign::Authority;
+use super::review::{ReviewError, Reviewer};
+use super::sign::{Authority, Proven};
 use super::token::TokenError;
 use crate::metrics::{Metrics, Outcome};
 use crate::rpc::{Caller, seconds, store_status};
@@ -18,16 +19,18 @@ use weft_proto::v1::{CertifyRequest, CertifyResponse};
 /// The service of one replica.
 pub struct Certify {
     authority: Arc<Authority>,
+    /// `None`: there is no Kubernetes whose accounts could prove anything.
+    reviewer: Option<Reviewer>,
     metrics: Metrics,
 }
 
 impl Certify {
-    pub fn new(authority: Arc<Authority>, metrics: Metrics) -> Self {
-        Self { authority, metrics }
+    pub fn new(authority: Arc<Authority>, reviewer: Option<Reviewer>, metrics: Metrics) -> Self {
+        Self { authority, reviewer, metrics }
     }
 
     async fn certify(&self, request: Request<CertifyRequest>) -> Result<CertifyResponse, (&'static str, Status)> {
-        let renewing = Caller::of(&request).identity.clone();
+        let caller = Caller::of(&request);
         let request = request.into_inner();
         let proxy = match request.proxy.as_str() {
             "" => String::new(),
@@ -35,8 +38,8 @@ impl Certify {
                 names::subdomain(name).map_err(|e| ("malformed", Status::invalid_argument(format!("proxy: {e}"))))?
             }
         };
-        let id = self.identity(request.proof, renewing).await?;
-        let issued = self.authority.issue(&request.csr, id, &proxy).await.map_err(refused)?;
+        let (id, proof) = self.identity(request.proof, caller).await?;
+        let issued = self.authority.issue(&request.csr, id, &proxy, proof).await.map_err(refused)?;
         tracing::info!(identity = %issued.id, proxy, "issued a certificate");
         Ok(CertifyResponse {
             chain: issued.chain.iter().map(|der| der.to_vec()).collect(),
@@ -46,25 +49,53 @@ impl Certify {
         })
     }
 
-    /// The identity that the proof stands for.
+    /// The identity that the proof stands for, and what kind of proof it rests on.
     async fn identity(
         &self,
         proof: Option<Proof>,
-        caller: Option<SpiffeId>,
-    ) -> Result<SpiffeId, (&'static str, Status)> {
+        caller: Caller,
+    ) -> Result<(SpiffeId, Proven), (&'static str, Status)> {
         match proof {
-            Some(Proof::JoinToken(token)) => self.authority.redeem(&token).await.map_err(|e| match e {
-                TokenError::Store(e) => ("store", store_status(e)),
-                e => ("token", Status::unauthenticated(e.to_string())),
-            }),
-            Some(Proof::Renewal(true)) => caller.ok_or_else(|| {
-                ("no-certificate", Status::unauthenticated("renewal: the connection shows no client certificate"))
-            }),
+            Some(Proof::JoinToken(token)) => match self.authority.redeem(&token).await {
+                Ok(id) => Ok((id, Proven::Joined)),
+                Err(TokenError::Store(e)) => Err(("store", store_status(e))),
+                Err(e) => Err(("token", Status::unauthenticated(e.to_string()))),
+            },
+            Some(Proof::ServiceAccountToken(token)) => {
+                let without = "service_account_token: this discovery runs without --kubernetes; give a join token";
+                let reviewer = self.reviewer.as_ref().ok_or_else(|| ("token", Status::unauthenticated(without)))?;
+                Ok((reviewer.identity(&token).await.map_err(unproven)?, Proven::Account))
+            }
+            Some(Proof::Renewal(true)) => self.renewed(caller).await,
             Some(Proof::Renewal(false)) | None => {
-                let reason = "proof: missing; give a join token, or renewal over a connection with a certificate";
+                let reason = "proof: missing; give a token, or renewal over a connection with a certificate";
                 Err(("malformed", Status::invalid_argument(reason)))
             }
         }
+    }
+}
+
+impl Certify {
+    /// A certificate is renewed by itself, unless its owner has something that says it may still have one.
+    async fn renewed(&self, caller: Caller) -> Result<(SpiffeId, Proven), (&'static str, Status)> {
+        let none = "renewal: the connection shows no client certificate";
+        let id = caller.identity.ok_or_else(|| ("no-certificate", Status::unauthenticated(none)))?;
+        let serial = caller.serial.unwrap_or_default();
+        match self.authority.proof_of(&serial).await {
+            Ok(Proven::Joined) => Ok((id, Proven::Joined)),
+            Ok(Proven::Account) => {
+                let reason = "renewal: the identity has to be proven again by a service account's token";
+                Err(("token", Status::unauthenticated(reason)))
+            }
+            Err(e) => Err(("store", store_status(e))),
+        }
+    }
+}
+
+fn unproven(error: ReviewError) -> (&'static str, Status) {
+    match error {
+        ReviewError::Slow | ReviewError::Unanswered(_) => ("kubernetes", Status::unavailable(error.to_string())),
+        error => ("token", Status::unauthenticated(error.to_string())),
     }
 }
 

@@ -16,6 +16,10 @@ pub enum AuthorityError {
     TrustDomain { stored: String, configured: String },
     #[error("store key {key:?}: {reason}")]
     Damaged { key: &'static str, reason: String },
+    #[error("--root: {0}")]
+    Brought(String),
+    #[error("--root: the mesh already has another root of trust, which certificates in use rest on")]
+    Another,
     #[error("{0}")]
     Identity(String),
 }

@@ -11,6 +11,7 @@ use crate::rpc::seconds;
 use crate::store::{Op, Store, StoreError};
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use weft_identity::certificate::{self, Credentials, Key, Signed};
@@ -32,6 +33,17 @@ pub struct Issued {
     pub not_after: SystemTime,
 }
 
+/// How the owner of a certificate first proved who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Proven {
+    /// By a join token, which need not be there any more when the certificate is renewed.
+    #[default]
+    Joined,
+    /// By a service account's token, which has to be shown each time.
+    Account,
+}
+
 /// What is kept of an issued certificate, as long as it is valid.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
@@ -39,6 +51,8 @@ pub struct Ledger {
     /// The proxy that asked for it.
     pub proxy: String,
     pub serial: String,
+    #[serde(default)]
+    pub proof: Proven,
     /// Seconds since the epoch.
     pub not_before: i64,
     pub not_after: i64,
@@ -53,9 +67,15 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// Reads the root from the store, or makes it and puts it there; the first replica to do so decides.
-    pub async fn open(store: Arc<dyn Store>, trust_domain: &str, lifetime: Duration) -> Result<Self, AuthorityError> {
-        let root = root::agree(&*store, trust_domain).await?;
+    /// Reads the root from the store, or puts it there: the one in the directory `root`, or a new one. The first replica to do
+    /// so decides.
+    pub async fn open(
+        store: Arc<dyn Store>,
+        trust_domain: &str,
+        lifetime: Duration,
+        root: Option<&Path>,
+    ) -> Result<Self, AuthorityError> {
+        let root = root::agree(&*store, trust_domain, root).await?;
         sessions::agree(&*store, SystemTime::now()).await?;
         Ok(Self { store, root, trust_domain: trust_domain.to_owned(), lifetime })
     }
@@ -70,9 +90,9 @@ impl Authority {
     }
 
     /// Signs a certificate for `id` and the key in `csr` (DER, PKCS #10), and records it under `proxy`.
-    pub async fn issue(&self, csr: &[u8], id: SpiffeId, proxy: &str) -> Result<Issued, AuthorityError> {
+    pub async fn issue(&self, csr: &[u8], id: SpiffeId, proxy: &str, proof: Proven) -> Result<Issued, AuthorityError> {
         let signed = self.root.sign(csr, &id, SystemTime::now(), self.lifetime)?;
-        self.record(&signed, &id, proxy).await?;
+        self.record(&signed, &id, proxy, proof).await?;
         Ok(Issued { id, chain: vec![signed.leaf], not_after: signed.not_after })
     }
 
@@ -80,7 +100,7 @@ impl Authority {
     pub async fn own_credentials(&self, replica: &str) -> Result<Credentials, AuthorityError> {
         let id = SpiffeId::new(&self.trust_domain, OWN_NAMESPACE, OWN_ACCOUNT).map_err(AuthorityError::Identity)?;
         let key = Key::generate();
-        let issued = self.issue(&key.csr(), id, replica).await?;
+        let issued = self.issue(&key.csr(), id, replica, Proven::Joined).await?;
         Ok(Credentials::new(issued.chain, key.private(), self.anchors())?)
     }
 
@@ -90,6 +110,13 @@ impl Authority {
         let now = seconds(SystemTime::now());
         let readable = range.entries.iter().filter_map(|entry| serde_json::from_slice(&entry.value).ok());
         Ok(readable.filter(|ledger: &Ledger| ledger.not_after > now).collect())
+    }
+
+    /// How the owner of the certificate with this serial number proved itself; one without a record counts as joined.
+    pub async fn proof_of(&self, serial: &str) -> Result<Proven, StoreError> {
+        let entry = self.store.get(&format!("{CERTIFICATES}{serial}")).await?;
+        let ledger = entry.and_then(|entry| serde_json::from_slice::<Ledger>(&entry.value).ok());
+        Ok(ledger.map(|ledger| ledger.proof).unwrap_or_default())
     }
 
     /// A new join token for a workload identity: see [`JoinToken`].
@@ -103,11 +130,12 @@ impl Authority {
     }
 
     /// The record's lease ends with the certificate, so that nobody has to clean up.
-    async fn record(&self, signed: &Signed, id: &SpiffeId, proxy: &str) -> Result<(), StoreError> {
+    async fn record(&self, signed: &Signed, id: &SpiffeId, proxy: &str, proof: Proven) -> Result<(), StoreError> {
         let ledger = Ledger {
             identity: id.clone(),
             proxy: proxy.to_owned(),
             serial: signed.serial.clone(),
+            proof,
             not_before: seconds(signed.not_before),
             not_after: seconds(signed.not_after),
         };

@@ -97,6 +97,9 @@ fn plain(schema: &mut Value) {
     if keywords.get("format").and_then(Value::as_str).is_some_and(|format| format.starts_with("uint")) {
         keywords.remove("format");
     }
+    if let Some(Value::Array(words)) = keywords.get_mut("enum") {
+        words.retain(|word| !word.is_null());
+    }
     if let Some(Value::String(said)) = keywords.get_mut("description") {
         let line = |paragraph: &str| paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
         *said = said.split("\n\n").map(line).collect::<Vec<_>>().join("\n\n");

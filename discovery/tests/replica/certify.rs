@@ -8,7 +8,7 @@ use crate::stores::Fixture;
 use crate::workload::{Workload, certify, credentials, discovery_id};
 use std::time::SystemTime;
 use tonic::Code;
-use weft_identity::certificate::Key;
+use weft_identity::certificate::{Authority, Key};
 use weft_proto::v1;
 use weft_proto::v1::authority_client::AuthorityClient;
 use weft_proto::v1::certify_request::Proof;
@@ -19,6 +19,7 @@ both! {
     a_certificate_renews_itself
     tokens_are_made_for_sound_names_only
     the_root_stays_and_belongs_to_its_trust_domain
+    an_operator_may_bring_the_root
 }
 
 async fn a_join_token_brings_the_identity_it_was_made_for(fixture: Fixture) {
@@ -107,4 +108,32 @@ async fn the_root_stays_and_belongs_to_its_trust_domain(fixture: Fixture) {
     Workload::with(&again, cart.credentials).await.subscribe("cart-0").await;
     let other = Plane::try_start(&fixture, FAST, &["--trust-domain", "other.example"]).await.err().unwrap();
     assert!(other.to_string().contains("weft.local, not for other.example"), "{other}");
+}
+
+async fn an_operator_may_bring_the_root(fixture: Fixture) {
+    let directory = fixture.path().join("root");
+    std::fs::create_dir_all(&directory).unwrap();
+    let flags = ["--root", directory.to_str().unwrap()];
+    let bring = |trust_domain: &str| {
+        let root = Authority::generate(trust_domain).unwrap();
+        let (certificate, key) = root.to_pem();
+        std::fs::write(directory.join("tls.crt"), certificate).unwrap();
+        std::fs::write(directory.join("tls.key"), key).unwrap();
+        root.certificate().clone()
+    };
+    let refused = async || Plane::try_start(&fixture, FAST, &flags).await.err().unwrap().to_string();
+    let missing = refused().await;
+    assert!(missing.starts_with("--root: ") && missing.contains("tls.crt"), "{missing}");
+    bring("other.example");
+    let foreign = refused().await;
+    assert!(foreign.contains("is for the trust domain other.example, not weft.local"), "{foreign}");
+    let root = bring("weft.local");
+    let plane = Plane::try_start(&fixture, FAST, &flags).await.unwrap();
+    assert_eq!(plane.anchors().await, [root.clone()]);
+    plane.stop().await;
+    bring("weft.local");
+    let another = refused().await;
+    assert!(another.contains("already has another root of trust"), "{another}");
+    let without = Plane::start(&fixture).await;
+    assert_eq!(without.anchors().await, [root]);
 }

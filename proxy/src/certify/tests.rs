@@ -29,6 +29,7 @@ impl authority_server::Authority for Signer {
         let proof = match request.proof {
             Some(Proof::Renewal(true)) => "renewal",
             Some(Proof::JoinToken(token)) if token == "good" => "token",
+            Some(Proof::ServiceAccountToken(token)) if token.starts_with("account") => "account",
             _ => "bad",
         };
         self.asked.send(proof).await.unwrap();
@@ -69,12 +70,13 @@ impl World {
     }
 
     fn certifier(&self, token: bool) -> Certifier {
-        let config = Config {
-            service_account: "cart".to_owned(),
-            trust_anchors: self.dir.path().join("anchors"),
-            join_token_file: token.then(|| self.dir.path().join("token")),
-            ..example()
-        };
+        let join_token_file = token.then(|| self.dir.path().join("token"));
+        self.certifier_of(Config { join_token_file, ..example() })
+    }
+
+    fn certifier_of(&self, config: Config) -> Certifier {
+        let trust_anchors = self.dir.path().join("anchors");
+        let config = Config { service_account: "cart".to_owned(), trust_anchors, ..config };
         let discovery = Discovery::at(vec![self.replica.url()], discovery_id());
         let directory = StateDir::open(&self.dir.path().join("state")).unwrap();
         let mut registry = Registry::new("weft-proxy", "1.2.3");
@@ -120,7 +122,7 @@ async fn an_identity_that_is_not_ours_is_not_taken() {
     let mut world = World::new("search", HOUR, "good").await;
     let certifier = world.certifier(true);
     let token = world.dir.path().join("token");
-    let error = certifier.by_token(&token).await.unwrap_err().to_string();
+    let error = certifier.by_token(&Token::Join(token), &certifier.anchors).await.unwrap_err().to_string();
     assert_eq!(world.asked().await, "token");
     let both = ["spiffe://weft.local/ns/shop/sa/search", "spiffe://weft.local/ns/shop/sa/cart"];
     assert!(both.iter().all(|id| error.contains(id)), "{error}");
@@ -141,6 +143,22 @@ async fn renewal_needs_no_token_and_comes_at_half_of_what_is_left() {
     assert_eq!(world.asked().await, "renewal");
     assert!(renewed.elapsed() > Duration::from_secs(1), "renewed again after {:?}", renewed.elapsed());
     assert!(identity.credentials().chain != first.chain);
+    keeping.abort();
+}
+
+#[tokio::test]
+async fn a_service_account_proves_itself_anew_by_what_the_file_holds_then() {
+    let mut world = World::new("cart", Duration::from_secs(4), "account-1").await;
+    let token = world.dir.path().join("token");
+    let certifier = world.certifier_of(Config { token_file: Some(token.clone()), ..example() });
+    let identity = certifier.obtain().await.unwrap();
+    let first = identity.credentials();
+    std::fs::write(&token, "gone").unwrap();
+    let keeping = tokio::spawn(certifier.keep(identity.clone()));
+    assert_eq!((world.asked().await, world.asked().await), ("account", "bad"), "never by the certificate");
+    assert!(identity.credentials().chain == first.chain, "the present one stays in use");
+    std::fs::write(&token, "account-2").unwrap();
+    while world.asked().await == "bad" {}
     keeping.abort();
 }
 

@@ -61,6 +61,10 @@ pub(super) struct Flags {
     /// File with the token that proves who this workload is until it has a certificate
     #[arg(long, env = "WEFT_JOIN_TOKEN_FILE", value_name = "FILE")]
     pub join_token_file: Option<String>,
+    /// File with a Kubernetes service account's token for the audience of the trust domain, in place of a join token; read
+    /// again for every certificate
+    #[arg(long, env = "WEFT_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<String>,
     /// Directory for key, certificate and what is known of the mesh; for this user only (0700)
     #[arg(long, env = "WEFT_STATE_DIR", value_name = "DIRECTORY", default_value = "/var/lib/weft-proxy")]
     pub state_dir: String,

@@ -135,3 +135,10 @@ fn tracing_is_as_its_flags_say() {
     let pairs = [("a", "b,c"), ("d", "e")].map(|(key, value)| (key.to_owned(), value.to_owned()));
     assert_eq!(tracing.resource, pairs);
 }
+
+#[test]
+fn one_token_proves_who_a_workload_is() {
+    assert_eq!(config(&["--token-file=/run/token"]).unwrap().token_file, Some("/run/token".into()));
+    let said = config(&["--token-file=/run/token", "--join-token-file=/run/join"]).err().unwrap();
+    assert!(said.contains("--token-file: not together with --join-token-file"), "{said}");
+}

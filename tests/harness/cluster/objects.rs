@@ -5,7 +5,7 @@
 
 use super::Api;
 use anyhow::Context;
-use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
@@ -125,9 +125,28 @@ impl Api {
 
     /// An hour's token of a service account for these audiences; none: the API server's own.
     pub async fn token(&self, namespace: &str, account: &str, audiences: &[&str]) -> anyhow::Result<String> {
+        self.issue(namespace, account, audiences, None).await
+    }
+
+    /// The token that the kubelet would give a pod: it ends with the pod.
+    pub async fn token_of(&self, pod: &TestPod, audiences: &[&str]) -> anyhow::Result<String> {
+        let api = kube::Api::<Pod>::namespaced(self.client().await?, &pod.namespace);
+        let uid = api.get(&pod.name).await?.metadata.uid;
+        let (api_version, kind, name) = (Some("v1".to_owned()), Some("Pod".to_owned()), Some(pod.name.clone()));
+        let bound = BoundObjectReference { api_version, kind, name, uid };
+        self.issue(&pod.namespace, &pod.account, audiences, Some(bound)).await
+    }
+
+    async fn issue(
+        &self,
+        namespace: &str,
+        account: &str,
+        audiences: &[&str],
+        bound_object_ref: Option<BoundObjectReference>,
+    ) -> anyhow::Result<String> {
         let api = kube::Api::<ServiceAccount>::namespaced(self.client().await?, namespace);
         let audiences = audiences.iter().map(|audience| (*audience).to_owned()).collect();
-        let spec = TokenRequestSpec { audiences, expiration_seconds: Some(3600), bound_object_ref: None };
+        let spec = TokenRequestSpec { audiences, expiration_seconds: Some(3600), bound_object_ref };
         let request = TokenRequest { spec, ..TokenRequest::default() };
         let answer = api.create_token_request(account, &PostParams::default(), &request).await;
         let answer = answer.with_context(|| format!("a token of {namespace}/{account}"))?;

@@ -218,7 +218,7 @@ fn health() -> Vec<Rule> {
 fn limits() -> Vec<Rule> {
     // What is left out counts with its default.
     let ordered = "(has(self.min) ? self.min : 3) <= (has(self.max) ? self.max : 1000)".to_owned();
-    let seconds = "duration(self).getMilliseconds() == 0";
+    let seconds = "duration(self).getMilliseconds() % 1000 == 0";
     let mut per = time(&["> 0s", "<= 24h"]);
     let whole_seconds = json!({ "rule": seconds, "message": "must be whole seconds" });
     per["x-kubernetes-validations"].as_array_mut().expect("it has bounds").push(whole_seconds);

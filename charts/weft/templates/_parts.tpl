@@ -1,0 +1,84 @@
+{{/* What the templates share. Each takes the root context, or a dict with `root` and the part's name. */}}
+
+{{- define "weft.selector" -}}
+app.kubernetes.io/name: {{ .part }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+{{- end }}
+
+{{- define "weft.labels" -}}
+{{ include "weft.selector" . }}
+app.kubernetes.io/part-of: weft
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
+{{- end }}
+
+{{- define "weft.image" -}}
+{{ .root.Values.images.registry }}{{ .part }}:{{ .root.Values.images.tag | default .root.Chart.AppVersion }}
+{{- end }}
+
+{{- define "weft.trustSecret" -}}
+{{ .Values.trust.existingSecret | default "weft-trust" }}
+{{- end }}
+
+{{/* Nobody needs to be root, write to the image, or gain anything. */}}
+{{- define "weft.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile: { type: RuntimeDefault }
+{{- end }}
+
+{{- define "weft.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: { drop: [ALL] }
+{{- end }}
+
+{{/* Replicas on different nodes where there are several, and in different zones. */}}
+{{- define "weft.spread" -}}
+podAntiAffinity:
+  preferredDuringSchedulingIgnoredDuringExecution:
+    - weight: 100
+      podAffinityTerm:
+        topologyKey: kubernetes.io/hostname
+        labelSelector:
+          matchLabels: {{- include "weft.selector" . | nindent 12 }}
+    - weight: 50
+      podAffinityTerm:
+        topologyKey: topology.kubernetes.io/zone
+        labelSelector:
+          matchLabels: {{- include "weft.selector" . | nindent 12 }}
+{{- end }}
+
+{{- define "weft.scraped" -}}
+{{- if .root.Values.metrics.annotations }}
+prometheus.io/scrape: "true"
+prometheus.io/port: {{ .port | quote }}
+prometheus.io/path: /metrics
+{{- end }}
+{{- end }}
+
+{{- define "weft.probes" -}}
+livenessProbe:
+  httpGet: { path: /livez, port: admin }
+  periodSeconds: 10
+  failureThreshold: 3
+readinessProbe:
+  httpGet: { path: /readyz, port: admin }
+  periodSeconds: 2
+  failureThreshold: 2
+{{- end }}
+
+{{- define "weft.store" -}}
+{{- if .Values.etcd.endpoints -}}
+etcd:{{ join "," .Values.etcd.endpoints }}
+{{- else -}}
+{{- $members := list -}}
+{{- range $i := until 3 -}}
+{{- $members = append $members (printf "http://weft-etcd-%d.weft-etcd.%s.svc.%s:2379" $i $.Release.Namespace $.Values.clusterDomain) -}}
+{{- end -}}
+etcd:{{ join "," $members }}
+{{- end -}}
+{{- end }}
