@@ -92,10 +92,9 @@ mod tests {
         let scenario = scenario::all().remove(0);
         let (_, rest) = page.split_once(&format!("### {}\n", scenario.name)).expect("its table is there");
         let table = rest.split("\n### ").next().unwrap_or(rest);
-        for contender in scenario::contenders().into_iter().take(4) {
-            let line = report::line(&simulation::run(&scenario, &contender));
-            assert!(table.contains(&line), "make balance-lab DOCS=1: it is {line} now");
-        }
+        let contender = scenario::contenders().remove(0);
+        let line = report::line(&simulation::run(&scenario, &contender));
+        assert!(table.contains(&line), "make balance-lab DOCS=1: it is {line} now");
     }
 
     #[test]
