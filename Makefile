@@ -39,7 +39,7 @@ demo: ## The mesh on one machine: a shop under load, shown working. STORE=etcd o
 test: ## Every test: units, conformance on real etcd, end-to-end suites in network namespaces, a real Kubernetes API server
 	@scripts/need $(NEED_BUILD) $(NEED_PODS) $(NEED_REDIS) $(NEED_ETCD) $(NEED_CLIENTS)
 	cargo build --workspace --bins
-	@WEFT_BIN_DIR=$(TARGET)/debug WEFT_KUBERNETES=$$(scripts/kubernetes light || true) scripts/test $(TARGET)/test.log
+	@WEFT_BIN_DIR=$(TARGET)/debug WEFT_TEST_KUBERNETES=$$(scripts/kubernetes light || true) scripts/test $(TARGET)/test.log
 
 .PHONY: lint
 lint: ## Formatting, clippy, documentation and layout, all without a single warning

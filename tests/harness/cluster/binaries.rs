@@ -1,4 +1,4 @@
-//! Where Kubernetes' own programs are: in the directory that WEFT_KUBERNETES names, as `scripts/kubernetes` prints it.
+//! Where Kubernetes' own programs are: in the directory that WEFT_TEST_KUBERNETES names, as `scripts/kubernetes` prints it.
 //!
 //! A machine that cannot build them has none; suites then say so for each of their cases and go on.
 
@@ -6,7 +6,7 @@ use anyhow::ensure;
 use std::path::PathBuf;
 
 /// Names the directory.
-const VARIABLE: &str = "WEFT_KUBERNETES";
+const VARIABLE: &str = "WEFT_TEST_KUBERNETES";
 
 /// Why there can be no API server here, if so.
 pub fn missing() -> Option<String> {
