@@ -8,17 +8,20 @@ use crate::metrics::Metrics;
 use crate::review::{Malformed, Review};
 use arc_swap::ArcSwap;
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use http_body_util::BodyExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weft_inject::{Decision, Namespace, Settings};
 
 /// Twice what the API server itself takes for one object, because a review may carry two.
 const LARGEST: usize = 6 * 1024 * 1024;
+/// How much is read of what is longer.
+const MOST_READ: usize = 8 * LARGEST;
 /// How long a body may take to come.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -68,10 +71,20 @@ impl Webhook {
     }
 }
 
-async fn body(body: Body) -> Result<axum::body::Bytes, Malformed> {
-    to_bytes(body, LARGEST).await.map_err(|error| {
-        // The limit's error is the source of axum's own.
-        let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-        if source.contains("length limit") { Malformed::TooLarge(LARGEST) } else { Malformed::Unread }
-    })
+/// The whole body, if it is not too long. What is too long is read on for a while and thrown away: a sender that is cut
+/// off in the middle would see a reset instead of the reason.
+async fn body(mut body: Body) -> Result<Vec<u8>, Malformed> {
+    let (mut bytes, mut length) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| Malformed::Unread)?.into_data() else { continue };
+        length += data.len();
+        if length <= LARGEST {
+            bytes.extend_from_slice(&data);
+        } else if length <= MOST_READ {
+            bytes = Vec::new();
+        } else {
+            break;
+        }
+    }
+    if length > LARGEST { Err(Malformed::TooLarge(LARGEST)) } else { Ok(bytes) }
 }
