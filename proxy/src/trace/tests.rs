@@ -96,7 +96,7 @@ fn what_is_malformed_says_nothing() {
 #[test]
 fn the_answer_has_the_form_of_the_question() {
     let new = format!("traceparent: 00-{:032x}-00000000000000ab-01", 7);
-    assert_eq!(written(&[], Decision::Record), [new.clone()]);
+    assert_eq!(written(&[], Decision::Record), [&*new]);
     assert_eq!(written(&[("traceparent", "nonsense")], Decision::Record), [new]);
     let b3 = ("b3", "a3ce929d0e0e4736-00f067aa0ba902b7-d");
     let single = "b3: 0000000000000000a3ce929d0e0e4736-00000000000000ab-d-00f067aa0ba902b7";
