@@ -129,7 +129,7 @@ async fn an_operator_may_bring_the_root(fixture: Fixture) {
     assert!(foreign.contains("is for the trust domain other.example, not weft.local"), "{foreign}");
     let root = bring("weft.local");
     let plane = Plane::try_start(&fixture, FAST, &flags).await.unwrap();
-    assert_eq!(plane.anchors().await, [root.clone()]);
+    assert_eq!(plane.anchors().await, std::slice::from_ref(&root));
     plane.stop().await;
     bring("weft.local");
     let another = refused().await;
