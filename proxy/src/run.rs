@@ -31,7 +31,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use weft_identity::rotate::Identity;
 use weft_proto::v1::Hello;
-use weft_telemetry::admin::Readiness;
+use weft_telemetry::admin::{Condition, Readiness};
 use weft_telemetry::lines::Writer;
 use weft_telemetry::logs;
 use weft_telemetry::metrics::Registry;
@@ -124,13 +124,9 @@ async fn start(config: &Arc<Config>, (filter, recent): Logged, ended: Cancellati
     tokio::spawn(certifier.keep(identity.clone()));
     let (answers, questions) = questions::channel(config.workers, questions::here::answers(registry, filter, recent));
     follow(config, &catalog, catalog_metrics, discovery, &identity, (describe, answers), known, feed, directory);
-    if let Some(dns) = dns {
-        tokio::spawn(dns.run());
-    }
+    dns.map(|dns| tokio::spawn(dns.run()));
     let own: Arc<[IpAddr]> = config.address.clone().into();
-    let client = Client::named(&config.name);
-    let checker = Checker::new(catalog.clone(), identity.clone(), Arc::clone(&own), client, health_metrics);
-    tokio::spawn(checker.run());
+    check_health(config, &catalog, &identity, &own, health_metrics);
     let drain = Drain::default();
     let arrival = format!("weft-proxy {:032x}\n", fastrand::u128(..));
     let shared = Arc::new(Shared {
@@ -149,14 +145,25 @@ async fn start(config: &Arc<Config>, (filter, recent): Logged, ended: Cancellati
     let workers = questions.into_iter().enumerate();
     let workers = workers.map(|(n, asked)| serve::start(Arc::clone(&shared), n, asked)).collect::<Result<_, _>>()?;
     listening.met();
-    let (port, families) = (config.check_port, config.address.clone());
-    let check = redirected.map(|condition| Check { port, arrival, own: families, condition });
-    check.map(|check| tokio::spawn(check.run(drain.clone())));
+    check_redirect(config, redirected, arrival, &drain);
     // Nobody is to send anything before it is known what is let in here; a discovery that does not say so is not waited for for long.
     catalog.guard().await;
     let registrations = registrar.start(&identity);
     tracing::info!(name = config.name, identity = %config.identity(), workers = config.workers, "serving");
     Ok(Up { registrations, drain, workers, told, export, _writer: telling.writer })
+}
+
+/// Probes the endpoints of services that ask for it.
+fn check_health(config: &Config, catalog: &Catalog, identity: &Identity, own: &Arc<[IpAddr]>, metrics: HealthMetrics) {
+    let client = Client::named(&config.name);
+    tokio::spawn(Checker::new(catalog.clone(), identity.clone(), Arc::clone(own), client, metrics).run());
+}
+
+/// Looks, if it is wanted, whether the pod's traffic is really led here.
+fn check_redirect(config: &Config, condition: Option<Condition>, arrival: String, drain: &Drain) {
+    let Some(condition) = condition else { return };
+    let (port, own) = (config.check_port, config.address.clone());
+    tokio::spawn(Check { port, arrival, own, condition }.run(drain.clone()));
 }
 
 /// On a machine without IPv6, `[::]` means every address of IPv4.
@@ -179,7 +186,7 @@ fn follow(
     discovery: Discovery,
     identity: &Identity,
     (describe, answers): (Describe, Answers),
-    ready: weft_telemetry::admin::Condition,
+    ready: Condition,
     feed: catalog::Feed,
     directory: StateDir,
 ) {

@@ -7,7 +7,8 @@
 //! ```text
 //! scripts/kubernetes -> binaries -> Api -> credentials (certificates, kubeconfigs, tokens)
 //!                                       -> forward     (the same address from the test's own network)
-//!                                       -> documents   (apply YAML), objects (what tests write again and again)
+//!                                       -> documents   (apply YAML), objects (what tests write again and again),
+//!                                          rights
 //! ```
 
 mod binaries;
@@ -15,10 +16,12 @@ mod credentials;
 mod documents;
 mod forward;
 mod objects;
+mod rights;
 
 pub use binaries::missing;
 pub use documents::parse;
 pub use objects::{TestPod, slice};
+pub use rights::discovery_rights;
 
 use crate::suite::Stage;
 use anyhow::{Context, anyhow};

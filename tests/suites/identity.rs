@@ -14,25 +14,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use weft_examples::mesh::{Mesh, Options, binary};
 use weft_examples::pods::{Network, Process, Program};
-use weft_tests::cluster::{Api, TestPod, missing};
+use weft_tests::cluster::{Api, TestPod, discovery_rights, missing};
 use weft_tests::suite::Stage;
 use weft_tests::world::SOON;
 use weft_tests::{Outcome, Suite};
 
 /// What discovery needs for this, and all that it has here.
-const RIGHTS: &str = "\
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: { name: weft-token-reviews }
-rules:
-  - { apiGroups: [authentication.k8s.io], resources: [tokenreviews], verbs: [create] }
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: { name: weft-token-reviews }
-roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: weft-token-reviews }
-subjects: [{ kind: ServiceAccount, name: weft-discovery, namespace: weft-system }]
-";
 const AUDIENCE: &[&str] = &["weft.local"];
 
 struct Kept {
@@ -128,7 +115,7 @@ async fn no_right(kept: &Kept) -> Outcome {
     kept.api.account("shop", "web").await?;
     let token = kept.api.token("shop", "web", AUDIENCE).await?;
     refused(kept, "early", &token, "tokenreviews.authentication.k8s.io is forbidden")?;
-    kept.api.apply(RIGHTS).await.map(drop)
+    kept.api.apply(&discovery_rights()?).await.map(drop)
 }
 
 async fn right(kept: &Kept) -> Outcome {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use weft_examples::etcd::EtcdCluster;
 use weft_examples::mesh::{Discovery, Options, PROXY_ADMIN_PORT, Workload, get};
 use weft_examples::pods::{Network, Pod, Process, poll_until};
-use weft_tests::cluster::{Api, Channel, TestPod, slice};
+use weft_tests::cluster::{Api, Channel, TestPod, discovery_rights, slice};
 use weft_tests::ports::{HTTP, service_document};
 use weft_tests::suite::Stage;
 use weft_tests::world::{NAMESPACE, server};
@@ -62,7 +62,7 @@ async fn prepare(api: &Api) -> anyhow::Result<PathBuf> {
     api.install_gateway_api(Channel::Experimental).await?;
     api.namespace("weft-system", &[]).await?;
     api.account("weft-system", "weft-discovery").await?;
-    let role = std::fs::read_to_string(file("charts/weft/templates/controller-role.yaml"))?;
+    let role = discovery_rights()?;
     api.apply(&role).await.context("the controller's role")?;
     api.namespace(NAMESPACE, &[]).await?;
     for account in ["web", "client"] {
