@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use http_body_util::BodyExt;
@@ -36,7 +36,17 @@ pub struct Webhook {
 pub fn pages(webhook: Webhook) -> Router {
     let in_namespace = |State(webhook): State<Webhook>, request: Request| webhook.answer(Some("enabled"), request);
     let by_pod = |State(webhook): State<Webhook>, request: Request| webhook.answer(None, request);
-    Router::new().route("/inject/namespace", post(in_namespace)).route("/inject/pod", post(by_pod)).with_state(webhook)
+    Router::new()
+        .route("/inject/namespace", post(in_namespace))
+        .route("/inject/pod", post(by_pod))
+        .fallback(elsewhere)
+        .with_state(webhook)
+}
+
+/// Nothing is here. What was sent is read all the same: over HTTP/2 an answer to half a request can end in a reset.
+async fn elsewhere(request: Request) -> Response {
+    let _ = tokio::time::timeout(PATIENCE, body(request.into_body())).await;
+    (StatusCode::NOT_FOUND, "reviews go to /inject/namespace or /inject/pod\n").into_response()
 }
 
 impl Webhook {

@@ -56,8 +56,12 @@ async fn example(world: &World) -> Outcome {
     ensure!(of("test/readers") >= 3.0 && of("test/no-admin") >= 1.0, "{} {}", of("test/readers"), of("test/no-admin"));
     let counted = [("direction", "inbound"), ("status", "403"), ("reason", "denied")];
     ensure!(metrics.sum("weft_requests_total", &counted) >= 4.0);
-    let log = world.member("echo-0").with_proxy(|proxy| proxy.log()).context("a sidecar")?;
-    ensure!(log.contains("test/readers") && log.contains("spiffe://weft.local/ns/test/sa/cart"), "{log}");
+    // Lines are written by a thread of their own.
+    poll("the log to say so", async || {
+        let log = world.member("echo-0").with_proxy(|proxy| proxy.log()).context("a sidecar")?;
+        Ok(log.contains("test/readers") && log.contains("spiffe://weft.local/ns/test/sa/cart"))
+    })
+    .await?;
     policies.delete().await
 }
 

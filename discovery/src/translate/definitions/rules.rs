@@ -183,7 +183,9 @@ fn session() -> Vec<Rule> {
 
 fn retry() -> Vec<Rule> {
     let ordered = "!has(self.base) || !has(self.max) || duration(self.max) >= duration(self.base)".to_owned();
+    let another = "!has(self.hedge) || !has(self.attempts) || self.attempts > 0".to_owned();
     vec![
+        ("retry", cel(&[(another, "hedge needs attempts: asking a second endpoint is another try")])),
         ("retry.attempts", whole(0, 10)),
         ("retry.backoff", cel(&[(ordered, "max is shorter than base")])),
         ("retry.backoff.base", time(&["> 0s", "<= 1m"])),
@@ -191,6 +193,8 @@ fn retry() -> Vec<Rule> {
         ("retry.backoff.maxRetryAfter", time(&["<= 1m"])),
         ("retry.budget.minPerSecond", whole(0, MOST)),
         ("retry.budget.percent", whole(0, 100)),
+        ("retry.hedge.after", time(&["> 0s", "<= 1m"])),
+        ("retry.hedge.percentile", whole(1, 99)),
         ("retry.perTryTimeout", time(&["> 0s"])),
         ("retry.replayBytes", whole(0, 16 * 1024 * 1024)),
         ("retry.statusCodes[]", whole(400, 599)),
@@ -274,9 +278,14 @@ fn outlier() -> Vec<Rule> {
 }
 
 fn breaker() -> Vec<Rule> {
-    ["circuitBreaker.maxPendingRequests", "circuitBreaker.maxRequests", "circuitBreaker.maxRetries"]
-        .map(|path| (path, whole(1, MOST)))
-        .into()
+    [
+        "circuitBreaker.maxConnections",
+        "circuitBreaker.maxPendingRequests",
+        "circuitBreaker.maxRequests",
+        "circuitBreaker.maxRetries",
+    ]
+    .map(|path| (path, whole(1, MOST)))
+    .into()
 }
 
 pub fn authorization_policy() -> Vec<Rule> {
