@@ -198,7 +198,8 @@ async fn slow_replica(world: &World) -> Outcome {
     world.wait_replicas("echo", &["echo-0", "echo-1", "echo-2"])?;
     let counts = spread(world, "echo", 8, 100).await?;
     let share = |name: &str| counts.get(name).copied().unwrap_or(0) as f64 / 800.0;
-    ensure!(share("echo-2") < 0.15, "{counts:?}");
+    // An equal share is a third. How far below it the slow one stays depends on how slow a busy machine makes the others.
+    ensure!(share("echo-2") < 0.22, "{counts:?}");
     ensure!(share("echo-0") > 0.3 && share("echo-1") > 0.3, "{counts:?}");
     Ok(())
 }
