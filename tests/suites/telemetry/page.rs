@@ -43,10 +43,9 @@ fn registered() -> anyhow::Result<BTreeSet<String>> {
             }
             let text = std::fs::read_to_string(&path)?;
             let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-            for call in ["registry.register(", "gauge(\"", "one(\"", "encode_descriptor(\"", "show(\""] {
+            for call in ["registry.register(", "gauge(", "one(", "encode_descriptor(", "show("] {
                 for rest in code.split(call).skip(1) {
-                    let quoted =
-                        if call.ends_with('"') { rest } else { rest.trim_start().strip_prefix('"').unwrap_or("") };
+                    let quoted = rest.trim_start().strip_prefix('"').unwrap_or("");
                     let name = quoted.split('"').next().unwrap_or_default();
                     let plain = |c: char| c.is_ascii_lowercase() || c == '_';
                     if !name.is_empty() && name.chars().all(plain) {
