@@ -5,10 +5,10 @@
 
 use crate::connect::Discovery;
 use crate::measure::tally::{HEADINGS, Tally};
-use crate::measure::{Reading, readings, window};
-use crate::print::{self, Format, Output, Table, plain};
+use crate::measure::{Reading, window};
+use crate::print::{Output, Table};
 use crate::scope::Scope;
-use crate::stat::{refresh, seconds};
+use crate::watch::Watch;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,15 +17,8 @@ use std::time::Duration;
 pub struct Args {
     #[command(flatten)]
     scope: Scope,
-    /// Over how long
-    #[arg(short, long, value_name = "TIME", default_value = "5s", value_parser = seconds)]
-    window: Duration,
-    /// Again and again, until Ctrl-C
-    #[arg(long)]
-    watch: bool,
-    /// How to print
-    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
-    output: Format,
+    #[command(flatten)]
+    watch: Watch,
 }
 
 const FAMILIES: &[&str] = &["weft_requests", "weft_request_duration_seconds", "weft_upstream_connections"];
@@ -54,25 +47,12 @@ impl Edge {
 }
 
 pub async fn run(args: Args, discovery: &Discovery) -> anyhow::Result<Output> {
-    let (mut before, _) = readings(discovery, FAMILIES, |_| true).await?;
-    loop {
-        tokio::time::sleep(args.window).await;
-        let (after, notes) = readings(discovery, FAMILIES, |_| true).await?;
-        let edges = edges(&before, &after, args.scope.namespace());
-        let text = match args.output {
-            Format::Table | Format::Wide => table(&edges, args.window),
-            Format::Json => print::json(&values(&edges, args.window))?,
-            Format::Yaml => print::yaml(&[values(&edges, args.window)])?,
-        };
-        let output = Output { text, notes: notes.iter().map(|note| plain(note)).collect(), failed: false };
-        if !args.watch {
-            return Ok(output);
-        }
-        if !refresh(&output)? {
-            return Ok(Output::default());
-        }
-        before = after;
-    }
+    let Args { scope, watch } = args;
+    let text = |before: &[Reading], after: &[Reading]| {
+        let edges = edges(before, after, scope.namespace());
+        watch.print(|_| table(&edges, watch.window), || values(&edges, watch.window))
+    };
+    watch.run(discovery, FAMILIES, |_| true, text).await
 }
 
 /// Every pair with a connection or a request; with a namespace, those with an end in it.

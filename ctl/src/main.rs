@@ -22,6 +22,7 @@ mod completion;
 mod documents;
 mod scope;
 mod kind;
+mod watch;
 mod measure;
 mod connect;
 mod print;

@@ -57,6 +57,11 @@ pub async fn readings(
     Ok((readings, notes))
 }
 
+/// The service account of a proxy's identity.
+pub fn account(proxy: &v1::Proxy) -> &str {
+    proxy.identity.rsplit('/').next().unwrap_or_default()
+}
+
 async fn one(discovery: &Discovery, proxy: v1::Proxy, question: String) -> Result<Reading, String> {
     let name = format!("{}/{}", proxy.namespace, proxy.name);
     let said = match discovery.ask_proxy(&name, TOPIC, question).await {
@@ -69,7 +74,7 @@ async fn one(discovery: &Discovery, proxy: v1::Proxy, question: String) -> Resul
     let answer: Value = serde_json::from_str(&said).map_err(|error| format!("{name}: {error}"))?;
     let text = answer["text"].as_str().ok_or_else(|| format!("{name}: its answer has no text"))?;
     let series = read(text).map_err(|error| format!("{name}: {error}"))?;
-    let account = proxy.identity.rsplit('/').next().unwrap_or_default().to_owned();
+    let account = account(&proxy).to_owned();
     Ok(Reading { namespace: proxy.namespace, proxy: proxy.name, account, at, series })
 }
 

@@ -5,6 +5,7 @@
 
 use super::exposition::Series;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Counts of any requests, from a beginning or between two times.
@@ -88,11 +89,10 @@ pub const HEADINGS: [&str; 5] = ["SUCCESS", "RPS", "P50", "P95", "P99"];
 
 /// What was counted between two readings of the same counters. One that is smaller now began anew meanwhile.
 pub fn growth(before: &[Series], after: &[Series]) -> Vec<Series> {
+    let before: BTreeMap<_, _> = before.iter().map(|then| ((&then.name, &then.labels), then.value)).collect();
     let grown = |now: &Series| {
-        let then = before.iter().find(|then| then.name == now.name && then.labels == now.labels);
-        let value =
-            then.map_or(now.value, |then| if now.value >= then.value { now.value - then.value } else { now.value });
-        Series { value, ..now.clone() }
+        let then = before.get(&(&now.name, &now.labels)).copied().filter(|then| now.value >= *then);
+        Series { value: now.value - then.unwrap_or(0.0), ..now.clone() }
     };
     after.iter().map(grown).collect()
 }
