@@ -40,7 +40,7 @@ test: ## Every test: units, conformance on real etcd, end-to-end suites in netwo
 	@scripts/need $(NEED_BUILD) $(NEED_PODS) $(NEED_REDIS) $(NEED_ETCD) $(NEED_CLIENTS)
 	@scripts/collector >/dev/null || echo "test: without a collector, the suite 'traces' is left out" >&2
 	cargo build --workspace --bins
-	@WEFT_BIN_DIR=$(TARGET)/debug WEFT_TEST_KUBERNETES=$$(scripts/kubernetes light || true) \
+	@WEFT_BIN_DIR=$(TARGET)/debug WEFT_TEST_KUBERNETES=$$(scripts/kubernetes || true) \
 		WEFT_TEST_HELM=$$(scripts/helm || true) scripts/test $(TARGET)/test.log
 
 .PHONY: lint

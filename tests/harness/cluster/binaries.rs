@@ -31,5 +31,5 @@ pub(super) fn gateway_api() -> anyhow::Result<PathBuf> {
 fn directory() -> anyhow::Result<PathBuf> {
     let named = std::env::var_os(VARIABLE).filter(|value| !value.is_empty());
     let directory = named.map(PathBuf::from);
-    directory.ok_or_else(|| anyhow::anyhow!("{VARIABLE} is not set to what `scripts/kubernetes light` prints"))
+    directory.ok_or_else(|| anyhow::anyhow!("{VARIABLE} is not set to what `scripts/kubernetes` prints"))
 }
