@@ -4,7 +4,7 @@
 //! Exact for any number of threads: the number moves by compare-and-swap. Keys are remembered in a [`Table`] of bounded size.
 
 use super::table::Table;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::time::{Duration, Instant};
 use weft_model::limits::{RateKey, RateLimit};
 
@@ -50,7 +50,7 @@ impl Rate {
     pub fn take(&self, key: u64, now: Instant) -> Standing {
         let now = nanos(now.saturating_duration_since(self.started));
         let due = self.table.due(key);
-        let taken = due.fetch_update(Relaxed, Relaxed, |due| {
+        let taken = due.fetch_update(Release, Relaxed, |due| {
             let owed = due.saturating_sub(now);
             (owed <= self.tolerance).then(|| due.max(now).saturating_add(self.interval))
         });

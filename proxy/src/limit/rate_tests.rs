@@ -55,6 +55,27 @@ fn threads_together_take_no_more_than_one() {
     assert_eq!(taken.into_inner(), 500);
 }
 
+/// The first request of a key is when threads fight for its slot: what one has counted, no other may forget.
+#[test]
+fn the_first_request_of_a_key_is_taken_once() {
+    const KEYS: u64 = 2_000;
+    let start = Instant::now();
+    let rate = Rate::new(&limit(1, 60, 1, RateKey::Address), start, 7);
+    let (taken, together) = (AtomicU32::new(0), std::sync::Barrier::new(4));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                // Past the two keys that share a slot under this seed.
+                for key in 8..8 + KEYS {
+                    together.wait();
+                    taken.fetch_add(u32::from(rate.take(key, start).wait.is_none()), Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    assert_eq!(u64::from(taken.into_inner()), KEYS);
+}
+
 /// What is remembered has a fixed size. One that keeps asking is held to its rate among 100,000 others, and none of the
 /// others is refused its first request.
 #[test]

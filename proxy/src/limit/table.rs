@@ -1,10 +1,10 @@
 //! Which keys a rate limit remembers: a table of fixed size, whatever clients do.
 //!
 //! Eight slots for each set of keys, as in a processor's cache. When a set is full, the key that owes least makes room: it
-//! forgets the least, and a key that is at its limit is the last to be forgotten. Lock-free; two threads that meet in one
-//! slot at the same instant can miscount a request, never more.
+//! forgets the least, and a key that is at its limit is the last to be forgotten. Lock-free, and exact while no slot changes
+//! hands; two threads that want one slot for two keys at the same instant can miscount a request, never more.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed};
 
 const WAYS: usize = 8;
 
@@ -45,18 +45,24 @@ impl Table {
         let spread = key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         let Set(slots) = &self.sets[spread as usize & (self.sets.len() - 1)];
         let found = || slots.iter().find(|slot| slot.key.load(Relaxed) == key);
+        if let Some(slot) = found() {
+            return &slot.due;
+        }
         loop {
+            // Chosen before the key is looked for once more: a slot that another thread takes for it meanwhile is either
+            // found below or fails the exchange, so that one key does not get two.
+            let slots = slots.iter().map(|slot| (slot.due.load(Acquire), slot.key.load(Relaxed), slot));
+            let Some((owed, before, slot)) = slots.min_by_key(|(owed, ..)| *owed) else {
+                unreachable!("a set has slots")
+            };
             if let Some(slot) = found() {
                 return &slot.due;
             }
-            let least = slots.iter().map(|slot| (slot.due.load(Relaxed), slot)).min_by_key(|(due, _)| *due);
-            let Some((_, slot)) = least else { unreachable!("a set has slots") };
-            let before = slot.key.load(Relaxed);
             if slot.key.compare_exchange(before, key, Relaxed, Relaxed).is_ok() {
-                slot.due.store(0, Relaxed);
+                // Only what the key before it owed is forgotten: from here on other threads count in this slot.
+                let _ = slot.due.compare_exchange(owed, 0, Relaxed, Relaxed);
                 return &slot.due;
             }
-            // Somebody else took the slot, perhaps for this very key.
         }
     }
 }
