@@ -82,9 +82,10 @@ proptest! {
         }
     }
 
-    /// A service that can do less than it is asked sees about K times what it accepts, however much is offered.
+    /// A service that can do less than it is asked sees about K times what it accepts, however much is offered. K near 1 leaves
+    /// too little over to fill the seconds in which chance sends few, so that less is accepted, and then less is sent.
     #[test]
-    fn an_overload_is_cut_to_k_times_what_is_accepted(k in 1.1f64..4.0, capacity in 5u32..30, offered in 50u32..200) {
+    fn an_overload_is_cut_to_k_times_what_is_accepted(k in 1.5f64..4.0, capacity in 5u32..30, offered in 50u32..200) {
         let seconds = play(k, offered, 360, |_| capacity);
         let sent = mean(&seconds[240..]);
         let offered = f64::from(offered);
