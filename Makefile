@@ -9,6 +9,10 @@ export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/sbin:/sbin
 STORE ?= embedded
 # KEEP=1: the demo leaves the mesh up until Ctrl-C.
 KEEP ?=
+# What property tests draw their cases from: the same each time, so that a change is judged by what it changes. Another
+# number tries others.
+PROPTEST_RNG_SEED ?= 1
+export PROPTEST_RNG_SEED
 
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 BINARIES := weft-proxy weft-discovery weftctl weft-shop weft-demo
