@@ -55,6 +55,15 @@ impl std::str::FromStr for Name {
     }
 }
 
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(f, "{namespace}/{}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
 impl Name {
     /// Whether this means `name` of `namespace`.
     pub fn means(&self, namespace: &str, name: &str) -> bool {

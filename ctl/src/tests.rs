@@ -4,6 +4,7 @@
 use super::*;
 use clap::CommandFactory;
 use clap::error::ErrorKind;
+use futures::stream::{self, BoxStream, StreamExt as _};
 use tempfile::TempDir;
 use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
@@ -81,6 +82,13 @@ impl v1::admin_server::Admin for Replica {
             true => Err(Status::failed_precondition(format!("{} is asked about {topic}: {json}", self.name))),
             false => Err(Status::not_found("no stream")),
         }
+    }
+
+    type TapStream = BoxStream<'static, Result<v1::TapResponse, Status>>;
+
+    async fn tap(&self, _: Request<v1::TapRequest>) -> Answer<Self::TapStream> {
+        let count = u32::try_from(self.proxies.len()).unwrap();
+        Ok(Response::new(stream::iter([Ok(v1::TapResponse { begun: Some(count), ..Default::default() })]).boxed()))
     }
 
     async fn list_certificates(&self, _: Request<v1::ListCertificatesRequest>) -> Answer<v1::ListCertificatesResponse> {
