@@ -157,7 +157,6 @@ impl Stream {
             },
             _ = beats.tick() => {
                 state.beat_due = true;
-                state.taps.look();
                 Ok(())
             }
             Some(question) = self.asked.questions.recv() => {
@@ -166,6 +165,10 @@ impl Stream {
             }
             Some(order) = self.asked.taps.recv() => {
                 state.taps.start(order);
+                Ok(())
+            }
+            () = state.taps.left() => {
+                state.taps.look();
                 Ok(())
             }
             changed = state.subscriber.next(), if state.due.is_empty() => {

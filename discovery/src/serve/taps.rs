@@ -1,9 +1,11 @@
 //! The taps at one proxy: what is to be said to it, and where the requests that it tells of go.
 //!
 //! Between the admin service, whose watchers read as they like, and the stream, which nobody may hold up: what a watcher has no room
-//! for is counted as missing. A watcher that has left is noticed with the next word for it, or the next beat.
+//! for is counted as missing.
 
+use futures::future::select_all;
 use std::collections::{HashMap, VecDeque};
+use std::future::pending;
 use std::sync::Arc;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
@@ -55,6 +57,14 @@ impl Taps {
 
     pub fn next(&mut self) -> Option<Body> {
         self.due.pop_front()
+    }
+
+    /// Comes back when a watcher has left.
+    pub async fn left(&self) {
+        if self.open.is_empty() {
+            return pending().await;
+        }
+        select_all(self.open.values().map(|open| Box::pin(open.to.closed()))).await;
     }
 
     /// Ends the taps whose watchers have left.
@@ -143,6 +153,7 @@ mod tests {
         let mut taps = Taps::of("shop/cart-0");
         let ((one, from), (two, mut other)) = (opened(&mut taps, 1), opened(&mut taps, 1));
         drop(from);
+        taps.left().await;
         taps.look();
         assert!(matches!(taps.next(), Some(Body::Untap(stop)) if stop.id == one));
         taps.heard(tapped(one, 1));
