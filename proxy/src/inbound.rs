@@ -198,7 +198,7 @@ impl Inbound {
         }
         let Moved { sent, received } = moved;
         let upstream = reached.then_some(&*self.upstream);
-        let closed = Closed { begun: self.begun, upstream, attempts: u32::from(reached), reason, sent, received };
+        let closed = Closed { begun: self.begun, upstream, attempts: 0, reason, sent, received };
         self.watch.get_or_init(|| self.watched()).closed(&closed);
     }
 

@@ -65,14 +65,6 @@ struct Opened {
     session: Arc<Session>,
 }
 
-/// Of nobody in particular; for tests of what stands above.
-#[cfg(test)]
-impl Default for Taps {
-    fn default() -> Self {
-        Self::of(Own::default(), Metrics::default())
-    }
-}
-
 impl fmt::Debug for Taps {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Taps").field("on", &self.on()).finish_non_exhaustive()
@@ -128,7 +120,7 @@ impl Taps {
     /// Lets a watcher in, who is told by way of `to`. The task ends with the watcher's time, with `to`, or when it is aborted.
     pub fn start(&self, id: u64, tap: v1::Tap, to: mpsc::Sender<Said>) -> AbortHandle {
         let task = match self.open(tap) {
-            Ok((opened, events)) => tokio::spawn(session::tell(id, opened, events, to)),
+            Ok((opened, events)) => tokio::spawn(session::tell(id, Arc::clone(&opened.session), opened, events, to)),
             Err(ended) => tokio::spawn(async move {
                 // A stream that has ended takes its watchers with it.
                 let _ = to.send(Said::Tapped(v1::Tapped { id, ended, ..Default::default() })).await;
@@ -168,6 +160,14 @@ impl Taps {
 impl Drop for Opened {
     fn drop(&mut self) {
         self.taps.change(|sessions| sessions.retain(|session| !Arc::ptr_eq(session, &self.session)));
+    }
+}
+
+/// Of nobody in particular; for tests of what stands above.
+#[cfg(test)]
+impl Default for Taps {
+    fn default() -> Self {
+        Self::of(Own::default(), Metrics::default())
     }
 }
 

@@ -7,6 +7,7 @@ use crate::connect::{CallError, Discovery};
 use anyhow::bail;
 use futures::stream::{self, BoxStream, StreamExt as _};
 use serde::Serialize;
+use std::future::ready;
 use std::time::{Duration, UNIX_EPOCH};
 use tonic::{Code, Status, Streaming};
 use weft_proto::v1;
@@ -65,6 +66,7 @@ pub struct Event {
     pub reason: String,
     pub route: String,
     pub endpoint: String,
+    /// Of the client's sidecar; 0 on the server's side.
     pub attempts: u32,
     pub took_seconds: f64,
     pub sent_bytes: u64,
@@ -119,7 +121,13 @@ async fn begin(mut stream: Streaming<v1::TapResponse>) -> Result<(u32, Streaming
 }
 
 fn told(stream: Streaming<v1::TapResponse>, replica: String) -> impl futures::Stream<Item = Told> + Send {
-    stream.flat_map(move |message| stream::iter(each(message, &replica)))
+    // Behind what went wrong nothing comes that is worth reading.
+    let messages = stream.scan(false, |failed, message| {
+        let next = (!*failed).then_some(message);
+        *failed = next.as_ref().is_none_or(Result::is_err);
+        ready(next)
+    });
+    messages.flat_map(move |message| stream::iter(each(message, &replica)))
 }
 
 /// What one message says, in its order.

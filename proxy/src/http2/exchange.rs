@@ -23,7 +23,7 @@ use h2::client::ResponseFuture;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request, Response, uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, uri};
 use std::cell::OnceCell;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -252,27 +252,8 @@ impl<S: Story> Exchange<'_, S> {
         let (mut parts, body) = answer.into_parts();
         let status = parts.status.as_u16();
         let in_head = body::grpc_status(&parts.headers);
-        if self.plan.is_local() {
-            parts.headers.remove(respond::REASON);
-        }
-        if !beside.is_empty() {
-            parts.headers.insert(respond::REASON, HeaderValue::from_static(beside));
-        }
+        self.edit_answer(upstream, &mut parts.headers, beside);
         let terms = self.plan.load_reports();
-        rewrite::take_reports(&mut parts.headers, upstream, terms);
-        if let Some(rule) = self.plan.rule.as_ref().and_then(Carried::response_headers) {
-            rewrite::edit(&mut parts.headers, rule);
-        }
-        respond::add(&mut parts.headers, self.plan.told());
-        if let Some((name, value)) = self.plan.session_field(upstream)
-            && let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value))
-        {
-            parts.headers.append(name, value);
-        }
-        let fields = &parts.headers;
-        self.plan
-            .observed
-            .answered(|each| fields.iter().for_each(|(name, value)| each(name.as_str(), value.as_bytes())));
         let ended = body.is_end_stream();
         let Ok(mut down) = respond.send_response(Response::from_parts(parts, ()), ended) else {
             return self.count_failed(upstream, &Failure::ClientGone);
@@ -303,6 +284,30 @@ impl<S: Story> Exchange<'_, S> {
                 self.count(upstream, status, Failure::ResetMidResponse.reason(), None, moved);
             }
         }
+    }
+
+    /// What the mesh changes in the answer's head.
+    fn edit_answer(&self, upstream: &Rc<Upstream>, headers: &mut HeaderMap, beside: &'static str) {
+        if self.plan.is_local() {
+            headers.remove(respond::REASON);
+        }
+        if !beside.is_empty() {
+            headers.insert(respond::REASON, HeaderValue::from_static(beside));
+        }
+        rewrite::take_reports(headers, upstream, self.plan.load_reports());
+        if let Some(rule) = self.plan.rule.as_ref().and_then(Carried::response_headers) {
+            rewrite::edit(headers, rule);
+        }
+        respond::add(headers, self.plan.told());
+        if let Some((name, value)) = self.plan.session_field(upstream)
+            && let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value))
+        {
+            headers.append(name, value);
+        }
+        let headers = &*headers;
+        let fields =
+            |each: &mut dyn FnMut(&str, &[u8])| headers.iter().for_each(|(n, v)| each(n.as_str(), v.as_bytes()));
+        self.plan.observed.answered(fields);
     }
 
     /// `grpc`: what the answer said of that; `received`: bytes of its body.

@@ -3,7 +3,6 @@
 //! A queue that is full loses what comes, and counts it. The task ends with the watcher's time, telling what is missing, or silently
 //! with the stream on which the watcher came.
 
-use super::Opened;
 use super::rate::Rate;
 use super::wanted::Wanted;
 use std::sync::Arc;
@@ -57,9 +56,14 @@ impl Session {
     }
 }
 
-/// Tells the watcher number `id` by way of `to`.
-pub(super) async fn tell(id: u64, opened: Opened, mut events: mpsc::Receiver<v1::TapEvent>, to: mpsc::Sender<Said>) {
-    let session = Arc::clone(&opened.session);
+/// Tells the watcher number `id` by way of `to`; `place` is its place among the watchers.
+pub(super) async fn tell(
+    id: u64,
+    session: Arc<Session>,
+    place: impl Send,
+    mut events: mpsc::Receiver<v1::TapEvent>,
+    to: mpsc::Sender<Said>,
+) {
     let said = async |events, ended: &str| {
         let tapped = v1::Tapped { id, events, dropped: session.dropped.swap(0, Relaxed), ended: ended.to_owned() };
         let news = !tapped.events.is_empty() || tapped.dropped > 0 || !tapped.ended.is_empty();
@@ -85,7 +89,7 @@ pub(super) async fn tell(id: u64, opened: Opened, mut events: mpsc::Receiver<v1:
             return;
         }
     }
-    drop(opened);
+    drop(place);
     events.close();
     loop {
         let mut batch = Vec::new();

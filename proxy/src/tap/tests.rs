@@ -1,4 +1,5 @@
 //! Watchers as they come and go: what they are told, what they are not, and that nothing is left of them.
+//! No proxy is around them here; the suite `tap` has real ones.
 
 use super::*;
 use std::time::Duration;
