@@ -6,6 +6,7 @@
 use crate::metrics::Metrics;
 use crate::registry::{Registry, World};
 use crate::serve::{Order, Proxies, Session, Told};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -47,8 +48,8 @@ struct Watcher {
     request: v1::TapRequest,
     to: Sender<Said>,
     told: (Sender<Told>, Receiver<Told>),
-    /// Those that have been asked, tapped or not.
-    asked: Vec<Arc<Session>>,
+    /// Those that have been asked, tapped or not, by where they are in memory, which is theirs for as long as they are here.
+    asked: HashMap<usize, Arc<Session>>,
     /// How many of them go on telling.
     open: usize,
     end: Instant,
@@ -61,7 +62,7 @@ pub fn start(source: Source, request: v1::TapRequest) -> Result<ReceiverStream<S
     let time = if tap.seconds == 0 { TIME } else { Duration::from_secs(tap.seconds).min(MOST_TIME) };
     let (to, said) = channel(WAITING);
     let (told, end) = (channel(WAITING), Instant::now() + time);
-    let watcher = Watcher { source, request, to, told, asked: Vec::new(), open: 0, end };
+    let watcher = Watcher { source, request, to, told, asked: HashMap::new(), open: 0, end };
     tokio::spawn(watcher.run());
     Ok(ReceiverStream::new(said))
 }
@@ -96,11 +97,16 @@ fn selected(proxies: &Proxies, world: &World, request: &v1::TapRequest) -> Vec<A
         let behind = endpoints.is_none_or(|known| known.is_some_and(|known| known.contains_key(&own.proxy)));
         (namespace.is_empty() || *namespace == own.namespace) && (proxy.is_empty() || *proxy == own.proxy) && behind
     };
-    let newest = |session: &Arc<Session>| {
-        let found = proxies.find(&session.hello.namespace, &session.hello.proxy);
-        found.is_none_or(|found| Arc::ptr_eq(&found, session))
+    let mut all = proxies.list();
+    all.retain(|session| is_of(session));
+    // Of one proxy the newest stream is the last.
+    all.reverse();
+    let same = |a: &mut Arc<Session>, b: &mut Arc<Session>| {
+        (&a.hello.namespace, &a.hello.proxy) == (&b.hello.namespace, &b.hello.proxy)
     };
-    proxies.list().into_iter().filter(|session| is_of(session) && newest(session)).collect()
+    all.dedup_by(same);
+    all.reverse();
+    all
 }
 
 impl Watcher {
@@ -150,17 +156,18 @@ impl Watcher {
 
     /// Taps the proxies that are new; what is to be said of those that cannot be.
     fn look(&mut self) -> Vec<v1::TapResponse> {
-        self.asked.retain(|session| session.is_open());
+        self.asked.retain(|_, session| session.is_open());
         let world = self.source.registry.world();
         let mut left = Vec::new();
         for session in selected(&self.source.proxies, &world, &self.request) {
-            if self.asked.iter().any(|asked| Arc::ptr_eq(asked, &session)) {
+            let at = Arc::as_ptr(&session).addr();
+            if self.asked.contains_key(&at) {
                 continue;
             }
             if let Err(why) = self.tap(&session) {
                 left.push(v1::TapResponse { proxy: session.name(), left: why, ..Default::default() });
             }
-            self.asked.push(session);
+            self.asked.insert(at, session);
         }
         left
     }
