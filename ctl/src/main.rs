@@ -10,6 +10,8 @@ mod status;
 mod proxy;
 mod explain;
 mod stat;
+mod top;
+mod tap;
 mod edges;
 mod logs;
 mod diagnose;
@@ -72,6 +74,10 @@ enum Command {
     Explain(explain::Args),
     /// Show success, rate and latency of services, routes or pods over the last seconds
     Stat(stat::Args),
+    /// Watch the figures of stat in the terminal: sorted, filtered, live
+    Top(top::Args),
+    /// Show requests as they end, with filters, from the sidecars that carry them
+    Tap(Box<tap::Args>),
     /// Show who calls whom: identities, mTLS, success, rate and latency
     Edges(edges::Args),
     /// What proxies log
@@ -107,6 +113,8 @@ async fn run(cli: Cli) -> anyhow::Result<Output> {
         Command::Proxy(command) => proxy::run(command, &discovery).await,
         Command::Explain(args) => explain::run(args, &discovery).await,
         Command::Stat(args) => stat::run(args, &discovery).await,
+        Command::Top(args) => top::run(args, &discovery).await,
+        Command::Tap(args) => tap::run(*args, &discovery).await,
         Command::Edges(args) => edges::run(args, &discovery).await,
         Command::Logs(command) => logs::run(command, &discovery).await,
         Command::Diagnose(args) => diagnose::run(args, &discovery).await,

@@ -3,7 +3,7 @@
 //! Services and routes are seen from their clients' sidecars, pods from their own. Counters are read twice, so that the
 //! figures are of now and not of all the time that a proxy has been up.
 
-mod rows;
+pub mod rows;
 
 use crate::connect::Discovery;
 use crate::measure::tally::HEADINGS;
@@ -17,9 +17,18 @@ use weft_proto::v1;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    #[command(flatten)]
+    subject: Subject,
+    #[command(flatten)]
+    watch: Watch,
+}
+
+/// Which rows there are.
+#[derive(Debug, clap::Args)]
+pub struct Subject {
     /// Rows for what
     #[arg(value_name = "KIND", default_value = "services")]
-    by: By,
+    pub by: By,
     #[command(flatten)]
     scope: Scope,
     /// Only requests of this client: a proxy or a service account, NAME or NAMESPACE/NAME
@@ -28,8 +37,6 @@ pub struct Args {
     /// Only requests to this service, NAME or NAMESPACE/NAME
     #[arg(long, value_name = "SERVICE")]
     to: Option<Name>,
-    #[command(flatten)]
-    watch: Watch,
 }
 
 /// NAME or NAMESPACE/NAME.
@@ -55,6 +62,15 @@ impl std::str::FromStr for Name {
     }
 }
 
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(f, "{namespace}/{}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
 impl Name {
     /// Whether this means `name` of `namespace`.
     pub fn means(&self, namespace: &str, name: &str) -> bool {
@@ -62,35 +78,46 @@ impl Name {
     }
 }
 
-const FAMILIES: &[&str] = &["weft_requests", "weft_request_duration_seconds"];
+/// The counters that rows are made of.
+pub const FAMILIES: &[&str] = &["weft_requests", "weft_request_duration_seconds"];
+
+impl Subject {
+    /// Arguments that are wrong together.
+    pub fn check(&self) -> Result<(), clap::Error> {
+        let message = "pods do not know who called by name: leave --from out, or see `weftctl edges`\n";
+        let wrong = self.by == By::Pods && self.from.is_some();
+        if wrong { Err(clap::Error::raw(ErrorKind::ArgumentConflict, message)) } else { Ok(()) }
+    }
+
+    /// Whether this proxy can have anything to say.
+    pub fn asks(&self, proxy: &v1::Proxy) -> bool {
+        let account = account(proxy);
+        match (self.by, &self.from) {
+            (By::Pods, _) => self.scope.namespace().is_none_or(|namespace| namespace == proxy.namespace),
+            (_, Some(from)) => from.means(&proxy.namespace, &proxy.name) || from.means(&proxy.namespace, account),
+            (_, None) => true,
+        }
+    }
+
+    /// What came between two readings.
+    pub fn rows(&self, before: &[Reading], after: &[Reading]) -> Vec<Row> {
+        let within = |row: &Row| match &self.to {
+            Some(to) => to.means(&row.namespace, &row.name),
+            None => self.scope.namespace().is_none_or(|namespace| namespace == row.namespace),
+        };
+        rows(self.by, &window(before, after)).into_iter().filter(within).collect()
+    }
+}
 
 pub async fn run(args: Args, discovery: &Discovery) -> anyhow::Result<Output> {
-    if args.by == By::Pods && args.from.is_some() {
-        let message = "pods do not know who called by name: leave --from out, or see `weftctl edges`\n";
-        return Err(clap::Error::raw(ErrorKind::ArgumentConflict, message).into());
-    }
-    let asked = |proxy: &v1::Proxy| wanted(&args, proxy);
-    args.watch.run(discovery, FAMILIES, asked, |before, after| show(&args, before, after)).await
-}
-
-/// Which proxies can have anything to say.
-fn wanted(args: &Args, proxy: &v1::Proxy) -> bool {
-    let account = account(proxy);
-    match (args.by, &args.from) {
-        (By::Pods, _) => args.scope.namespace().is_none_or(|namespace| namespace == proxy.namespace),
-        (_, Some(from)) => from.means(&proxy.namespace, &proxy.name) || from.means(&proxy.namespace, account),
-        (_, None) => true,
-    }
-}
-
-fn show(args: &Args, before: &[Reading], after: &[Reading]) -> anyhow::Result<String> {
-    let within = |row: &Row| match &args.to {
-        Some(to) => to.means(&row.namespace, &row.name),
-        None => args.scope.namespace().is_none_or(|namespace| namespace == row.namespace),
+    args.subject.check()?;
+    let Args { subject, watch } = &args;
+    let show = |before: &[Reading], after: &[Reading]| {
+        let rows = subject.rows(before, after);
+        let values = || rows.iter().map(|row| row.json(subject.by)).collect();
+        watch.print(|wide| table(subject.by, &rows, wide), values)
     };
-    let rows: Vec<Row> = rows(args.by, &window(before, after)).into_iter().filter(within).collect();
-    let values = || rows.iter().map(|row| row.json(args.by)).collect();
-    args.watch.print(|wide| table(args.by, &rows, wide), values)
+    watch.run(discovery, FAMILIES, |proxy| subject.asks(proxy), show).await
 }
 
 fn table(by: By, rows: &[Row], wide: bool) -> String {

@@ -4,6 +4,7 @@
 use super::*;
 use clap::CommandFactory;
 use clap::error::ErrorKind;
+use futures::stream::{self, BoxStream, StreamExt as _};
 use tempfile::TempDir;
 use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
@@ -81,6 +82,13 @@ impl v1::admin_server::Admin for Replica {
             true => Err(Status::failed_precondition(format!("{} is asked about {topic}: {json}", self.name))),
             false => Err(Status::not_found("no stream")),
         }
+    }
+
+    type TapStream = BoxStream<'static, Result<v1::TapResponse, Status>>;
+
+    async fn tap(&self, _: Request<v1::TapRequest>) -> Answer<Self::TapStream> {
+        let count = u32::try_from(self.proxies.len()).unwrap();
+        Ok(Response::new(stream::iter([Ok(v1::TapResponse { begun: Some(count), ..Default::default() })]).boxed()))
     }
 
     async fn list_certificates(&self, _: Request<v1::ListCertificatesRequest>) -> Answer<v1::ListCertificatesResponse> {
@@ -290,6 +298,9 @@ fn every_form_in_the_manual_is_understood() {
         "weftctl explain --from cart --to http://search.shop --grpc shop.Search/Find",
         "weftctl check --timeout 3s",
         "weftctl token create --namespace shop --service-account cart --ttl 1h",
+        "weftctl tap search -n shop --status >=500 --method post --path /a --headers --max 3 --for 1m",
+        "weftctl tap -A --from shop/web --to cart --reason no-endpoints --direction in -o json",
+        "weftctl top routes -n shop --to search -w 10s",
         "weftctl trust anchors",
         "weftctl completion zsh",
     ] {
@@ -313,6 +324,10 @@ fn wrong_command_lines_are_refused() {
         "weftctl token create --namespace shop --service-account cart --ttl 0s",
         "weftctl status --discovery http://localhost:8080",
         "weftctl completion csh",
+        "weftctl tap search --proxy search-0",
+        "weftctl tap --status 50x",
+        "weftctl top gadgets",
+        "weftctl top --window 1ms",
         "weftctl explain --from cart-0",
         "weftctl explain --to http://search.shop",
         "weftctl explain --from cart-0 --to search.shop",

@@ -25,7 +25,7 @@ pub struct Watch {
 }
 
 /// Half a second to an hour: less is noise, and more is a case for Prometheus.
-fn seconds(text: &str) -> Result<Duration, String> {
+pub fn seconds(text: &str) -> Result<Duration, String> {
     let window = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     let sound = (Duration::from_millis(500)..=Duration::from_secs(3600)).contains(&window);
     sound.then_some(window).ok_or_else(|| "it is not between 500ms and 1h".to_owned())

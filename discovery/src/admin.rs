@@ -5,6 +5,7 @@
 
 mod socket;
 mod ask;
+mod tap;
 
 pub use socket::{Claimed, SocketError, claim};
 
@@ -18,6 +19,8 @@ use crate::translate::Kind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 use weft_identity::certificate::to_pem;
 use weft_model::SpiffeId;
@@ -34,6 +37,8 @@ pub struct Admin {
     pub proxies: Proxies,
     pub replica: String,
     pub store_kind: &'static str,
+    /// Streams end when it is cancelled.
+    pub shutdown: CancellationToken,
 }
 
 impl Admin {
@@ -139,6 +144,18 @@ impl v1::admin_server::Admin for Admin {
         let session = ask::find(&self.proxies, &self.registry.world(), &proxy, &self.replica)?;
         let json = ask::ask(&session, topic, json).await?;
         Ok(Response::new(v1::AskProxyResponse { json }))
+    }
+
+    type TapStream = ReceiverStream<Result<v1::TapResponse, Status>>;
+
+    async fn tap(&self, request: Request<v1::TapRequest>) -> Result<Response<Self::TapStream>, Status> {
+        let source = tap::Source {
+            proxies: self.proxies.clone(),
+            registry: self.registry.clone(),
+            metrics: self.documents.metrics.clone(),
+            shutdown: self.shutdown.clone(),
+        };
+        tap::start(source, request.into_inner()).map(Response::new)
     }
 
     async fn list_certificates(

@@ -43,6 +43,7 @@ pub struct Metrics {
     pub connection_errors: Counter,
     pub subscribers: Gauge,
     pub subscriptions: Gauge,
+    pub taps: Gauge,
     pub pushes: Family<Push, Counter>,
     pub streams_ended: Family<Outcome, Counter>,
     pub certify: Family<Outcome, Counter>,
@@ -63,6 +64,7 @@ impl Metrics {
         gauge("discovery_connections", "TLS connections that are open", &all.connections);
         gauge("discovery_subscribers", "Proxies with an open stream", &all.subscribers);
         gauge("discovery_subscriptions", "Targets that proxies are subscribed to", &all.subscriptions);
+        gauge("discovery_taps", "Watchers of live requests", &all.taps);
         registry.register("discovery_handshakes", "TLS handshakes by how they ended", all.handshakes.clone());
         let help = "Connections that ended with a protocol error";
         registry.register("discovery_connection_errors", help, all.connection_errors.clone());

@@ -181,6 +181,7 @@ fn admin(config: &Config, ground: &Ground, authority: &Arc<Authority>, proxies: 
         proxies: proxies.clone(),
         replica: config.replica.clone(),
         store_kind: ground.store.kind(),
+        shutdown: ground.shutdown.clone(),
     }
 }
 

@@ -8,8 +8,10 @@ mod difference;
 mod guard;
 mod proxies;
 mod questions;
+mod taps;
 
 pub use proxies::{Proxies, Session};
 pub use questions::{Said, Subject};
 pub use service::Serve;
 pub use stream::{Settings, Supply};
+pub use taps::{Order, Told};

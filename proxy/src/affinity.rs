@@ -129,6 +129,8 @@ mod tests {
             let mut values = fields.iter().filter(|(given, _)| *given == name);
             values.any(|(_, value)| each(value));
         }
+
+        fn fields(&self, _: &mut dyn FnMut(&str, &[u8])) {}
     }
 
     #[test]

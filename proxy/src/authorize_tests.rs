@@ -32,6 +32,8 @@ impl RequestView for Request {
     fn headers(&self, name: &str, each: &mut dyn FnMut(&[u8]) -> bool) {
         let _ = self.headers.iter().filter(|(n, _)| n == name).any(|(_, value)| each(value.as_bytes()));
     }
+
+    fn fields(&self, _: &mut dyn FnMut(&str, &[u8])) {}
 }
 
 fn get(path: &str) -> Request {

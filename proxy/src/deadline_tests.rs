@@ -32,6 +32,8 @@ impl RequestView for Fields {
             }
         }
     }
+
+    fn fields(&self, _: &mut dyn FnMut(&str, &[u8])) {}
 }
 
 /// What is left at 1,000 s past the epoch.

@@ -23,6 +23,8 @@ impl RequestView for Get {
         ""
     }
     fn headers(&self, _name: &str, _each: &mut dyn FnMut(&[u8]) -> bool) {}
+
+    fn fields(&self, _: &mut dyn FnMut(&str, &[u8])) {}
 }
 
 fn some(number: u32) -> NonZeroU32 {

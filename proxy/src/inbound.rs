@@ -17,13 +17,15 @@ use crate::drain::Direction;
 use crate::error::Failure;
 use crate::gate::{Guard, Peer};
 use crate::plan::{Limits, Place, Plan, Planned, Story, Target};
-use crate::record::{Observed, Watch};
+use crate::record::{Closed, Observed, Watch};
 use crate::request::RequestView;
 use crate::sniff::{self, First};
+use crate::tunnel::{self, Moved};
 use crate::worker::Worker;
-use crate::{http1, http2, probe, tunnel};
+use crate::{http1, http2, probe};
 use bytes::BytesMut;
 use checkpoint::Checkpoint;
+use std::cell::OnceCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -52,8 +54,11 @@ struct Inbound {
     peer: Peer,
     added: Vec<(&'static str, String)>,
     checkpoint: Checkpoint,
-    /// Who is told of its requests.
-    watch: Option<Rc<Watch>>,
+    /// Who is told of its requests, once anybody is.
+    watch: OnceCell<Rc<Watch>>,
+    /// Of HTTP.
+    version: &'static str,
+    begun: Instant,
 }
 
 /// Serves one connection that was going to `destination`, an address of this pod.
@@ -75,10 +80,21 @@ pub async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: SocketAddr, 
     let wait = config.detect_timeout;
     let upstream = worker.local(destination);
     let checkpoint = Checkpoint::new(Rc::clone(&worker), peer.ip(), destination.port());
-    let (address, added) = (destination, Vec::new());
+    let (address, added, watch, begun) = (destination, Vec::new(), OnceCell::new(), Instant::now());
     let peer_of = Peer::at(peer);
-    let mut inbound =
-        Inbound { worker, limits, upstream, address, guard, peer: peer_of, added, checkpoint, watch: None };
+    let mut inbound = Inbound {
+        worker,
+        limits,
+        upstream,
+        address,
+        guard,
+        peer: peer_of,
+        added,
+        checkpoint,
+        watch,
+        version: "",
+        begun,
+    };
     let mut buf = BytesMut::new();
     // Also where the application is known to speak first: bytes in the clear must not overtake a sidecar's ClientHello.
     match sniff::first(&mut stream, &mut buf, wait).await {
@@ -163,22 +179,32 @@ impl Inbound {
         self.speak(first, client).await;
     }
 
-    fn watched(&self, http2: bool) -> Option<Rc<Watch>> {
-        let watch = |observer| Watch {
-            observer: Arc::clone(observer),
+    fn watched(&self) -> Rc<Watch> {
+        Rc::new(Watch {
+            observer: Arc::clone(&self.worker.shared.observer),
             direction: Direction::Inbound,
             service: self.worker.shared.config.service_of(self.address.port()),
             port: self.address.port(),
             peer: self.checkpoint.identity().map(ToString::to_string),
             client: Some(self.checkpoint.address()),
-            version: if http2 { "2" } else { "1.1" },
-        };
-        self.worker.shared.observer.as_ref().map(|observer| Rc::new(watch(observer)))
+            version: self.version,
+        })
+    }
+
+    /// Tells watchers of an opaque connection that has ended.
+    fn closed(&self, reached: bool, reason: &'static str, moved: Moved) {
+        if !self.worker.shared.observer.taps.on() {
+            return;
+        }
+        let Moved { sent, received } = moved;
+        let upstream = reached.then_some(&*self.upstream);
+        let closed = Closed { begun: self.begun, upstream, attempts: 0, reason, sent, received };
+        self.watch.get_or_init(|| self.watched()).closed(&closed);
     }
 
     async fn speak(mut self, first: First, client: Conn) {
         let metrics = self.worker.shared.metrics.clone();
-        self.watch = self.watched(first == First::Http2);
+        self.version = if first == First::Http2 { "2" } else { "1.1" };
         self.checkpoint.told().await;
         match first {
             First::Http1 => {
@@ -238,6 +264,7 @@ impl Inbound {
         let _open = metrics.connection(Direction::Inbound, "tcp", client.is_tls());
         let (moved, result) = tunnel::run(&mut client, &mut server).await;
         metrics.tunnelled(Direction::Inbound, moved.sent, moved.received);
+        self.closed(true, "", moved);
         if result.is_err() {
             client.abort();
             server.abort();
@@ -248,6 +275,7 @@ impl Inbound {
     fn refuse(&self, client: Conn, failure: &Failure) {
         tracing::debug!(address = %self.address, %failure, "a connection is refused");
         self.worker.shared.metrics.refused_connection(failure.reason());
+        self.closed(false, failure.reason(), Moved::default());
         client.abort();
     }
 }
@@ -295,7 +323,7 @@ impl Story for Inbound {
     }
 
     fn watch(&self) -> Option<&Rc<Watch>> {
-        self.watch.as_ref()
+        self.worker.shared.observer.listens().then(|| self.watch.get_or_init(|| self.watched()))
     }
 
     fn mirror_dropped(&self) {

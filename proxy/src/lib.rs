@@ -15,6 +15,7 @@ pub mod authorize;
 pub mod plan;
 pub mod record;
 pub mod observe;
+pub mod tap;
 pub mod trace;
 pub mod access;
 pub mod gate;

@@ -1,9 +1,10 @@
-//! What this proxy tells of single requests, and to whom: spans to a collector, lines to the access log.
+//! What this proxy tells of single requests, and to whom: spans to a collector, lines to the access log, events to watchers.
 //!
-//! Made once from the configuration; read by every worker without a lock. Where nothing is configured there is no observer, and
-//! a request pays for one look at that.
+//! Made once from the configuration; read by every worker without a lock. Where nothing is configured and nobody watches, a request
+//! pays for one look at that.
 
 use crate::config::{AccessLog, Config, Form, Tracing};
+use crate::tap::Taps;
 use crate::trace::Sampler;
 use prometheus_client::metrics::counter::Counter;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ const MOST_RECORDED: usize = 8 * 1024;
 pub struct Observer {
     pub tracer: Option<Tracer>,
     pub access: Option<Access>,
+    pub taps: Taps,
     recorded: AtomicUsize,
     unrecorded: Counter,
 }
@@ -55,7 +57,7 @@ pub struct Place(Arc<Observer>);
 
 impl Observer {
     /// With what carries on what it is told, if the configuration has somebody to tell. Inside a runtime.
-    pub fn new(config: &Config, registry: &mut Registry) -> Result<(Option<Arc<Self>>, Telling), ExportError> {
+    pub fn new(config: &Config, registry: &mut Registry) -> Result<(Arc<Self>, Telling), ExportError> {
         let mut telling = Telling::default();
         let tracer = match &config.tracing {
             None => None,
@@ -70,15 +72,18 @@ impl Observer {
             telling.writer = Some(writer);
             Access { log, lines }
         });
-        if tracer.is_none() && access.is_none() {
-            return Ok((None, telling));
-        }
         let unrecorded = registry.register(
             "requests_unrecorded",
-            "Requests that left neither span nor line, because too many were under way",
+            "Requests that left neither span nor line nor event, because too many were under way",
             Counter::default(),
         );
-        Ok((Some(Arc::new(Self { tracer, access, recorded: AtomicUsize::new(0), unrecorded })), telling))
+        let taps = Taps::new(config, registry);
+        Ok((Arc::new(Self { tracer, access, taps, recorded: AtomicUsize::new(0), unrecorded }), telling))
+    }
+
+    /// Whether there is anybody who may want to be told of requests.
+    pub fn listens(&self) -> bool {
+        self.taps.on() || self.tracer.is_some() || self.access.is_some()
     }
 
     /// A place for one more request, if there is one.

@@ -18,12 +18,14 @@ use crate::connect::connect;
 use crate::drain::Direction;
 use crate::error::Failure;
 use crate::plan::{Attempts, Limits, Sent};
-use crate::record::Watch;
+use crate::record::{Closed, Watch};
 use crate::retry::Verdict;
 use crate::sniff::{self, First};
+use crate::tunnel::{self, Moved};
 use crate::worker::Worker;
-use crate::{http1, http2, tunnel};
+use crate::{http1, http2};
 use bytes::BytesMut;
+use std::cell::OnceCell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -50,8 +52,11 @@ struct Outbound {
     source: u64,
     /// The view at the time of the dial, should the catalog forget the service meanwhile.
     known: Arc<Known>,
-    /// Who is told of its requests.
-    watch: Option<Rc<Watch>>,
+    /// Who is told of its requests, once anybody is.
+    watch: OnceCell<Rc<Watch>>,
+    /// Of HTTP.
+    version: &'static str,
+    begun: Instant,
 }
 
 /// Serves one connection that was going to `destination`.
@@ -122,7 +127,7 @@ async fn pass_through(worker: &Worker, stream: TcpStream, destination: SocketAdd
     let mut client = Conn::plain(stream, BytesMut::new());
     let _open = worker.shared.metrics.connection(Direction::Outbound, "pass-through", false);
     match Box::pin(connect(&[destination.ip()], destination.port(), None, PASS_THROUGH_CONNECT)).await {
-        Ok(server) => join(worker, client, server).await,
+        Ok(server) => drop(join(worker, client, server).await),
         Err(failure) => {
             tracing::debug!(%destination, %failure, "pass-through failed");
             client.buf.clear();
@@ -132,13 +137,20 @@ async fn pass_through(worker: &Worker, stream: TcpStream, destination: SocketAdd
 }
 
 /// Moves bytes to the end; a failure of either side resets both.
-async fn join(worker: &Worker, mut client: Conn, mut server: Conn) {
+async fn join(worker: &Worker, mut client: Conn, mut server: Conn) -> Moved {
     let (moved, result) = tunnel::run(&mut client, &mut server).await;
     worker.shared.metrics.tunnelled(Direction::Outbound, moved.sent, moved.received);
     if result.is_err() {
         client.abort();
         server.abort();
     }
+    moved
+}
+
+/// An endpoint that an opaque connection has got to.
+struct Dialled {
+    upstream: Rc<Upstream>,
+    attempts: u32,
 }
 
 impl Outbound {
@@ -153,7 +165,8 @@ impl Outbound {
         let limits = Limits { header_timeout: config.header_timeout, max_head: config.max_header_bytes };
         let source = source.map_or(0, |source| hash::of(source.to_canonical().to_string().as_bytes()));
         let service = known.view.service.name.clone();
-        Self { limits, service, port, endpoint, source, known, worker, watch: None }
+        let (watch, begun) = (OnceCell::new(), Instant::now());
+        Self { limits, service, port, endpoint, source, known, worker, watch, version: "", begun }
     }
 
     async fn carry(self, mut stream: TcpStream, destination: SocketAddr) {
@@ -180,22 +193,32 @@ impl Outbound {
         }
     }
 
-    fn watched(&self, http2: bool) -> Option<Rc<Watch>> {
-        let watch = |observer| Watch {
-            observer: Arc::clone(observer),
+    fn watched(&self) -> Rc<Watch> {
+        Rc::new(Watch {
+            observer: Arc::clone(&self.worker.shared.observer),
             direction: Direction::Outbound,
             service: self.service.to_string(),
             port: self.known.view.service.ports.get(self.port).map_or(0, |port| port.port.get()),
             peer: None,
             client: None,
-            version: if http2 { "2" } else { "1.1" },
-        };
-        self.worker.shared.observer.as_ref().map(|observer| Rc::new(watch(observer)))
+            version: self.version,
+        })
+    }
+
+    /// Tells watchers of an opaque connection that has ended.
+    fn closed(&self, dialled: Option<&Dialled>, reason: &'static str, Moved { sent, received }: Moved) {
+        if !self.worker.shared.observer.taps.on() {
+            return;
+        }
+        let (upstream, attempts) =
+            (dialled.map(|dialled| &*dialled.upstream), dialled.map_or(0, |dialled| dialled.attempts));
+        let closed = Closed { begun: self.begun, upstream, attempts, reason, sent, received };
+        self.watch.get_or_init(|| self.watched()).closed(&closed);
     }
 
     async fn speak(mut self, first: First, client: Conn) {
         let metrics = self.worker.shared.metrics.clone();
-        self.watch = self.watched(first == First::Http2);
+        self.version = if first == First::Http2 { "2" } else { "1.1" };
         match first {
             First::Http1 => {
                 let _open = metrics.connection(Direction::Outbound, "http1", false);
@@ -216,11 +239,11 @@ impl Outbound {
     /// this is.
     async fn server_first(self, mut stream: TcpStream, destination: SocketAddr) {
         let mut buf = BytesMut::new();
-        let (upstream, mut server) = match self.dial().await {
+        let (dialled, mut server) = match self.dial().await {
             Ok(dialled) => dialled,
             Err(failure) => return self.refuse(Conn::plain(stream, buf), &failure),
         };
-        let serving = upstream.load.serving();
+        let serving = dialled.upstream.load.serving();
         let first = tokio::select! {
             filled = server.fill(FIRST_READ) => {
                 if filled.is_ok_and(|n| n > 0) {
@@ -235,30 +258,35 @@ impl Outbound {
             drop((server, serving));
             return Box::pin(self.speak(first, client)).await;
         }
-        let _open = self.worker.shared.metrics.connection(Direction::Outbound, "tcp", false);
-        join(&self.worker, client, server).await;
+        self.join(&dialled, client, server).await;
     }
 
     async fn opaque(self, client: Conn) {
         match self.dial().await {
-            Ok((upstream, server)) => {
-                let _serving = upstream.load.serving();
-                let _open = self.worker.shared.metrics.connection(Direction::Outbound, "tcp", false);
-                join(&self.worker, client, server).await;
+            Ok((dialled, server)) => {
+                let _serving = dialled.upstream.load.serving();
+                self.join(&dialled, client, server).await;
             }
             Err(failure) => self.refuse(client, &failure),
         }
+    }
+
+    async fn join(&self, dialled: &Dialled, client: Conn, server: Conn) {
+        let _open = self.worker.shared.metrics.connection(Direction::Outbound, "tcp", false);
+        let moved = join(&self.worker, client, server).await;
+        self.closed(Some(dialled), "", moved);
     }
 
     /// An immediate reset: an orderly close would look like an empty answer.
     fn refuse(&self, client: Conn, failure: &Failure) {
         tracing::debug!(service = %self.service, %failure, "connection refused");
         self.worker.shared.metrics.refused_connection(failure.reason());
+        self.closed(None, failure.reason(), Moved::default());
         client.abort();
     }
 
     /// A connection of its own to one endpoint; others are tried when it cannot be made, for nothing has been sent yet.
-    async fn dial(&self) -> Result<(Rc<Upstream>, Conn), Failure> {
+    async fn dial(&self) -> Result<(Dialled, Conn), Failure> {
         let plan = self.straight(self.present(), None);
         let mut attempts = Attempts::new(&plan);
         loop {
@@ -267,7 +295,7 @@ impl Outbound {
             let dialled = upstream.tcp(plan.port_of(&upstream), plan.connect_timeout()).await;
             attempts.ended(&upstream, begun, dialled.as_ref().err());
             match dialled {
-                Ok(conn) => return Ok((upstream, conn)),
+                Ok(conn) => return Ok((Dialled { upstream, attempts: attempts.made() }, conn)),
                 Err(failure) => match attempts.again(&upstream, &failure, Sent::NOTHING) {
                     Verdict::Retry(pause) => tokio::time::sleep(pause).await,
                     Verdict::GiveUp(why) => return Err(why.instead_of(failure)),

@@ -104,7 +104,7 @@ impl Redirected {
 
     /// As it is told of.
     pub fn end(&self) -> End<'_> {
-        End { status: self.status(), grpc: None, reason: "", route: &self.rule.label }
+        End { status: self.status(), grpc: None, reason: "", route: &self.rule.label, sent: 0, received: 0 }
     }
 
     /// Counts the request.

@@ -6,8 +6,10 @@
 mod entry;
 mod lines;
 mod spans;
+mod tapped;
 
 pub use entry::{End, Watch};
+pub use tapped::Closed;
 
 use crate::cluster::Upstream;
 use crate::drain::Direction;
@@ -33,11 +35,12 @@ impl Watch {
     /// A request has come.
     pub fn begin(self: &Rc<Self>, request: &impl RequestView) -> Observed {
         let (outgoing, span) = self.observer.tracer.as_ref().map_or((None, None), |tracer| self.trace(tracer, request));
-        let place = (span.is_some() || self.observer.access.is_some()).then(|| self.observer.place()).flatten();
+        let told = span.is_some() || self.observer.access.is_some() || self.observer.taps.on();
+        let place = told.then(|| self.observer.place()).flatten();
         let record = place.map(|place| {
             let (open, tries) = (Vec::new(), Vec::new());
             let (wall, begun) = (SystemTime::now(), Instant::now());
-            Record { watch: Rc::clone(self), span, wall, begun, open, tries, _place: place }
+            Record { watch: Rc::clone(self), span, wall, begun, open, tries, answer: Vec::new(), _place: place }
         });
         let told = outgoing.is_some() || record.is_some();
         Observed(told.then(|| Box::new(Noted { outgoing, record: RefCell::new(record) })))
@@ -124,6 +127,13 @@ impl Observed {
         }
     }
 
+    /// An answer is passed on; `each` goes through its fields.
+    pub fn answered(&self, each: impl FnOnce(&mut dyn FnMut(&str, &[u8]))) {
+        if let Some(mut record) = self.record().filter(|record| record.watch.observer.taps.headers()) {
+            record.answer = tapped::fields(each);
+        }
+    }
+
     /// Another try comes next.
     pub fn again(&self) {
         if let Some(span) = self.record().as_mut().and_then(|record| record.span.as_mut()) {
@@ -148,6 +158,9 @@ impl Observed {
         }
         if let Some(access) = &observer.access {
             lines::tell(&record, span.as_ref(), access, request, &end, now);
+        }
+        if observer.taps.on() {
+            tapped::tell(&record, span.as_ref(), request, &end, now);
         }
     }
 }

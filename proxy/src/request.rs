@@ -16,6 +16,8 @@ pub trait RequestView {
     fn query(&self) -> &str;
     /// Calls `each` for every value of the field `name` (lower case), until it returns true.
     fn headers(&self, name: &str, each: &mut dyn FnMut(&[u8]) -> bool);
+    /// Calls `each` for the name, in any case, and the value of every field that is passed on.
+    fn fields(&self, each: &mut dyn FnMut(&str, &[u8]));
 }
 
 impl RequestView for Imagined {
@@ -41,5 +43,9 @@ impl RequestView for Imagined {
 
     fn headers(&self, name: &str, each: &mut dyn FnMut(&[u8]) -> bool) {
         let _ = self.headers.iter().filter(|(given, _)| given == name).any(|(_, value)| each(value.as_bytes()));
+    }
+
+    fn fields(&self, each: &mut dyn FnMut(&str, &[u8])) {
+        self.headers.iter().for_each(|(name, value)| each(name, value.as_bytes()));
     }
 }

@@ -33,6 +33,8 @@ impl RequestView for Asked {
     fn headers(&self, name: &str, each: &mut dyn FnMut(&[u8]) -> bool) {
         let _ = self.headers.iter().filter(|(n, _)| *n == name).any(|(_, v)| each(v.as_bytes()));
     }
+
+    fn fields(&self, _: &mut dyn FnMut(&str, &[u8])) {}
 }
 
 fn get(path: &'static str) -> Asked {

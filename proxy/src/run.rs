@@ -19,6 +19,7 @@ use crate::questions::{self, Answers};
 use crate::redirect::Check;
 use crate::register::{Registrar, Registrations};
 use crate::state_dir::StateDir;
+use crate::tap::Taps;
 use crate::worker::Shared;
 use crate::{admin, describe, dns, kubelet, serve};
 use anyhow::Context;
@@ -123,7 +124,8 @@ async fn start(config: &Arc<Config>, (filter, recent): Logged, ended: Cancellati
     let identity = certifier.obtain().await?;
     tokio::spawn(certifier.keep(identity.clone()));
     let (answers, questions) = questions::channel(config.workers, questions::here::answers(registry, filter, recent));
-    follow(config, &catalog, catalog_metrics, discovery, &identity, (describe, answers), known, feed, directory);
+    let said = (describe, answers, observer.taps.clone());
+    follow(config, &catalog, catalog_metrics, discovery, &identity, said, known, feed, directory);
     dns.map(|dns| tokio::spawn(dns.run()));
     let own: Arc<[IpAddr]> = config.address.clone().into();
     check_health(config, &catalog, &identity, &own, health_metrics);
@@ -185,7 +187,7 @@ fn follow(
     metrics: CatalogMetrics,
     discovery: Discovery,
     identity: &Identity,
-    (describe, answers): (Describe, Answers),
+    (describe, answers, taps): (Describe, Answers, Taps),
     ready: Condition,
     feed: catalog::Feed,
     directory: StateDir,
@@ -200,7 +202,8 @@ fn follow(
     };
     tokio::spawn(keep_on_disk(catalog.clone(), directory.clone(), metrics.clone()));
     let registers = config.register.iter().map(|registration| registration.service.clone()).collect();
-    let stream = Stream { discovery, identity: identity.clone(), hello, registers, describe, answers, metrics, ready };
+    let stream =
+        Stream { discovery, identity: identity.clone(), hello, registers, describe, answers, taps, metrics, ready };
     tokio::spawn(stream.run(feed, directory));
 }
 

@@ -43,8 +43,8 @@ pub struct Shared {
     pub arrival: String,
     /// What is admitted to the application beside this proxy.
     pub gates: Arc<Gates>,
-    /// Who is told of single requests, if anybody is.
-    pub observer: Option<Arc<Observer>>,
+    /// Who is told of single requests.
+    pub observer: Arc<Observer>,
 }
 
 /// One worker's own state.

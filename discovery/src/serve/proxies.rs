@@ -3,6 +3,7 @@
 //! Written by the streams, read by the admin service. A stream takes itself out when it ends, however it ends.
 
 use super::questions::{Question, Said, Subject};
+use super::taps::Order;
 use crate::rpc::Caller;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,6 +14,8 @@ use weft_proto::v1;
 
 /// Questions that may wait for one proxy.
 const QUESTIONS: usize = 4;
+/// Watchers that may wait to be let in, likewise.
+const TAPS: usize = 4;
 
 /// One stream.
 #[derive(Debug)]
@@ -25,6 +28,14 @@ pub struct Session {
     pub subscriptions: AtomicU64,
     pub pending: AtomicU64,
     questions: mpsc::Sender<Question>,
+    taps: mpsc::Sender<Order>,
+}
+
+/// What is asked of a proxy.
+#[derive(Debug)]
+pub struct Asked {
+    pub questions: mpsc::Receiver<Question>,
+    pub taps: mpsc::Receiver<Order>,
 }
 
 impl Session {
@@ -32,6 +43,16 @@ impl Session {
     pub fn ask(&self, subject: Subject) -> Option<oneshot::Receiver<Said>> {
         let (reply, answer) = oneshot::channel();
         self.questions.try_send(Question { subject, reply }).ok().map(|()| answer)
+    }
+
+    /// Has the proxy tell of requests. `false`: too many ask for that already, or the stream has ended.
+    pub fn tap(&self, order: Order) -> bool {
+        self.taps.try_send(order).is_ok()
+    }
+
+    /// Whether the stream goes on.
+    pub fn is_open(&self) -> bool {
+        !self.taps.is_closed()
     }
 
     /// The proxy's name with its namespace.
@@ -59,16 +80,17 @@ pub struct Entered {
 }
 
 impl Proxies {
-    /// Enters a stream. What the receiver yields are questions to its proxy.
-    pub fn enter(&self, hello: v1::Hello, caller: Caller) -> (Entered, mpsc::Receiver<Question>) {
-        let (questions, asked) = mpsc::channel(QUESTIONS);
+    /// Enters a stream.
+    pub fn enter(&self, hello: v1::Hello, caller: Caller) -> (Entered, Asked) {
+        let ((questions, asked), (taps, ordered)) = (mpsc::channel(QUESTIONS), mpsc::channel(TAPS));
         let zero = AtomicU64::default;
         let (sent, acked, subscriptions, pending) = (zero(), zero(), zero(), zero());
         let connected = SystemTime::now();
-        let session = Arc::new(Session { hello, caller, connected, sent, acked, subscriptions, pending, questions });
+        let session =
+            Arc::new(Session { hello, caller, connected, sent, acked, subscriptions, pending, questions, taps });
         let number = self.0.next.fetch_add(1, Ordering::Relaxed);
         self.open().insert(number, session.clone());
-        (Entered { number, all: self.clone(), session }, asked)
+        (Entered { number, all: self.clone(), session }, Asked { questions: asked, taps: ordered })
     }
 
     /// All open streams, by the proxies' names; of one proxy the newest last.

@@ -5,8 +5,9 @@
 
 use super::difference::{self, Told};
 use super::guard::Guard;
-use super::proxies::{Entered, Proxies};
-use super::questions::{self, Question, Questions};
+use super::proxies::{Asked, Entered, Proxies};
+use super::questions::{self, Questions};
+use super::taps::Taps;
 use crate::metrics::{Metrics, Outcome, Push};
 use crate::registry::{Pending, Registry, Subscriber, Target, Versioned};
 use crate::rpc::Caller;
@@ -15,7 +16,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::sync::mpsc::{Permit, Receiver, Sender};
+use tokio::sync::mpsc::{Permit, Sender};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
@@ -61,7 +62,7 @@ pub struct Stream {
     supply: Supply,
     to: Sender<Result<v1::SubscribeResponse, Status>>,
     entered: Entered,
-    asked: Receiver<Question>,
+    asked: Asked,
     state: State,
 }
 
@@ -77,6 +78,7 @@ struct State {
     pending: Pending,
     beat_due: bool,
     questions: Questions,
+    taps: Taps,
     heard: Instant,
 }
 
@@ -109,6 +111,7 @@ impl Stream {
             due: Vec::new(),
             beat_due: false,
             questions: Questions::default(),
+            taps: Taps::of(&entered.session.name()),
             heard: Instant::now(),
         };
         Self { supply: supply.clone(), to, entered, asked, state }
@@ -140,7 +143,7 @@ impl Stream {
     async fn step(&mut self, from: &mut Streaming<v1::SubscribeRequest>, beats: &mut Interval) -> Result<(), End> {
         let to = self.to.clone();
         let state = &mut self.state;
-        let speak = !state.due.is_empty() || state.beat_due || state.questions.is_due();
+        let speak = !state.due.is_empty() || state.beat_due || state.questions.is_due() || state.taps.is_due();
         tokio::select! {
             () = self.supply.shutdown.cancelled() => Err(("shutdown", shutting_down())),
             () = tokio::time::sleep_until(state.heard + self.supply.settings.silence) => {
@@ -156,8 +159,16 @@ impl Stream {
                 state.beat_due = true;
                 Ok(())
             }
-            Some(question) = self.asked.recv() => {
+            Some(question) = self.asked.questions.recv() => {
                 state.questions.push(question);
+                Ok(())
+            }
+            Some(order) = self.asked.taps.recv() => {
+                state.taps.start(order);
+                Ok(())
+            }
+            () = state.taps.left() => {
+                state.taps.look();
                 Ok(())
             }
             changed = state.subscriber.next(), if state.due.is_empty() => {
@@ -191,6 +202,7 @@ impl Stream {
             Request::Beat(_) => {}
             Request::Dump(dump) => self.state.questions.answered(dump.id, Ok(dump.json)),
             Request::Answer(answer) => self.state.questions.answered(answer.id, questions::said(answer.said)),
+            Request::Tapped(tapped) => self.state.taps.heard(tapped),
         }
         self.entered.session.subscriptions.store(self.state.subscriptions() as u64, Ordering::Relaxed);
         Ok(())
@@ -271,6 +283,8 @@ impl State {
             Some(Response::Beat(v1::Beat {}))
         } else if self.questions.is_due() {
             self.questions.next()
+        } else if self.taps.is_due() {
+            self.taps.next()
         } else {
             match self.due.pop()? {
                 Target::Service(name) => self.service(&name, world.service(&name)),
@@ -319,11 +333,12 @@ fn send(
         Some(Response::Policies(_)) => "policies",
         Some(Response::Dump(_)) => "dump",
         Some(Response::Ask(_)) => "ask",
+        Some(Response::Tap(_) | Response::Untap(_)) => "tap",
         Some(Response::SessionKeys(_)) => "session-keys",
         Some(Response::Beat(_)) | None => "beat",
     };
     metrics.pushes.get_or_create(&Push { kind }).inc();
-    if !matches!(kind, "beat" | "dump" | "ask") {
+    if !matches!(kind, "beat" | "dump" | "ask" | "tap") {
         entered.session.sent.fetch_max(message.revision, Ordering::Relaxed);
     }
     room.send(Ok(message));

@@ -12,6 +12,7 @@ mod certify;
 mod register;
 mod registry;
 mod subscribe;
+mod tap;
 mod replicas;
 mod listen;
 

@@ -212,6 +212,8 @@ pub fn told(message: &v1::SubscribeResponse) -> String {
             format!("policies {:?}", told.policies.iter().map(|policy| &policy.name).collect::<Vec<_>>())
         }
         Told::Ask(ask) => format!("ask {} {} {}", ask.id, ask.topic, ask.json),
+        Told::Tap(tap) => format!("tap {}", tap.id),
+        Told::Untap(tap) => format!("untap {}", tap.id),
         Told::SessionKeys(keys) => format!("session keys {:?}", keys.keys.iter().map(|key| key.id).collect::<Vec<_>>()),
         Told::Beat(_) => "beat".to_owned(),
     }

@@ -9,6 +9,9 @@ use std::collections::VecDeque;
 use weft_proto::v1;
 use weft_proto::v1::subscribe_request::Body;
 
+/// Answers that may wait.
+const ANSWERS: usize = 8;
+
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     beat: bool,
@@ -33,6 +36,11 @@ impl Outbox {
 
     pub fn answer(&mut self, answer: Body) {
         self.answers.push_back(answer);
+    }
+
+    /// Whether more answers are to be taken: those that wait are enough for a slow stream.
+    pub fn has_room(&self) -> bool {
+        self.answers.len() < ANSWERS
     }
 
     pub fn is_empty(&self) -> bool {

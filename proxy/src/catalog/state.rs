@@ -169,8 +169,10 @@ impl State {
             Some(Body::Binding(binding)) => self.bind(binding, now),
             Some(Body::SessionKeys(keys)) => self.seal_with(keys),
             Some(Body::Policies(policies)) => self.guard_by(policies, revision),
-            // Beats and dumps are the stream's own affair.
-            Some(Body::Beat(_) | Body::Dump(_) | Body::Ask(_)) | None => return Ok(Vec::new()),
+            // Beats and questions are the stream's own affair.
+            Some(Body::Beat(_) | Body::Dump(_) | Body::Ask(_) | Body::Tap(_) | Body::Untap(_)) | None => {
+                return Ok(Vec::new());
+            }
         };
         if result.is_ok() {
             self.revision = if std::mem::take(&mut self.begun) { revision } else { self.revision.max(revision) };

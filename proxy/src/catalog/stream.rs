@@ -11,11 +11,14 @@ use crate::backoff::Backoff;
 use crate::discovery::{Discovery, DiscoveryError};
 use crate::questions::Answers;
 use crate::state_dir::StateDir;
+use crate::tap::Taps;
 use futures::FutureExt;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
@@ -57,6 +60,7 @@ pub struct Stream {
     pub registers: Arc<[ServiceName]>,
     pub describe: Describe,
     pub answers: Answers,
+    pub taps: Taps,
     pub metrics: CatalogMetrics,
     /// Met once the catalog is worth something: discovery has told this workload's policies, or an earlier process has left a catalog
     /// on disk.
@@ -90,7 +94,7 @@ impl Stream {
     pub async fn run(self, feed: Feed, dir: StateDir) {
         let doubts = Doubts::default();
         let state = State::of(&self.hello.namespace).on(&self.hello.node).guarding(Arc::clone(&self.registers));
-        let mut follower = Follower { state, doubts, unguarded: false, feed, stream: self };
+        let mut follower = Follower { state, doubts, unguarded: false, watchers: HashMap::new(), feed, stream: self };
         follower.restore(dir).await;
         let mut backoff = Backoff::default();
         let mut failures = 0;
@@ -128,6 +132,8 @@ struct Follower {
     doubts: Doubts,
     /// The last stream ended over the question for the workload's policies: the next one does without.
     unguarded: bool,
+    /// Those that the present stream has brought.
+    watchers: HashMap<u64, AbortHandle>,
     feed: Feed,
     stream: Stream,
 }
@@ -211,6 +217,8 @@ impl Follower {
         tokio::pin!(untold);
         let mut waiting = true;
         let (answered, mut answers) = mpsc::channel(1);
+        // Those of the stream before have ended with it.
+        self.watchers.clear();
         let (mut beat, mut sweep) = (interval(BEAT), interval(SWEEP));
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -236,7 +244,7 @@ impl Follower {
                     Asked::Question(target) => self.state.want(target, Instant::now().into_std()),
                     Asked::Doubt(name) => self.doubt(&name),
                 }),
-                Some(said) = answers.recv() => outbox.answer(said),
+                Some(said) = answers.recv(), if outbox.has_room() => outbox.answer(said),
                 () = &mut untold, if waiting => {
                     waiting = false;
                     self.stream.ready.met();
@@ -323,6 +331,18 @@ impl Follower {
                     let said = answer.await.map_or_else(v1::answer::Said::Refused, v1::answer::Said::Json);
                     let _ = answered.send(Said::Answer(v1::Answer { id, said: Some(said) })).await;
                 });
+                return false;
+            }
+            Some(Body::Tap(v1::TapStart { id, tap })) => {
+                self.watchers.retain(|_, task| !task.is_finished());
+                let task = self.stream.taps.start(*id, tap.clone().unwrap_or_default(), answered.clone());
+                self.watchers.insert(*id, task);
+                return false;
+            }
+            Some(Body::Untap(v1::TapStop { id })) => {
+                if let Some(task) = self.watchers.remove(id) {
+                    task.abort();
+                }
                 return false;
             }
             Some(

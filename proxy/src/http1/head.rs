@@ -168,6 +168,11 @@ impl Head {
         self.fields.iter().filter(|f| !f.skip).map(|f| (self.at(f.name), self.at(f.value)))
     }
 
+    /// The same as text, one after the other; what is no text has no name.
+    pub fn each_field(&self, each: &mut dyn FnMut(&str, &[u8])) {
+        self.fields().for_each(|(name, value)| each(std::str::from_utf8(name).unwrap_or_default(), value));
+    }
+
     /// Takes the field `name` (any case) out of what is forwarded.
     pub fn remove(&mut self, name: &str) {
         let Self { raw, fields, .. } = self;

@@ -288,10 +288,11 @@ impl<S: Story> Turn<'_, S> {
         let added = [("connection", connection), (respond::REASON, reason)];
         rewrite::response(&mut self.scratch.response, self.plan, &upstream, &added, &mut self.scratch.wire);
         self.scratch.answering = true;
+        self.plan.observed.answered(|each| self.scratch.response.each_field(each));
         // The request's head is not needed any more once there is an answer to pass on.
         let mut download = Pump::new(framing, std::mem::take(&mut self.scratch.wire));
         let moved = exchange::response(self.client, &mut conn, &mut upload, &mut download).await;
-        self.count(&upstream, moved.as_ref().err(), reason);
+        self.count(&upstream, moved.as_ref().err(), reason, (upload.pump.moved, download.moved));
         if tunnel && moved.is_ok() {
             return self.tunnel(conn).await;
         }
@@ -315,13 +316,14 @@ impl<S: Story> Turn<'_, S> {
     }
 
     /// 101: from here on the connection is the application's own protocol.
-    async fn upgrade(&mut self, answered: Answered, _upload: Upload) -> Next {
+    async fn upgrade(&mut self, answered: Answered, upload: Upload) -> Next {
         let Answered { upstream, conn, .. } = answered;
         let mut head = std::mem::take(&mut self.scratch.wire);
         head.clear();
         self.scratch.response.write_response(&mut head);
         head.extend_from_slice(b"connection: upgrade\r\n\r\n");
-        self.count(&upstream, None, "");
+        self.plan.observed.answered(|each| self.scratch.response.each_field(each));
+        self.count(&upstream, None, "", (upload.pump.moved, 0));
         match self.client.send(&head).await {
             Ok(()) => self.tunnel(conn).await,
             Err(_) => Next::Abort,
@@ -341,7 +343,7 @@ impl<S: Story> Turn<'_, S> {
     /// No attempt brought an answer.
     async fn failed(&mut self, failure: Failure, served: Option<Rc<Upstream>>, upload: &Upload) -> Next {
         match &served {
-            Some(upstream) => self.count(upstream, Some(&failure), ""),
+            Some(upstream) => self.count(upstream, Some(&failure), "", (upload.pump.moved, 0)),
             None => self.plan.failed(&View::new(&self.scratch.request), &failure, false, self.started.elapsed()),
         }
         tracing::debug!(reason = failure.reason(), %failure, "request failed");
@@ -364,8 +366,8 @@ impl<S: Story> Turn<'_, S> {
         last(self.client, Said::Failure(failure), self.scratch.request.method() == b"HEAD").await
     }
 
-    /// `beside`: the reason when nothing failed.
-    fn count(&self, upstream: &Upstream, failure: Option<&Failure>, beside: &'static str) {
+    /// `beside`: the reason when nothing failed; `moved`: bytes of the bodies, up and down.
+    fn count(&self, upstream: &Upstream, failure: Option<&Failure>, beside: &'static str, moved: (u64, u64)) {
         let (status, reason) = match failure {
             Some(failure) => (failure.status(), failure.reason()),
             None => (self.scratch.response.status, beside),
@@ -373,7 +375,8 @@ impl<S: Story> Turn<'_, S> {
         let route = self.plan.route();
         let trace = self.plan.observed.sampled();
         upstream.meter.record_traced(route, status, reason, self.started.elapsed(), trace);
-        self.plan.observed.end(&View::new(&self.scratch.request), End { status, grpc: None, reason, route });
+        let end = End { status, grpc: None, reason, route, sent: moved.0, received: moved.1 };
+        self.plan.observed.end(&View::new(&self.scratch.request), end);
     }
 }
 

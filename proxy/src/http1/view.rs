@@ -52,6 +52,10 @@ impl RequestView for View<'_> {
             }
         }
     }
+
+    fn fields(&self, each: &mut dyn FnMut(&str, &[u8])) {
+        self.head.each_field(each);
+    }
 }
 
 fn text(bytes: &[u8]) -> &str {

@@ -29,30 +29,48 @@ pub struct Upload {
     limit: usize,
     trailers: Option<HeaderMap>,
     ended: bool,
-    /// More was sent than is kept. Shared, so that it can be asked while the upload is running.
-    overflowed: Rc<Cell<bool>>,
+    progress: Rc<Progress>,
+}
+
+/// How far an upload has come. Shared, so that it can be asked while the upload is running.
+#[derive(Debug, Default)]
+pub struct Progress {
+    overflowed: Cell<bool>,
+    moved: Cell<u64>,
+}
+
+impl Progress {
+    /// More was sent than is kept: it cannot be sent again.
+    pub fn overflowed(&self) -> bool {
+        self.overflowed.get()
+    }
+
+    /// Bytes that the client has sent.
+    pub fn moved(&self) -> u64 {
+        self.moved.get()
+    }
 }
 
 impl Upload {
     /// `limit`: how many bytes are kept for a replay; 0 keeps nothing.
     pub fn new(body: RecvStream, limit: usize) -> Self {
         let ended = body.is_end_stream();
-        Self { body, kept: Vec::new(), kept_size: 0, limit, trailers: None, ended, overflowed: Rc::default() }
+        Self { body, kept: Vec::new(), kept_size: 0, limit, trailers: None, ended, progress: Rc::default() }
     }
 
     /// There is no body at all: the request's head ends its stream.
     pub fn empty(&self) -> bool {
-        self.ended && self.kept.is_empty() && self.trailers.is_none() && !self.overflowed.get()
+        self.ended && self.kept.is_empty() && self.trailers.is_none() && !self.progress.overflowed()
     }
 
     /// All of the body and its trailers, if all of it has come and was kept.
     pub fn whole(&self) -> Option<(Vec<Bytes>, Option<HeaderMap>)> {
-        (self.ended && !self.overflowed.get()).then(|| (self.kept.clone(), self.trailers.clone()))
+        (self.ended && !self.progress.overflowed()).then(|| (self.kept.clone(), self.trailers.clone()))
     }
 
-    /// Tells, also while the upload is running, whether too much has been sent to send it again.
-    pub fn overflow(&self) -> Rc<Cell<bool>> {
-        Rc::clone(&self.overflowed)
+    /// How far it has come, also while it is running.
+    pub fn progress(&self) -> Rc<Progress> {
+        Rc::clone(&self.progress)
     }
 
     /// Sends what was kept, then the rest as it comes. Dropping the future leaves the upload ready for another attempt.
@@ -91,8 +109,9 @@ impl Upload {
     }
 
     fn keep(&mut self, chunk: &Bytes) {
-        if self.overflowed.get() || self.kept_size + chunk.len() > self.limit {
-            self.overflowed.set(true);
+        self.progress.moved.set(self.progress.moved.get() + chunk.len() as u64);
+        if self.progress.overflowed() || self.kept_size + chunk.len() > self.limit {
+            self.progress.overflowed.set(true);
             self.kept = Vec::new();
         } else {
             self.kept_size += chunk.len();

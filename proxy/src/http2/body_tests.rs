@@ -56,7 +56,7 @@ async fn tried(chunks: Vec<Vec<u8>>, trailers: bool, limit: usize, breaks: Vec<u
         std::future::pending::<()>().await;
     });
     let mut upload = Upload::new(incoming, limit);
-    let overflow = upload.overflow();
+    let progress = upload.progress();
     for most in breaks {
         let (mut to, mut peer) = stream().await;
         let mut got = Vec::new();
@@ -71,7 +71,7 @@ async fn tried(chunks: Vec<Vec<u8>>, trailers: bool, limit: usize, breaks: Vec<u
         }
         assert!(body.starts_with(&got), "{} bytes that are no beginning of the {}", got.len(), body.len());
         assert!(upload.kept_size <= limit, "{} kept of {limit}", upload.kept_size);
-        if overflow.get() {
+        if progress.overflowed() {
             // Nobody would try again.
             assert!(body.len() > limit && upload.whole().is_none() && upload.kept.is_empty());
             return;
@@ -83,7 +83,8 @@ async fn tried(chunks: Vec<Vec<u8>>, trailers: bool, limit: usize, breaks: Vec<u
     sent.unwrap();
     assert!(got == body, "{} bytes instead of {}", got.len(), body.len());
     assert_eq!(peer.trailers().now_or_never().and_then(Result::ok).flatten(), told);
-    assert_eq!(overflow.get(), body.len() > limit);
+    assert_eq!(progress.overflowed(), body.len() > limit);
+    assert_eq!(progress.moved(), body.len() as u64);
     let whole = upload.whole().map(|(chunks, trailers)| (chunks.concat(), trailers));
     assert_eq!(whole, (body.len() <= limit).then_some((body, told)));
 }

@@ -6,7 +6,7 @@
 mod hedge;
 mod open;
 
-use super::body::{self, BodyError, Upload};
+use super::body::{self, BodyError, Progress, Upload};
 use super::mirror;
 use super::rewrite;
 use super::view::View;
@@ -23,7 +23,8 @@ use h2::client::ResponseFuture;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request, Response, uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, uri};
+use std::cell::OnceCell;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -38,6 +39,8 @@ struct Exchange<'a, S> {
     head: Parts,
     started: Instant,
     grpc: bool,
+    /// Of the request's body, once that is on its way.
+    progress: OnceCell<Rc<Progress>>,
 }
 
 /// gRPC status of a call that its client has given up.
@@ -73,7 +76,7 @@ pub async fn serve(story: &impl Story, request: Request<RecvStream>, mut respond
         Ok(Planned::Forward(plan)) => {
             let mut plan = Plan { observed, ..plan };
             let mirrors = std::mem::take(&mut plan.mirrors);
-            let mut exchange = Exchange { story, plan, head, started, grpc };
+            let mut exchange = Exchange { story, plan, head, started, grpc, progress: OnceCell::new() };
             exchange.edit_request();
             match exchange.plan.end(started) {
                 None => exchange.run(body, mirrors, &mut respond).await,
@@ -127,6 +130,7 @@ impl<S: Story> Exchange<'_, S> {
         let retry = self.plan.retry();
         let keeps = retry.attempts > 0 || !mirrors.is_empty();
         let mut upload = Upload::new(body, if keeps { retry.replay_bytes } else { 0 });
+        let _ = self.progress.set(upload.progress());
         self.attempts(&mut upload, respond).await;
         for copy in mirrors {
             match upload.whole() {
@@ -178,13 +182,13 @@ impl<S: Story> Exchange<'_, S> {
         respond: &mut SendResponse<Bytes>,
         attempts: &mut Attempts<'_>,
     ) -> Result<(), Failed> {
-        let overflow = upload.overflow();
+        let progress = upload.progress();
         let open = Open::at(upstream);
         let (mut response, mut to, place) = match self.open(&open.upstream, upload.empty()).await {
             Ok(opened) => opened,
             Err(failure) => {
                 let tried = attempts.settle(open, Err(failure), unwelcome);
-                return self.conclude(tried, attempts, !overflow.get(), respond, async {}).await;
+                return self.conclude(tried, attempts, !progress.overflowed(), respond, async {}).await;
             }
         };
         let end = self.plan.try_timeout.map(|limit| tokio::time::Instant::now() + limit);
@@ -201,7 +205,7 @@ impl<S: Story> Exchange<'_, S> {
                         let _ = sending.await;
                     }
                 };
-                return self.conclude(tried, attempts, !overflow.get(), respond, sending).await;
+                return self.conclude(tried, attempts, !progress.overflowed(), respond, sending).await;
             }
         }
         // Boxed: few requests are hedged, and the task of every stream would be larger for it.
@@ -248,31 +252,16 @@ impl<S: Story> Exchange<'_, S> {
         let (mut parts, body) = answer.into_parts();
         let status = parts.status.as_u16();
         let in_head = body::grpc_status(&parts.headers);
-        if self.plan.is_local() {
-            parts.headers.remove(respond::REASON);
-        }
-        if !beside.is_empty() {
-            parts.headers.insert(respond::REASON, HeaderValue::from_static(beside));
-        }
+        self.edit_answer(upstream, &mut parts.headers, beside);
         let terms = self.plan.load_reports();
-        rewrite::take_reports(&mut parts.headers, upstream, terms);
-        if let Some(rule) = self.plan.rule.as_ref().and_then(Carried::response_headers) {
-            rewrite::edit(&mut parts.headers, rule);
-        }
-        respond::add(&mut parts.headers, self.plan.told());
-        if let Some((name, value)) = self.plan.session_field(upstream)
-            && let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value))
-        {
-            parts.headers.append(name, value);
-        }
         let ended = body.is_end_stream();
         let Ok(mut down) = respond.send_response(Response::from_parts(parts, ()), ended) else {
             return self.count_failed(upstream, &Failure::ClientGone);
         };
         if ended {
-            return self.count(upstream, status, beside, in_head);
+            return self.count(upstream, status, beside, in_head, 0);
         }
-        let result = {
+        let (moved, result) = {
             let mut receiving =
                 pin!(body::download(body, &mut down, |trailers| rewrite::take_reports(trailers, upstream, terms)));
             let mut sending = pin!(sending);
@@ -280,28 +269,55 @@ impl<S: Story> Exchange<'_, S> {
             loop {
                 tokio::select! {
                     biased;
-                    (_, result) = &mut receiving => break result,
+                    received = &mut receiving => break received,
                     () = &mut sending, if !sent => sent = true,
                 }
             }
         };
         match result {
-            Ok(trailers) => self.count(upstream, status, beside, trailers.or(in_head)),
-            Err(BodyError::Sink(_)) => self.count(upstream, status, Failure::ClientGone.reason(), Some(CANCELLED)),
+            Ok(trailers) => self.count(upstream, status, beside, trailers.or(in_head), moved),
+            Err(BodyError::Sink(_)) => {
+                self.count(upstream, status, Failure::ClientGone.reason(), Some(CANCELLED), moved);
+            }
             Err(BodyError::Source(error)) => {
                 down.send_reset(error.reason().unwrap_or(Reason::INTERNAL_ERROR));
-                self.count(upstream, status, Failure::ResetMidResponse.reason(), None);
+                self.count(upstream, status, Failure::ResetMidResponse.reason(), None, moved);
             }
         }
     }
 
-    /// `grpc`: what the answer said of that.
-    fn count(&self, upstream: &Upstream, status: u16, reason: &'static str, grpc: Option<u16>) {
+    /// What the mesh changes in the answer's head.
+    fn edit_answer(&self, upstream: &Rc<Upstream>, headers: &mut HeaderMap, beside: &'static str) {
+        if self.plan.is_local() {
+            headers.remove(respond::REASON);
+        }
+        if !beside.is_empty() {
+            headers.insert(respond::REASON, HeaderValue::from_static(beside));
+        }
+        rewrite::take_reports(headers, upstream, self.plan.load_reports());
+        if let Some(rule) = self.plan.rule.as_ref().and_then(Carried::response_headers) {
+            rewrite::edit(headers, rule);
+        }
+        respond::add(headers, self.plan.told());
+        if let Some((name, value)) = self.plan.session_field(upstream)
+            && let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value))
+        {
+            headers.append(name, value);
+        }
+        let headers = &*headers;
+        let fields =
+            |each: &mut dyn FnMut(&str, &[u8])| headers.iter().for_each(|(n, v)| each(n.as_str(), v.as_bytes()));
+        self.plan.observed.answered(fields);
+    }
+
+    /// `grpc`: what the answer said of that; `received`: bytes of its body.
+    fn count(&self, upstream: &Upstream, status: u16, reason: &'static str, grpc: Option<u16>, received: u64) {
         let route = self.plan.route();
         let trace = self.plan.observed.sampled();
         upstream.meter.record_traced(route, status, reason, self.started.elapsed(), trace);
         let grpc = self.grpc.then(|| grpc.unwrap_or(UNKNOWN));
-        self.plan.observed.end(&View::new(&self.head), End { status, grpc, reason, route });
+        let sent = self.progress.get().map_or(0, |progress| progress.moved());
+        self.plan.observed.end(&View::new(&self.head), End { status, grpc, reason, route, sent, received });
     }
 
     fn count_failed(&self, upstream: &Upstream, failure: &Failure) {

@@ -38,4 +38,8 @@ impl RequestView for View<'_> {
             }
         }
     }
+
+    fn fields(&self, each: &mut dyn FnMut(&str, &[u8])) {
+        self.0.headers.iter().for_each(|(name, value)| each(name.as_str(), value.as_bytes()));
+    }
 }

@@ -206,7 +206,7 @@ impl Story for Outbound {
     }
 
     fn watch(&self) -> Option<&Rc<Watch>> {
-        self.watch.as_ref()
+        self.worker.shared.observer.listens().then(|| self.watch.get_or_init(|| self.watched()))
     }
 
     fn mirror_dropped(&self) {

@@ -52,6 +52,11 @@ impl<'a> Attempts<'a> {
         Self { plan, tried: Vec::new(), made: 0, deadline: plan.end(now).map(|(at, _)| at.into_std()), retrying: None }
     }
 
+    /// How many there have been.
+    pub fn made(&self) -> u32 {
+        self.made
+    }
+
     /// The endpoint for the next try: the session's on the first, otherwise the balancer's choice among those not yet
     /// tried; when all have been, among all.
     pub fn pick(&mut self, now: Instant) -> Result<Rc<Upstream>, Failure> {

@@ -12,6 +12,7 @@ use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
+use weft_proto::v1::HeaderValue;
 
 /// Tries of one request that are told of; there are rarely more than three.
 const MOST_TRIES: usize = 16;
@@ -44,13 +45,23 @@ pub struct End<'a> {
     pub reason: &'static str,
     /// The label of the rule that matched.
     pub route: &'a str,
+    /// Bytes of the bodies, towards the server and back.
+    pub sent: u64,
+    pub received: u64,
 }
 
 impl<'a> End<'a> {
     /// `grpc`: the request is gRPC.
     pub fn failed(failure: &Failure, route: &'a str, grpc: bool) -> Self {
         let status = if grpc { 200 } else { failure.status() };
-        Self { status, grpc: grpc.then(|| failure.grpc_status()), reason: failure.reason(), route }
+        Self {
+            status,
+            grpc: grpc.then(|| failure.grpc_status()),
+            reason: failure.reason(),
+            route,
+            sent: 0,
+            received: 0,
+        }
     }
 
     /// Nobody has had what was asked for, and it is not the client's doing.
@@ -70,6 +81,8 @@ pub(super) struct Record {
     /// Tries under way: one, or two while an answer is late.
     pub(super) open: Vec<Opened>,
     pub(super) tries: Vec<Try>,
+    /// The fields of the answer, if anybody wants to see them.
+    pub(super) answer: Vec<HeaderValue>,
     pub(super) _place: Place,
 }
 

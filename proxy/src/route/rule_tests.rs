@@ -22,6 +22,8 @@ impl RequestView for Asked {
         self.1
     }
     fn headers(&self, _: &str, _: &mut dyn FnMut(&[u8]) -> bool) {}
+
+    fn fields(&self, _: &mut dyn FnMut(&str, &[u8])) {}
 }
 
 fn compiled(rule: &Rule) -> CompiledRule {
