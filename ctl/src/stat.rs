@@ -3,7 +3,7 @@
 //! Services and routes are seen from their clients' sidecars, pods from their own. Counters are read twice, so that the
 //! figures are of now and not of all the time that a proxy has been up.
 
-mod rows;
+pub mod rows;
 
 use crate::connect::Discovery;
 use crate::measure::tally::HEADINGS;
