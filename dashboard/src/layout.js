@@ -2,7 +2,7 @@
 import { Graph, layout } from '@dagrejs/dagre';
 
 export const NODE = { width: 188, height: 80 };
-const LABEL = { width: 84, height: 38 };
+const LABEL = { width: 94, height: 38 };
 
 /** `down`: from top to bottom, for narrow windows. */
 export function place(nodes, edges, down) {

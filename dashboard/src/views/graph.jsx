@@ -1,6 +1,7 @@
 // The graph: services as cards, calls between them as lines with their figures. The tables below it say the same in words.
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { latency, pair, percent, rate } from '../format.js';
+import { successLevel } from '../graph.js';
 import { NODE, path, place } from '../layout.js';
 import { Lock, Replicas, serviceLink } from './parts.jsx';
 
@@ -14,7 +15,7 @@ function Card({ node, at, lit, on }) {
         <span class="name"><b>{node.name}</b><small>{node.namespace}</small></span>
         {node.kind === 'service' ? <>
             <span class="numbers">
-                <span class="figure" data-level={node.level}><span class="unseen">success </span>{percent(figures?.successRate)}</span>
+                <span class="figure" data-level={successLevel(figures)}><span class="unseen">success </span>{percent(figures?.successRate)}</span>
                 <span>{rate(figures?.requestsPerSecond)}<small>/s</small></span>
                 <span>{latency(figures?.p99Seconds)}<small> p99</small></span>
             </span>

@@ -36,13 +36,19 @@ function load(endpoint, standings) {
     return {
         inFlight: seen.reduce((total, one) => total + one.in_flight, 0),
         latency: Math.max(...seen.map((one) => duration(one.latency))),
-        out: seen.filter((one) => one.standing.out || one.standing.later?.ejected || one.standing.later?.unreached).map((one) => {
-            const { out, later } = one.standing;
-            if (out) return `${one.client}: ${out.replace('-', ' ')}`;
-            if (later.ejected) return `${one.client}: ejected for ${span(duration(later.ejected.left))} (${later.ejected.cause})`;
-            return `${one.client}: could not reach it`;
-        }),
+        out: grouped(seen.map(({ client, standing: { out, later } }) => {
+            if (out) return [out.replace('-', ' '), client];
+            if (later?.ejected) return [`ejected for ${span(duration(later.ejected.left))} (${later.ejected.cause})`, client];
+            return later?.unreached ? ['could not be reached', client] : null;
+        })),
     };
+}
+
+/** `ejected (2 clients)` for each reason, with the clients' names. */
+function grouped(found) {
+    const reasons = new Map();
+    for (const [why, client] of found.filter(Boolean)) reasons.set(why, [...(reasons.get(why) ?? []), client]);
+    return [...reasons].map(([why, clients]) => ({ clients, text: `${clients.length > 1 ? `${clients.length} clients` : clients[0]}: ${why}` }));
 }
 
 function Documents({ documents }) {
@@ -97,10 +103,10 @@ export function Service({ namespace, name }) {
                 ['State', (row) => <Badge level={row.level} title={row.why}>{row.why}
                     {row.level !== 'good' && row.sinceSeconds != null && <small> for {span(row.sinceSeconds)}</small>}</Badge>],
                 ['mTLS', (row) => <Lock mtls={row.identity ? 'yes' : 'no'} />],
-                ...FIGURES.slice(0, 2), FIGURES[4],
+                ...FIGURES.slice(0, 2),
                 ['In flight', (row) => row.load ? row.load.inFlight : '–', 'num'],
                 ['EWMA', (row) => row.load ? latency(row.load.latency || null) : '–', 'num'],
-                ['Left out by', (row) => row.load?.out.length ? <span class="figure" data-level="bad" title={row.load.out.join('\n')}>{row.load.out.join('; ')}</span> : '–'],
+                ['Left out by', (row) => row.load?.out.length ? <span class="figure" data-level="bad" title={row.load.out.flatMap(({ clients }) => clients).join('\n')}>{row.load.out.map(({ text }) => text).join('; ')}</span> : '–'],
                 ['Zone', (row) => row.zone ?? '–'],
             ]} /></Panel>
         <div class="columns">
