@@ -143,7 +143,7 @@ pub async fn events(shop: &Shop) -> Outcome {
     let heard = || {
         let log = listening.log();
         let states = || log.lines().filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok());
-        last = states().last()?;
+        last = states().next_back()?;
         (states().count() >= 2 && calls(&last)).then_some(())
     };
     let found = poll_until(Instant::now() + PATIENCE, "a call of ranking", heard);
