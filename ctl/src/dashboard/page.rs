@@ -6,6 +6,8 @@ use anyhow::anyhow;
 
 /// All files of the page. Everything else it shows, it asks the API for.
 #[derive(Debug, Clone, Copy)]
+// None is ever made where the page could not be built.
+#[allow(dead_code)]
 pub struct Page {
     pub html: &'static [u8],
     pub script: &'static [u8],
