@@ -20,6 +20,8 @@ BINARIES := weft-proxy weft-discovery weftctl weft-shop weft-demo
 NEED_BUILD := cc:gcc,libc6-dev:"to link Rust programs"
 NEED_PODS := ip:iproute2:"pods are network namespaces" iptables:iptables:"the sidecar redirects traffic with it" \
 	ps:procps:"to see which processes run"
+NEED_PAGE := node:nodejs:"builds the page of weftctl dashboard" npm:npm:"fetches the libraries of that page"
+NEED_BROWSER := chromium:chromium:"a real browser, to test that page in"
 NEED_REDIS := redis-server:redis-server:"the shop's cache is a real Redis"
 NEED_ETCD := etcd:etcd-server:"a real etcd as the store"
 NEED_CLIENTS := curl:curl:"a real HTTP client" nghttp:nghttp2-client:"a real HTTP/2 client" \
@@ -37,12 +39,15 @@ help: ## Shows this list (the default)
 .PHONY: demo
 demo: ## The mesh on one machine: a shop under load, shown working. STORE=etcd on real etcd, KEEP=1 leaves it up
 	@scripts/need $(NEED_BUILD) $(NEED_PODS) $(NEED_REDIS) $(if $(filter etcd,$(STORE)),$(NEED_ETCD))
+	@scripts/need $(NEED_PAGE) || echo "demo: without npm, weftctl has no dashboard" >&2
 	cargo build --release $(addprefix --bin ,$(BINARIES))
 	@WEFT_BIN_DIR=$(TARGET)/release $(TARGET)/release/weft-demo --store $(STORE) $(if $(KEEP),--keep)
 
 .PHONY: test
 test: ## Every test: units, conformance on real etcd, end-to-end suites in network namespaces, a real Kubernetes API server
 	@scripts/need $(NEED_BUILD) $(NEED_PODS) $(NEED_REDIS) $(NEED_ETCD) $(NEED_CLIENTS)
+	@scripts/need $(NEED_PAGE) || echo "test: without npm, weftctl has no dashboard, and its tests are left out" >&2
+	@scripts/need $(NEED_BROWSER) || echo "test: without Chromium, tests in the browser are left out" >&2
 	@scripts/collector >/dev/null || echo "test: without a collector, the suite 'traces' is left out" >&2
 	cargo build --workspace --bins
 	@WEFT_BIN_DIR=$(TARGET)/debug WEFT_TEST_KUBERNETES=$$(scripts/kubernetes || true) \
@@ -51,6 +56,7 @@ test: ## Every test: units, conformance on real etcd, end-to-end suites in netwo
 .PHONY: lint
 lint: ## Formatting, clippy, documentation and layout, all without a single warning
 	@scripts/need $(NEED_BUILD)
+	@scripts/need $(NEED_PAGE) || echo "lint: without npm, weftctl has no dashboard" >&2
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet

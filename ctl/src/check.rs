@@ -10,7 +10,8 @@ use crate::get::fetch;
 use crate::kind::Kind;
 use crate::print::{Output, colours, plain};
 use crate::status::{behind, proxies, replicas};
-use findings::{Facts, Finding, findings};
+pub use findings::Finding;
+use findings::{Facts, findings};
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, sleep};
@@ -21,13 +22,18 @@ const SETTLE: Duration = Duration::from_secs(3);
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 pub async fn run(discovery: &Discovery) -> anyhow::Result<Output> {
-    let findings = findings(&gather(discovery).await, SystemTime::now());
+    let findings = all(discovery).await;
     let failed = findings.iter().filter(|finding| finding.fault.is_some()).count();
     let mut text = render(&findings, colours());
     if failed > 0 {
         writeln!(text, "\n{failed} of {} checks failed", findings.len())?;
     }
     Ok(Output { text, notes: Vec::new(), failed: failed > 0 })
+}
+
+/// What there is to say of the mesh, good or bad.
+pub async fn all(discovery: &Discovery) -> Vec<Finding> {
+    findings(&gather(discovery).await, SystemTime::now())
 }
 
 async fn gather(discovery: &Discovery) -> Facts {

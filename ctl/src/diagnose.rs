@@ -34,7 +34,7 @@ pub async fn run(args: Args, discovery: &Discovery) -> anyhow::Result<Output> {
         ("configuration.json", print::json(&dump).map_err(Into::into)),
         ("metrics.txt", asked(&whole, "metrics", json!({}), "text", discovery).await),
         ("logs.txt", asked(&whole, "logs", json!({ "recent": true }), "recent", discovery).await),
-        ("certificates.json", get::certificates_of(&name, &namespace, discovery).await),
+        ("certificates.json", certificates(&name, &namespace, discovery).await),
         ("status.txt", status::text(discovery).await),
         ("check.txt", check::run(discovery).await.map(|output| output.text)),
     ];
@@ -60,6 +60,10 @@ pub async fn run(args: Args, discovery: &Discovery) -> anyhow::Result<Output> {
     }
     archive.into_inner()?.finish()?.flush()?;
     Ok(Output { text: format!("{}\n", path.display()), notes, failed: false })
+}
+
+async fn certificates(name: &str, namespace: &str, discovery: &Discovery) -> anyhow::Result<String> {
+    Ok(print::json(&get::certificates_of(name, namespace, discovery).await?)?)
 }
 
 /// What the proxy answers under `field`.

@@ -25,7 +25,7 @@ const FAMILIES: &[&str] = &["weft_requests", "weft_request_duration_seconds", "w
 
 /// One client identity and one service.
 #[derive(Debug, Default)]
-struct Edge {
+pub struct Edge {
     tally: Tally,
     /// Connections by mTLS and in plain text.
     secured: f64,
@@ -33,7 +33,7 @@ struct Edge {
 }
 
 /// Namespace and service account of the client, namespace and name of the service.
-type Ends = (String, String, String, String);
+pub type Ends = (String, String, String, String);
 
 impl Edge {
     fn mtls(&self) -> &'static str {
@@ -56,7 +56,7 @@ pub async fn run(args: Args, discovery: &Discovery) -> anyhow::Result<Output> {
 }
 
 /// Every pair with a connection or a request; with a namespace, those with an end in it.
-fn edges(before: &[Reading], after: &[Reading], namespace: Option<&str>) -> BTreeMap<Ends, Edge> {
+pub fn edges(before: &[Reading], after: &[Reading], namespace: Option<&str>) -> BTreeMap<Ends, Edge> {
     let mut edges: BTreeMap<Ends, Edge> = BTreeMap::new();
     let ends = |reading: &Reading, service: &str| {
         let (name, of) = service.rsplit_once('.')?;
@@ -98,7 +98,8 @@ fn table(edges: &BTreeMap<Ends, Edge>, window: Duration) -> String {
     table.render()
 }
 
-fn values(edges: &BTreeMap<Ends, Edge>, window: Duration) -> Vec<Value> {
+/// For programs.
+pub fn values(edges: &BTreeMap<Ends, Edge>, window: Duration) -> Vec<Value> {
     let value = |((namespace, account, of, service), edge): (&Ends, &Edge)| {
         let mut value = edge.tally.json(window);
         value["from"] = json!({ "namespace": namespace, "serviceAccount": account });

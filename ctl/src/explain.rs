@@ -14,8 +14,10 @@ use http::uri::{Scheme, Uri};
 use http::{HeaderName, HeaderValue, Method};
 use weft_model::explain::{Explanation, Imagined};
 
+pub use tell::tell;
+
 /// What proxies call these questions.
-const TOPIC: &str = "explain";
+pub const TOPIC: &str = "explain";
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -94,6 +96,21 @@ fn grpc(text: &str) -> Result<String, String> {
 }
 
 impl Args {
+    /// The same question from texts that are not on a command line; an error names the field.
+    pub fn of(from: &str, to: &str, given: &str, headers: &[String], call: &str) -> Result<Self, String> {
+        fn field<T>(name: &str, read: Result<T, String>) -> Result<T, String> {
+            read.map_err(|error| format!("{name}: {error}"))
+        }
+        Ok(Self {
+            from: field("from", proxy(from))?,
+            to: field("to", url(to))?,
+            headers: headers.iter().map(|text| field("header", header(text))).collect::<Result<_, _>>()?,
+            method: field("method", method(if given.is_empty() { "GET" } else { given }))?,
+            grpc: (!call.is_empty()).then(|| field("grpc", grpc(call))).transpose()?,
+            output: Form::Json,
+        })
+    }
+
     fn request(&self) -> Result<Imagined, clap::Error> {
         let host = self.to.host().unwrap_or_default();
         let mut headers = self.headers.clone();
@@ -124,22 +141,32 @@ impl Args {
 }
 
 pub async fn run(args: Args, discovery: &Discovery) -> anyhow::Result<Output> {
-    let request = args.request()?;
-    let proxy = &args.from;
-    let Some(json) = discovery.ask_proxy(proxy, TOPIC, serde_json::to_string(&request)?).await? else {
-        bail!(
-            "no proxy {proxy} is connected to the replicas asked, and none of a service {proxy}; `weftctl status` lists \
-             those that are, and --discovery names more replicas"
-        );
-    };
-    let mut explanation: Explanation = serde_json::from_str(&json).context("the proxy's answer")?;
-    access::add(&request, &mut explanation, discovery).await;
+    let (request, explanation) = ask(&args, discovery).await?;
     Ok(match args.output {
         Form::Table => tell::tell(&request, &explanation, print::colours()),
         Form::Json => print::json(&explanation)?,
         Form::Yaml => print::yaml(&[explanation])?,
     }
     .into())
+}
+
+/// The request that is meant, and what its proxy and the endpoints' say of it.
+pub async fn ask(args: &Args, discovery: &Discovery) -> anyhow::Result<(Imagined, Explanation)> {
+    let request = args.request()?;
+    let explanation = asked(&args.from, &request, discovery).await?;
+    Ok((request, explanation))
+}
+
+async fn asked(proxy: &str, request: &Imagined, discovery: &Discovery) -> anyhow::Result<Explanation> {
+    let Some(json) = discovery.ask_proxy(proxy, TOPIC, serde_json::to_string(request)?).await? else {
+        bail!(
+            "no proxy {proxy} is connected to the replicas asked, and none of a service {proxy}; `weftctl status` lists \
+             those that are, and --discovery names more replicas"
+        );
+    };
+    let mut explanation: Explanation = serde_json::from_str(&json).context("the proxy's answer")?;
+    access::add(request, &mut explanation, discovery).await;
+    Ok(explanation)
 }
 
 #[cfg(test)]

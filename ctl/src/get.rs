@@ -115,10 +115,10 @@ async fn signed(
     Ok(list)
 }
 
-/// The certificates of one proxy, as JSON.
-pub async fn certificates_of(name: &str, namespace: &str, discovery: &Discovery) -> anyhow::Result<String> {
+/// The certificates of one proxy, for programs.
+pub async fn certificates_of(name: &str, namespace: &str, discovery: &Discovery) -> anyhow::Result<Vec<Value>> {
     let list = signed(Some(namespace), Some(name), discovery).await?;
-    Ok(print::json(&list.iter().map(certificate).collect::<Vec<_>>())?)
+    Ok(list.iter().map(certificate).collect())
 }
 
 async fn certificates(args: &Args, discovery: &Discovery) -> anyhow::Result<Output> {
@@ -168,7 +168,7 @@ fn printed(mut values: Vec<Value>, args: &Args) -> anyhow::Result<String> {
 
 /// The document as it was applied. What registered itself was never applied: its endpoint is written as the document that
 /// would have said the same.
-fn document(object: &v1::Object) -> anyhow::Result<Value> {
+pub fn document(object: &v1::Object) -> anyhow::Result<Value> {
     let v1::Object { kind, namespace, name, .. } = object;
     let unreadable = || format!("discovery's answer about {kind} {namespace}/{name} is not JSON");
     if !object.document_json.is_empty() {

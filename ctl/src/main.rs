@@ -17,6 +17,7 @@ mod logs;
 mod diagnose;
 mod manual;
 mod check;
+mod dashboard;
 mod token;
 mod trust;
 mod inject;
@@ -85,6 +86,8 @@ enum Command {
     Logs(logs::Command),
     /// Gather all that tells how a proxy is into one archive, without keys
     Diagnose(diagnose::Args),
+    /// Show the mesh as a web page on this machine: a live graph, services, proxies, explanations
+    Dashboard(dashboard::Args),
     /// Test that the mesh is well; each line that failed says what to do
     Check,
     /// Join tokens, with which a proxy proves who it is
@@ -118,6 +121,7 @@ async fn run(cli: Cli) -> anyhow::Result<Output> {
         Command::Edges(args) => edges::run(args, &discovery).await,
         Command::Logs(command) => logs::run(command, &discovery).await,
         Command::Diagnose(args) => diagnose::run(args, &discovery).await,
+        Command::Dashboard(args) => dashboard::run(args, &discovery).await,
         Command::Check => check::run(&discovery).await,
         Command::Token(command) => token::run(command, &discovery).await,
         Command::Trust(command) => trust::run(command, &discovery).await,

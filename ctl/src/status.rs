@@ -142,7 +142,8 @@ fn proxy_table(proxies: &[v1::Proxy], wide: bool, now: SystemTime) -> String {
     table.render()
 }
 
-fn value(replicas: &[Replica<'_>], proxies: &[v1::Proxy]) -> Value {
+/// For programs: every replica, then every proxy.
+pub fn value(replicas: &[Replica<'_>], proxies: &[v1::Proxy]) -> Value {
     let replica = |(address, answer): &Replica<'_>| match answer {
         Err(error) => json!({ "address": address.to_string(), "error": error.to_string() }),
         Ok(status) => json!({
