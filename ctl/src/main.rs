@@ -25,6 +25,7 @@ mod kind;
 mod watch;
 mod measure;
 mod connect;
+mod progress;
 mod print;
 
 use clap::{Parser, Subcommand};
@@ -80,7 +81,7 @@ enum Command {
     /// Gather all that tells how a proxy is into one archive, without keys
     Diagnose(diagnose::Args),
     /// Test that the mesh is well; each line that failed says what to do
-    Check,
+    Check(check::Args),
     /// Join tokens, with which a proxy proves who it is
     #[command(subcommand)]
     Token(token::Command),
@@ -110,7 +111,7 @@ async fn run(cli: Cli) -> anyhow::Result<Output> {
         Command::Edges(args) => edges::run(args, &discovery).await,
         Command::Logs(command) => logs::run(command, &discovery).await,
         Command::Diagnose(args) => diagnose::run(args, &discovery).await,
-        Command::Check => check::run(&discovery).await,
+        Command::Check(args) => check::run(args, &discovery).await,
         Command::Token(command) => token::run(command, &discovery).await,
         Command::Trust(command) => trust::run(command, &discovery).await,
         Command::Manual(args) => manual::run::<Cli>(&args),
@@ -128,27 +129,33 @@ async fn main() -> ExitCode {
         Ok(output) => output,
         // Arguments that are wrong together.
         Err(error) if error.is::<clap::Error>() => {
-            eprint!("{error}");
+            say(&error.to_string());
             return ExitCode::from(2);
         }
         Err(error) => {
-            eprintln!("weftctl: {error:#}");
+            say(&format!("weftctl: {error:#}\n"));
             return ExitCode::FAILURE;
         }
     };
     for note in &output.notes {
-        eprintln!("{note}");
+        say(&format!("{note}\n"));
     }
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(output.text.as_bytes()).and_then(|()| stdout.flush()) {
         // A reader such as `head` may have seen enough.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            eprintln!("weftctl: standard output: {error}");
+            say(&format!("weftctl: standard output: {error}\n"));
             ExitCode::FAILURE
         }
         _ if output.failed => ExitCode::FAILURE,
         _ => ExitCode::SUCCESS,
     }
+}
+
+/// On standard error. Where nobody reads it any more (`2>&1 | head`), that is no reason to panic, as `eprintln` would.
+fn say(text: &str) {
+    let mut stderr = std::io::stderr().lock();
+    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub mod exposition;
 pub mod tally;
 
 use crate::connect::{CallError, Discovery};
+use crate::progress::Progress;
 use crate::status::proxies;
 use anyhow::bail;
 use exposition::{Series, read};
@@ -41,8 +42,13 @@ pub async fn readings(
     wanted: impl Fn(&v1::Proxy) -> bool,
 ) -> anyhow::Result<(Vec<Reading>, Vec<String>)> {
     let question = json!({ "families": families }).to_string();
-    let asked = proxies(discovery).await.into_iter().filter(|proxy| wanted(proxy));
-    let answers = asked.map(|proxy| one(discovery, proxy, question.clone()));
+    let asked: Vec<_> = proxies(discovery).await.into_iter().filter(|proxy| wanted(proxy)).collect();
+    let progress = Progress::new("asking proxies", asked.len());
+    let answers = asked.into_iter().map(async |proxy| {
+        let answer = one(discovery, proxy, question.clone()).await;
+        progress.step();
+        answer
+    });
     let answers: Vec<_> = futures::stream::iter(answers).buffered(AT_ONCE).collect().await;
     let (mut readings, mut notes) = (Vec::new(), Vec::new());
     for answer in answers {

@@ -4,7 +4,7 @@
 //! A replica that does not answer is listed as such; the command fails when none does.
 
 use crate::connect::{Address, CallError, Discovery};
-use crate::print::{self, Format, Output, Table, plain, span, time};
+use crate::print::{self, Format, Output, Table, plain, span, time, wrapped};
 use anyhow::bail;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -87,7 +87,7 @@ fn replica_table(replicas: &[Replica<'_>]) -> String {
         "POLICIES",
     ];
     let mut table = Table::new(&headings);
-    let mut notes = String::new();
+    let (mut notes, width) = (String::new(), print::width());
     for (address, answer) in replicas {
         let mut cells = vec![address.to_string()];
         match answer {
@@ -98,12 +98,12 @@ fn replica_table(replicas: &[Replica<'_>]) -> String {
                 let counts = [status.services, status.endpoints, status.routes, status.policies];
                 cells.extend(counts.map(|count| count.to_string()));
                 for note in &status.notes {
-                    notes.push_str(&format!("{}: {}\n", plain(&status.replica), plain(note)));
+                    notes.push_str(&wrapped(&format!("{}: ", plain(&status.replica)), &plain(note), width));
                 }
             }
             Err(error) => {
                 cells.resize(headings.len(), String::new());
-                notes.push_str(&format!("{error}\n"));
+                notes.push_str(&wrapped("", &error.to_string(), width));
             }
         }
         table.row(cells);
