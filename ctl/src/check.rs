@@ -16,7 +16,8 @@ use crate::print::{self, Format, Output, colours, plain, wrapped};
 use crate::progress::Progress;
 use crate::status::{behind, proxies};
 use facts::{Documents, Facts, Heard, Offset, Said, Sidecar, Told};
-use findings::{Finding, Level, findings};
+pub use findings::Finding;
+use findings::{Level, findings};
 use futures::StreamExt as _;
 use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, sleep};
@@ -37,8 +38,7 @@ const TOPIC: &str = "check";
 const AT_ONCE: usize = 16;
 
 pub async fn run(args: Args, discovery: &Discovery) -> anyhow::Result<Output> {
-    let facts = gather(discovery).await;
-    let findings = findings(&facts, SystemTime::now());
+    let findings = all(discovery).await;
     let failed = findings.iter().any(|finding| finding.level == Level::Failed);
     let values = || findings.iter().map(Finding::value).collect::<Vec<_>>();
     let text = match args.output {
@@ -50,9 +50,14 @@ pub async fn run(args: Args, discovery: &Discovery) -> anyhow::Result<Output> {
     Ok(Output { text, notes: Vec::new(), failed })
 }
 
-/// The findings in full, as text.
+/// What there is to say of the mesh, good or bad.
+pub async fn all(discovery: &Discovery) -> Vec<Finding> {
+    findings(&gather(discovery).await, SystemTime::now())
+}
+
+/// The same in full, as text.
 pub async fn text(discovery: &Discovery) -> anyhow::Result<String> {
-    Ok(render(&findings(&gather(discovery).await, SystemTime::now()), None, false, None))
+    Ok(render(&all(discovery).await, None, false, None))
 }
 
 async fn gather(discovery: &Discovery) -> Facts {

@@ -39,16 +39,18 @@ use std::time::Duration;
 #[derive(Debug, Parser)]
 #[command(name = "weftctl", version, propagate_version = true, max_term_width = 110)]
 struct Cli {
-    /// Admin socket of a discovery replica; give several, or separate them by commas
+    /// Admin socket of a discovery replica; give several, or separate them by commas [default: unix:///run/weft/discovery.sock
+    /// if it is there, otherwise the replicas in the Kubernetes cluster]
     #[arg(
         long = "discovery",
         global = true,
         env = "WEFT_DISCOVERY",
         value_name = "unix://PATH",
-        value_delimiter = ',',
-        default_value = "unix:///run/weft/discovery.sock"
+        value_delimiter = ','
     )]
     discovery: Vec<Address>,
+    #[command(flatten)]
+    cluster: connect::cluster::Flags,
     /// How long one replica may take to answer
     #[arg(long, global = true, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
     timeout: Duration,
@@ -99,7 +101,7 @@ enum Command {
 }
 
 async fn run(cli: Cli) -> anyhow::Result<Output> {
-    let discovery = Discovery::new(cli.discovery, cli.timeout);
+    let discovery = Discovery::new(cli.discovery, cli.cluster, cli.timeout);
     match cli.command {
         Command::Apply(args) => apply::run(args, &discovery).await,
         Command::Delete(args) => delete::run(args, &discovery).await,
