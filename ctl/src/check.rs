@@ -4,6 +4,7 @@
 //! per finding. Fails when any finding does; facts that cannot be had are findings, too.
 
 mod clocks;
+mod cluster;
 mod documents;
 mod facts;
 mod findings;
@@ -25,6 +26,9 @@ use weft_proto::v1;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// Before the mesh is installed: whether this Kubernetes cluster can take it
+    #[arg(long)]
+    pre: bool,
     /// How to print; wide names every case, however many there are
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Format,
@@ -38,7 +42,10 @@ const TOPIC: &str = "check";
 const AT_ONCE: usize = 16;
 
 pub async fn run(args: Args, discovery: &Discovery) -> anyhow::Result<Output> {
-    let findings = all(discovery).await;
+    let findings = match args.pre {
+        true => before(discovery).await,
+        false => all(discovery).await,
+    };
     let failed = findings.iter().any(|finding| finding.level == Level::Failed);
     let values = || findings.iter().map(Finding::value).collect::<Vec<_>>();
     let text = match args.output {
@@ -55,6 +62,11 @@ pub async fn all(discovery: &Discovery) -> Vec<Finding> {
     findings(&gather(discovery).await, SystemTime::now())
 }
 
+async fn before(discovery: &Discovery) -> Vec<Finding> {
+    let (flags, timeout) = discovery.cluster();
+    cluster::before(flags, timeout).await
+}
+
 /// The same in full, as text.
 pub async fn text(discovery: &Discovery) -> anyhow::Result<String> {
     Ok(render(&all(discovery).await, None, false, None))
@@ -69,7 +81,12 @@ async fn gather(discovery: &Discovery) -> Facts {
     let signed = discovery.call(async |mut admin| admin.list_certificates(v1::ListCertificatesRequest {}).await).await;
     let documents = documents(discovery).await.map_err(|error| format!("{error:#}"));
     let proxies = settled(discovery).await;
+    let without_sidecar = match discovery.kubernetes().await {
+        Some(client) => Some(cluster::without_sidecar(&client, &discovery.cluster().0.mesh_namespace).await),
+        None => None,
+    };
     Facts {
+        without_sidecar,
         replicas,
         anchors: Some(anchors.map(|answer| answer.pem).map_err(|error| error.to_string())),
         certificates: Some(signed.map(|answer| answer.certificates).map_err(|error| error.to_string())),

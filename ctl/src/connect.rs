@@ -149,6 +149,16 @@ impl Discovery {
         Self { named, cluster, timeout, found: OnceCell::new() }
     }
 
+    /// Which cluster is meant, if it is one, and how long one answer may take.
+    pub fn cluster(&self) -> (&cluster::Flags, Duration) {
+        (&self.cluster, self.timeout)
+    }
+
+    /// A client of the cluster that discovery was found in; `None`: it was not found in one.
+    pub async fn kubernetes(&self) -> Option<kube::Client> {
+        self.replicas().await.ok()?.iter().find_map(|replica| replica.way.as_ref()).map(cluster::Way::client)
+    }
+
     async fn replicas(&self) -> Result<&[Replica], CallError> {
         let found = self.found.get_or_init(async || self.find().await).await;
         found.as_deref().map_err(|reason| CallError::Nowhere(reason.clone()))
@@ -162,7 +172,7 @@ impl Discovery {
         if !self.cluster.is_asked_for() && Path::new(SOCKET).exists() {
             return Ok(vec![socket(&Address::Socket(SOCKET.into()))]);
         }
-        let found = tokio::time::timeout(self.timeout, cluster::find(&self.cluster)).await;
+        let found = tokio::time::timeout(self.timeout, cluster::find(&self.cluster, self.timeout)).await;
         let late = || format!("the API server does not answer within {}", humantime::format_duration(self.timeout));
         let ways = found.map_err(|_| late())?.map_err(|error| error.to_string())?;
         Ok(ways.into_iter().map(|way| Replica { address: way.address(), way: Some(way) }).collect())

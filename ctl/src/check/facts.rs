@@ -19,6 +19,8 @@ pub struct Facts {
     pub certificates: Option<Result<Vec<v1::Certificate>, String>>,
     pub documents: Option<Result<Documents, String>>,
     pub sidecars: Vec<Sidecar>,
+    /// Pods that slipped through injection; `None`: discovery was not found in a cluster.
+    pub without_sidecar: Option<Result<Vec<String>, String>>,
 }
 
 /// What a replica said of itself.

@@ -4,7 +4,7 @@
 //! judges the control plane and its trust; `sidecars`, `clocks` and `documents` judge the rest.
 
 use super::facts::{Facts, Heard};
-use super::{clocks, documents, sidecars};
+use super::{clocks, cluster, documents, sidecars};
 use crate::connect::CallError;
 use crate::print::relative;
 use serde_json::{Value, json};
@@ -89,6 +89,7 @@ pub fn findings(facts: &Facts, now: SystemTime) -> Vec<Finding> {
     if let Some(read) = &facts.documents {
         all.extend(documents::findings(read, facts));
     }
+    all.extend(facts.without_sidecar.as_ref().map(cluster::injection));
     all
 }
 

@@ -88,6 +88,7 @@ fn healthy() -> Facts {
         ])),
         documents: Some(Ok(documents())),
         sidecars: vec![sidecar("cart-0")],
+        without_sidecar: None,
     }
 }
 
@@ -208,6 +209,16 @@ fn documents_that_lead_nowhere_are_found() {
     assert_eq!(fault(|facts| facts.documents = Some(Err("away".to_owned()))), ("documents", "away".to_owned()));
     let garbage = object("TrafficPolicy", "x", json!({ "targets": 7 }), &Value::Null);
     assert!(Documents::read(&[], &[], vec![], &[garbage]).unwrap_err().starts_with("TrafficPolicy shop/x: "));
+}
+
+#[test]
+fn pods_that_slipped_through_are_found() {
+    let missed = fault(|facts| facts.without_sidecar = Some(Ok(vec!["shop/web-0".to_owned()])));
+    assert_eq!(missed, ("injection", "shop/web-0".to_owned()));
+    let mut facts = healthy();
+    facts.without_sidecar = Some(Err("pods is forbidden".to_owned()));
+    let blind = findings(&facts, now()).into_iter().find(|finding| finding.check == "injection").unwrap();
+    assert_eq!((blind.level, &*blind.faults[0]), (Level::Warning, "pods is forbidden"));
 }
 
 #[test]

@@ -13,6 +13,7 @@ use kube::{Client, Config};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 use tokio::sync::OnceCell;
 use tonic::transport::{Channel, Endpoint};
 use weft_model::names::label;
@@ -34,7 +35,7 @@ pub struct Flags {
     context: Option<String>,
     /// Namespace of the cluster that discovery runs in
     #[arg(long, global = true, value_name = "NS", default_value = NAMESPACE, value_parser = |text: &str| label(text))]
-    mesh_namespace: String,
+    pub mesh_namespace: String,
 }
 
 impl Default for Flags {
@@ -71,6 +72,7 @@ pub enum ClusterError {
 
 /// A pod of discovery, and the connection to it once there is one.
 pub struct Way {
+    client: Client,
     pods: Api<Pod>,
     namespace: String,
     name: String,
@@ -84,19 +86,33 @@ impl fmt::Debug for Way {
 }
 
 /// The pods of discovery that run, those that are ready first.
-pub async fn find(flags: &Flags) -> Result<Vec<Way>, ClusterError> {
-    let client = Client::try_from(config(flags).await?).map_err(|error| ClusterError::Config(error.to_string()))?;
+pub async fn find(flags: &Flags, timeout: Duration) -> Result<Vec<Way>, ClusterError> {
+    let client = client(flags, timeout).await?;
     let namespace = flags.mesh_namespace.clone();
-    let pods = Api::<Pod>::namespaced(client, &namespace);
+    let pods = Api::<Pod>::namespaced(client.clone(), &namespace);
     let listed = pods.list(&ListParams::default().labels(SELECTOR)).await;
     let listed = listed.map_err(|error| ClusterError::List { namespace: namespace.clone(), reason: words(&error) })?;
     let mut running: Vec<Pod> = listed.items.into_iter().filter(runs).collect();
     running.sort_by_key(|pod| (!is_ready(pod), pod.metadata.name.clone()));
     let names = running.into_iter().filter_map(|pod| pod.metadata.name);
     let ways: Vec<Way> = names
-        .map(|name| Way { pods: pods.clone(), namespace: namespace.clone(), name, channel: OnceCell::new() })
+        .map(|name| Way {
+            client: client.clone(),
+            pods: pods.clone(),
+            namespace: namespace.clone(),
+            name,
+            channel: OnceCell::new(),
+        })
         .collect();
     if ways.is_empty() { Err(ClusterError::None(namespace)) } else { Ok(ways) }
+}
+
+/// A client of the API server, which may take so long for one answer.
+pub async fn client(flags: &Flags, timeout: Duration) -> Result<Client, ClusterError> {
+    let mut config = config(flags).await?;
+    config.connect_timeout = Some(timeout);
+    config.read_timeout = Some(timeout);
+    Client::try_from(config).map_err(|error| ClusterError::Config(error.to_string()))
 }
 
 async fn config(flags: &Flags) -> Result<Config, ClusterError> {
@@ -112,7 +128,7 @@ async fn config(flags: &Flags) -> Result<Config, ClusterError> {
 }
 
 /// What the API server says, or why it says nothing.
-fn words(error: &kube::Error) -> String {
+pub fn words(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message.clone(),
         other => cause(other).to_string(),
@@ -132,6 +148,11 @@ fn is_ready(pod: &Pod) -> bool {
 impl Way {
     pub fn address(&self) -> Address {
         Address::Pod { namespace: self.namespace.clone(), name: self.name.clone() }
+    }
+
+    /// A client of the cluster it is in.
+    pub fn client(&self) -> Client {
+        self.client.clone()
     }
 
     /// The connection, made if there is none yet.
@@ -161,6 +182,8 @@ impl Way {
 mod tests {
     use super::*;
 
+    const SOON: Duration = Duration::from_secs(30);
+
     #[tokio::test]
     async fn a_kube_config_that_cannot_be_used_is_named() {
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -169,14 +192,14 @@ mod tests {
             context: context.map(str::to_owned),
             ..Flags::default()
         };
-        let error = find(&flags(None)).await.unwrap_err().to_string();
+        let error = find(&flags(None), SOON).await.unwrap_err().to_string();
         assert!(error.contains("--kubeconfig"), "{error}");
         let none = "{kind: Config, apiVersion: v1, clusters: [], users: [], contexts: []}";
         std::fs::write(file.path(), none).unwrap();
-        let error = find(&flags(Some("elsewhere"))).await.unwrap_err().to_string();
+        let error = find(&flags(Some("elsewhere")), SOON).await.unwrap_err().to_string();
         assert!(error.contains("elsewhere") && error.contains("--context"), "{error}");
         let missing = Flags { kubeconfig: Some("/nowhere/config".into()), ..Flags::default() };
-        let error = find(&missing).await.unwrap_err().to_string();
+        let error = find(&missing, SOON).await.unwrap_err().to_string();
         assert!(error.contains("/nowhere/config"), "{error}");
     }
 
