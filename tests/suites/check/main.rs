@@ -107,11 +107,11 @@ fn faults(findings: &[Value]) -> Vec<(&str, String)> {
 
 /// Looks until exactly these questions have faults that hold these words, with advice and an exit status to match.
 fn finds(kept: &Kept, wanted: &[(&str, &str)]) -> Outcome {
-    let mut said = String::new();
+    let mut said = vec![];
     let look = || {
-        let (status, findings) = findings(kept).map_err(|error| said = error.to_string()).ok()?;
-        said = format!("{status:?} {findings:#?}");
+        let (status, findings) = findings(kept).map_err(|error| said.push(error.to_string())).ok()?;
         let wrong = faults(&findings);
+        said.push(format!("{status:?} {wrong:?}"));
         let alike = wrong.len() == wanted.len()
             && wrong
                 .iter()
@@ -122,7 +122,8 @@ fn finds(kept: &Kept, wanted: &[(&str, &str)]) -> Outcome {
         (alike && helped && status == Some(i32::from(failed))).then_some(())
     };
     let found = poll_until(Instant::now() + LONG, "the findings", look);
-    found.with_context(|| format!("wanted {wanted:?}, got {said}"))
+    said.dedup();
+    found.with_context(|| format!("wanted {wanted:?}, got {said:#?}"))
 }
 
 async fn all_is_well(kept: &Kept) -> Outcome {
@@ -158,7 +159,7 @@ const ORPHANS: &str = "apiVersion: weft.dev/v1alpha1\nkind: TrafficPolicy\nmetad
     apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: { name: lost, namespace: test }\n\
     spec: { parentRefs: [{ group: '', kind: Service, name: nobody }], rules: [{ backendRefs: [{ name: echo, port: 80 }] }] }\n---\n\
     apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: { name: led-astray, namespace: test }\n\
-    spec: { parentRefs: [{ group: '', kind: Service, name: echo }], rules: [{ backendRefs: [{ name: echo, port: 81 }] }] }\n";
+    spec: { parentRefs: [{ group: '', kind: Service, name: echo }], rules: [{ backendRefs: [{ name: nothing, port: 80 }] }] }\n";
 
 async fn orphans(kept: &Kept) -> Outcome {
     kept.world.mesh().apply(ORPHANS)?;

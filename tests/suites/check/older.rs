@@ -7,7 +7,9 @@ use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, ServerName};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
@@ -28,9 +30,29 @@ use weft_tests::client::dial;
 pub const VERSION: &str = "0.0.1";
 
 /// Its stream, for as long as this lasts.
-pub struct Older {
-    _to: mpsc::Sender<v1::SubscribeRequest>,
-    _from: Streaming<v1::SubscribeResponse>,
+pub struct Older(JoinHandle<()>);
+
+impl Drop for Older {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// How often it says that it is there.
+const BEAT: Duration = Duration::from_secs(3);
+
+/// Acknowledges what it is told, and is heard of.
+async fn live(to: mpsc::Sender<v1::SubscribeRequest>, mut from: Streaming<v1::SubscribeResponse>) {
+    loop {
+        let said = match tokio::time::timeout(BEAT, from.message()).await {
+            Ok(Ok(Some(message))) => Body::Ack(v1::Ack { revision: message.revision }),
+            Ok(_) => return,
+            Err(_) => Body::Beat(v1::Beat {}),
+        };
+        if to.send(v1::SubscribeRequest { body: Some(said) }).await.is_err() {
+            return;
+        }
+    }
 }
 
 impl Older {
@@ -54,7 +76,7 @@ impl Older {
         let hello = v1::Hello { proxy, namespace, version, ..Default::default() };
         to.send(v1::SubscribeRequest { body: Some(Body::Hello(hello)) }).await?;
         let from = client.subscribe(ReceiverStream::new(requests)).await?.into_inner();
-        Ok(Self { _to: to, _from: from })
+        Ok(Self(tokio::spawn(live(to, from))))
     }
 }
 
