@@ -94,6 +94,12 @@ fn list(errors: &[CallError]) -> String {
 }
 
 impl CallError {
+    /// What nobody's answer comes to.
+    pub fn of_all(mut errors: Vec<Self>) -> Self {
+        // One replica's reason reads better without a list around it.
+        if errors.len() == 1 { errors.remove(0) } else { Self::Nobody(errors) }
+    }
+
     /// Whether another replica might do better.
     fn concerns_one_replica(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Silent { .. } | Self::Unable { .. })
@@ -187,8 +193,7 @@ impl Discovery {
                 answer => return answer,
             }
         }
-        // One replica's reason reads better without a list around it.
-        Err(if errors.len() == 1 { errors.remove(0) } else { CallError::Nobody(errors) })
+        Err(CallError::of_all(errors))
     }
 
     /// The answer of every replica.

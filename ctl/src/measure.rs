@@ -8,7 +8,7 @@ pub mod tally;
 
 use crate::connect::{CallError, Discovery};
 use crate::progress::Progress;
-use crate::status::proxies;
+use crate::status::connected;
 use anyhow::bail;
 use exposition::{Series, read};
 use futures::StreamExt as _;
@@ -42,7 +42,7 @@ pub async fn readings(
     wanted: impl Fn(&v1::Proxy) -> bool,
 ) -> anyhow::Result<(Vec<Reading>, Vec<String>)> {
     let question = json!({ "families": families }).to_string();
-    let asked: Vec<_> = proxies(discovery).await.into_iter().filter(|proxy| wanted(proxy)).collect();
+    let asked: Vec<_> = connected(discovery).await?.into_iter().filter(|proxy| wanted(proxy)).collect();
     let progress = Progress::new("asking proxies", asked.len());
     let answers = asked.into_iter().map(async |proxy| {
         let answer = one(discovery, proxy, question.clone()).await;

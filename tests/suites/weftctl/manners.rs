@@ -167,6 +167,14 @@ fn columns(line: &str) -> usize {
 }
 
 pub async fn terminals(world: &World) -> Outcome {
+    // Figures, so that there are tables of them.
+    let load = super::load(world)?;
+    let told = on_terminals(world);
+    load.abort();
+    told
+}
+
+fn on_terminals(world: &World) -> Outcome {
     for row in listings(world)? {
         let name = row.name();
         for width in [40, 80, 200] {
