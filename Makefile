@@ -27,7 +27,7 @@ NEED_ETCD := etcd:etcd-server:"a real etcd as the store"
 NEED_CLIENTS := curl:curl:"a real HTTP client" nghttp:nghttp2-client:"a real HTTP/2 client" \
 	redis-cli:redis-tools:"a real Redis client" openssl:openssl:"a real TLS client" \
 	dig:bind9-dnsutils:"a real DNS client" python3:python3:"plain sockets, as applications use them" \
-	tmux:tmux:"a real terminal"
+	tmux:tmux:"a real terminal" faketime:faketime:"machines whose clocks are wrong"
 NEED_BENCH := wrk:wrk:"loads HTTP/1.1" h2load:nghttp2-client:"loads HTTP/2" \
 	haproxy:haproxy:"to compare with" python3:python3:"Envoy comes from PyPI" \
 	dig:bind9-dnsutils:"asks for the service's address, as a client does"

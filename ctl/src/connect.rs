@@ -1,14 +1,17 @@
-//! The way to discovery: its admin API over unix sockets, one per replica.
+//! The way to discovery: its admin API over unix sockets, one per replica, or through the API server of Kubernetes (`cluster`).
 //!
 //! Every command goes through here. A replica that cannot be reached or does not answer in time is passed over for the
 //! next; what a replica refuses is refused. Errors name the socket and say what to do next.
 
+pub mod cluster;
+
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
+use tokio::sync::OnceCell;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Response, Status};
 use weft_proto::v1;
@@ -17,9 +20,19 @@ use weft_proto::v1::admin_client::AdminClient;
 /// The most that one answer may be: a dump or a listing of a big mesh.
 const ANSWER_LIMIT: usize = 256 * 1024 * 1024;
 
-/// Where a replica's admin socket is.
+/// Where discovery is asked when nobody says where, and it is on this machine.
+const SOCKET: &str = "/run/weft/discovery.sock";
+
+/// Where a replica is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Address(PathBuf);
+pub enum Address {
+    /// Its admin socket on this machine.
+    Socket(PathBuf),
+    /// Its pod, through the API server of Kubernetes.
+    Pod { namespace: String, name: String },
+    /// Some pod of the cluster, while none is known.
+    Cluster,
+}
 
 impl FromStr for Address {
     type Err = String;
@@ -30,20 +43,27 @@ impl FromStr for Address {
         if path.is_empty() || path.contains("://") {
             return Err("the admin API is served on a unix socket: write unix:///run/weft/discovery.sock".to_owned());
         }
-        Ok(Self(path.into()))
+        Ok(Self::Socket(path.into()))
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "unix://{}", self.0.display())
+        match self {
+            Self::Socket(path) => write!(f, "unix://{}", path.display()),
+            Self::Pod { namespace, name } => write!(f, "pod {namespace}/{name}"),
+            Self::Cluster => f.write_str("the cluster"),
+        }
     }
 }
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    #[error("cannot reach discovery at {address}: {reason}; {}", advice(*.kind))]
+    /// There is no replica to ask.
+    #[error("{0}")]
+    Nowhere(String),
+    #[error("cannot reach discovery at {address}: {reason}; {}", advice(address, *.kind))]
     Unreachable { address: Address, reason: String, kind: Option<io::ErrorKind> },
     #[error("discovery at {address} does not answer ({reason}); see its log, or name another with --discovery")]
     Silent { address: Address, reason: String },
@@ -59,9 +79,12 @@ pub enum CallError {
     Failed { address: Address, status: Status },
 }
 
-fn advice(kind: Option<io::ErrorKind>) -> &'static str {
-    match kind {
-        Some(io::ErrorKind::PermissionDenied) => "the socket is not for this user: try as root",
+fn advice(address: &Address, kind: Option<io::ErrorKind>) -> &'static str {
+    match (address, kind) {
+        (Address::Pod { .. } | Address::Cluster, _) => {
+            "weftctl needs the right to create pods/portforward there, and discovery --admin-forward-port=15012"
+        }
+        (_, Some(io::ErrorKind::PermissionDenied)) => "the socket is not for this user: try as root",
         _ => "is weft-discovery running? name another with --discovery",
     }
 }
@@ -71,6 +94,12 @@ fn list(errors: &[CallError]) -> String {
 }
 
 impl CallError {
+    /// What nobody's answer comes to.
+    pub fn of_all(mut errors: Vec<Self>) -> Self {
+        // One replica's reason reads better without a list around it.
+        if errors.len() == 1 { errors.remove(0) } else { Self::Nobody(errors) }
+    }
+
     /// Whether another replica might do better.
     fn concerns_one_replica(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Silent { .. } | Self::Unable { .. })
@@ -103,29 +132,68 @@ impl CallError {
 /// A connection to one replica.
 pub type Admin = AdminClient<Channel>;
 
-/// The replicas, in the order in which they were named.
+/// The replicas, in the order in which they were named or found.
 #[derive(Debug)]
 pub struct Discovery {
-    replicas: Vec<Address>,
+    named: Vec<Address>,
+    cluster: cluster::Flags,
     timeout: Duration,
+    /// Looked for once, by the first who asks: not every command does.
+    found: OnceCell<Result<Vec<Replica>, String>>,
+}
+
+#[derive(Debug)]
+struct Replica {
+    address: Address,
+    /// How its pod is reached; `None`: by its socket.
+    way: Option<cluster::Way>,
 }
 
 impl Discovery {
-    pub fn new(replicas: Vec<Address>, timeout: Duration) -> Self {
-        Self { replicas, timeout }
+    /// `named`: none means the socket of this machine if there is one, and otherwise the cluster.
+    pub fn new(named: Vec<Address>, cluster: cluster::Flags, timeout: Duration) -> Self {
+        Self { named, cluster, timeout, found: OnceCell::new() }
+    }
+
+    /// Which cluster is meant, if it is one, and how long one answer may take.
+    pub fn cluster(&self) -> (&cluster::Flags, Duration) {
+        (&self.cluster, self.timeout)
+    }
+
+    /// A client of the cluster that discovery was found in; `None`: it was not found in one.
+    pub async fn kubernetes(&self) -> Option<kube::Client> {
+        self.replicas().await.ok()?.iter().find_map(|replica| replica.way.as_ref()).map(cluster::Way::client)
+    }
+
+    async fn replicas(&self) -> Result<&[Replica], CallError> {
+        let found = self.found.get_or_init(async || self.find().await).await;
+        found.as_deref().map_err(|reason| CallError::Nowhere(reason.clone()))
+    }
+
+    async fn find(&self) -> Result<Vec<Replica>, String> {
+        let socket = |address: &Address| Replica { address: address.clone(), way: None };
+        if !self.named.is_empty() {
+            return Ok(self.named.iter().map(socket).collect());
+        }
+        if !self.cluster.is_asked_for() && Path::new(SOCKET).exists() {
+            return Ok(vec![socket(&Address::Socket(SOCKET.into()))]);
+        }
+        let found = tokio::time::timeout(self.timeout, cluster::find(&self.cluster, self.timeout)).await;
+        let late = || format!("the API server does not answer within {}", humantime::format_duration(self.timeout));
+        let ways = found.map_err(|_| late())?.map_err(|error| error.to_string())?;
+        Ok(ways.into_iter().map(|way| Replica { address: way.address(), way: Some(way) }).collect())
     }
 
     /// The answer of the first replica that answers.
     pub async fn call<T>(&self, ask: impl AsyncFn(Admin) -> Result<Response<T>, Status>) -> Result<T, CallError> {
         let mut errors = Vec::new();
-        for address in &self.replicas {
-            match self.ask(address, &ask).await {
+        for replica in self.replicas().await? {
+            match self.ask(replica, &ask).await {
                 Err(error) if error.concerns_one_replica() => errors.push(error),
                 answer => return answer,
             }
         }
-        // One replica's reason reads better without a list around it.
-        Err(if errors.len() == 1 { errors.remove(0) } else { CallError::Nobody(errors) })
+        Err(CallError::of_all(errors))
     }
 
     /// The answer of every replica.
@@ -133,20 +201,27 @@ impl Discovery {
         &self,
         ask: impl AsyncFn(Admin) -> Result<Response<T>, Status>,
     ) -> Vec<(&Address, Result<T, CallError>)> {
+        let replicas = match self.replicas().await {
+            Ok(replicas) => replicas,
+            Err(nowhere) => return vec![(&Address::Cluster, Err(nowhere))],
+        };
         let mut answers = Vec::new();
-        for address in &self.replicas {
-            answers.push((address, self.ask(address, &ask).await));
+        for replica in replicas {
+            answers.push((&replica.address, self.ask(replica, &ask).await));
         }
         answers
     }
 
     async fn ask<T>(
         &self,
-        address: &Address,
+        Replica { address, way }: &Replica,
         ask: &impl AsyncFn(Admin) -> Result<Response<T>, Status>,
     ) -> Result<T, CallError> {
         let answer = tokio::time::timeout(self.timeout, async {
-            let channel = connect(address).await?;
+            let channel = match way {
+                None => connect(address).await?,
+                Some(way) => way.channel().await.map_err(|reason| unreachable(address, reason, None))?,
+            };
             let admin = AdminClient::new(channel).max_decoding_message_size(ANSWER_LIMIT);
             ask(admin).await.map(Response::into_inner).map_err(|status| CallError::from_status(address, status))
         });
@@ -172,18 +247,26 @@ impl Discovery {
     }
 }
 
+fn unreachable(address: &Address, reason: String, kind: Option<io::ErrorKind>) -> CallError {
+    CallError::Unreachable { address: address.clone(), reason, kind }
+}
+
 async fn connect(address: &Address) -> Result<Channel, CallError> {
-    let unreachable = |reason: String, kind| CallError::Unreachable { address: address.clone(), reason, kind };
-    let endpoint = Endpoint::from_shared(format!("unix:{}", address.0.display()));
-    let endpoint = endpoint.map_err(|error| unreachable(error.to_string(), None))?;
+    let path = address.to_string().replacen("unix://", "unix:", 1);
+    let endpoint = Endpoint::from_shared(path).map_err(|error| unreachable(address, error.to_string(), None))?;
     endpoint.connect().await.map_err(|error| {
-        // The system's own words are at the bottom of the chain.
-        let mut cause: &dyn Error = &error;
-        while let Some(deeper) = cause.source() {
-            cause = deeper;
-        }
-        unreachable(cause.to_string(), cause.downcast_ref().map(io::Error::kind))
+        let cause = cause(&error);
+        unreachable(address, cause.to_string(), cause.downcast_ref().map(io::Error::kind))
     })
+}
+
+/// The system's own words, which are at the bottom of the chain.
+fn cause<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause
 }
 
 #[cfg(test)]
@@ -201,7 +284,11 @@ mod tests {
     }
 
     async fn refused(replicas: &[&str], timeout: Duration) -> String {
-        let discovery = Discovery::new(replicas.iter().map(|text| text.parse().unwrap()).collect(), timeout);
+        let discovery = Discovery::new(
+            replicas.iter().map(|text| text.parse().unwrap()).collect(),
+            cluster::Flags::default(),
+            timeout,
+        );
         let answer = discovery.call(async |mut admin| admin.status(weft_proto::v1::StatusRequest {}).await).await;
         answer.unwrap_err().to_string()
     }

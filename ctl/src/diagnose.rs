@@ -30,13 +30,15 @@ pub async fn run(args: Args, discovery: &Discovery) -> anyhow::Result<Output> {
     let Args { name, namespace: Namespace { namespace }, file } = args;
     let dump = proxy::dump(&namespace, &name, discovery).await?;
     let whole = format!("{namespace}/{name}");
+    let settings = proxy::settings(&namespace, &name, discovery).await;
     let files = [
         ("configuration.json", print::json(&dump).map_err(Into::into)),
+        ("settings.json", settings.and_then(|said| Ok(print::json(&said)?))),
         ("metrics.txt", asked(&whole, "metrics", json!({}), "text", discovery).await),
         ("logs.txt", asked(&whole, "logs", json!({ "recent": true }), "recent", discovery).await),
         ("certificates.json", certificates(&name, &namespace, discovery).await),
         ("status.txt", status::text(discovery).await),
-        ("check.txt", check::run(discovery).await.map(|output| output.text)),
+        ("check.txt", check::text(discovery).await),
     ];
     let directory = format!("weft-{namespace}-{name}");
     let path = file.unwrap_or_else(|| PathBuf::from(format!("{directory}.tar.gz")));

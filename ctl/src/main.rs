@@ -28,6 +28,7 @@ mod kind;
 mod watch;
 mod measure;
 mod connect;
+mod progress;
 mod print;
 
 use clap::{Parser, Subcommand};
@@ -41,16 +42,18 @@ use std::time::Duration;
 #[derive(Debug, Parser)]
 #[command(name = "weftctl", version, propagate_version = true, max_term_width = 110)]
 struct Cli {
-    /// Admin socket of a discovery replica; give several, or separate them by commas
+    /// Admin socket of a discovery replica; give several, or separate them by commas [default: unix:///run/weft/discovery.sock
+    /// if it is there, otherwise the replicas in the Kubernetes cluster]
     #[arg(
         long = "discovery",
         global = true,
         env = "WEFT_DISCOVERY",
         value_name = "unix://PATH",
-        value_delimiter = ',',
-        default_value = "unix:///run/weft/discovery.sock"
+        value_delimiter = ','
     )]
     discovery: Vec<Address>,
+    #[command(flatten)]
+    cluster: connect::cluster::Flags,
     /// How long one replica may take to answer
     #[arg(long, global = true, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
     timeout: Duration,
@@ -89,7 +92,7 @@ enum Command {
     /// Show the mesh as a web page on this machine: a live graph, services, proxies, explanations
     Dashboard(dashboard::Args),
     /// Test that the mesh is well; each line that failed says what to do
-    Check,
+    Check(check::Args),
     /// Join tokens, with which a proxy proves who it is
     #[command(subcommand)]
     Token(token::Command),
@@ -107,7 +110,7 @@ enum Command {
 }
 
 async fn run(cli: Cli) -> anyhow::Result<Output> {
-    let discovery = Discovery::new(cli.discovery, cli.timeout);
+    let discovery = Discovery::new(cli.discovery, cli.cluster, cli.timeout);
     match cli.command {
         Command::Apply(args) => apply::run(args, &discovery).await,
         Command::Delete(args) => delete::run(args, &discovery).await,
@@ -122,7 +125,7 @@ async fn run(cli: Cli) -> anyhow::Result<Output> {
         Command::Logs(command) => logs::run(command, &discovery).await,
         Command::Diagnose(args) => diagnose::run(args, &discovery).await,
         Command::Dashboard(args) => dashboard::run(args, &discovery).await,
-        Command::Check => check::run(&discovery).await,
+        Command::Check(args) => check::run(args, &discovery).await,
         Command::Token(command) => token::run(command, &discovery).await,
         Command::Trust(command) => trust::run(command, &discovery).await,
         Command::Manual(args) => manual::run::<Cli>(&args),
@@ -140,27 +143,33 @@ async fn main() -> ExitCode {
         Ok(output) => output,
         // Arguments that are wrong together.
         Err(error) if error.is::<clap::Error>() => {
-            eprint!("{error}");
+            say(&error.to_string());
             return ExitCode::from(2);
         }
         Err(error) => {
-            eprintln!("weftctl: {error:#}");
+            say(&format!("weftctl: {error:#}\n"));
             return ExitCode::FAILURE;
         }
     };
     for note in &output.notes {
-        eprintln!("{note}");
+        say(&format!("{note}\n"));
     }
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(output.text.as_bytes()).and_then(|()| stdout.flush()) {
         // A reader such as `head` may have seen enough.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            eprintln!("weftctl: standard output: {error}");
+            say(&format!("weftctl: standard output: {error}\n"));
             ExitCode::FAILURE
         }
         _ if output.failed => ExitCode::FAILURE,
         _ => ExitCode::SUCCESS,
     }
+}
+
+/// On standard error. Where nobody reads it any more (`2>&1 | head`), that is no reason to panic, as `eprintln` would.
+fn say(text: &str) {
+    let mut stderr = std::io::stderr().lock();
+    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
 }
 
 #[cfg(test)]

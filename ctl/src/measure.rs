@@ -7,7 +7,8 @@ pub mod exposition;
 pub mod tally;
 
 use crate::connect::{CallError, Discovery};
-use crate::status::proxies;
+use crate::progress::Progress;
+use crate::status::connected;
 use anyhow::bail;
 use exposition::{Series, read};
 use futures::StreamExt as _;
@@ -39,10 +40,16 @@ pub async fn readings(
     discovery: &Discovery,
     families: &[&str],
     wanted: impl Fn(&v1::Proxy) -> bool,
+    progress: &Progress,
 ) -> anyhow::Result<(Vec<Reading>, Vec<String>)> {
     let question = json!({ "families": families }).to_string();
-    let asked = connected(discovery).await?.into_iter().filter(|proxy| wanted(proxy));
-    let answers = asked.map(|proxy| one(discovery, proxy, question.clone()));
+    let asked: Vec<_> = connected(discovery).await?.into_iter().filter(|proxy| wanted(proxy)).collect();
+    progress.expect(asked.len());
+    let answers = asked.into_iter().map(async |proxy| {
+        let answer = one(discovery, proxy, question.clone()).await;
+        progress.step();
+        answer
+    });
     let answers: Vec<_> = futures::stream::iter(answers).buffered(AT_ONCE).collect().await;
     let (mut readings, mut notes) = (Vec::new(), Vec::new());
     for answer in answers {
@@ -55,15 +62,6 @@ pub async fn readings(
         bail!("no proxy tells what it counts:\n  {}", notes.join("\n  "));
     }
     Ok((readings, notes))
-}
-
-/// All proxies. An error when no replica answers: nobody knows then.
-async fn connected(discovery: &Discovery) -> Result<Vec<v1::Proxy>, CallError> {
-    let found = proxies(discovery).await;
-    if found.is_empty() {
-        discovery.call(async |mut admin| admin.list_proxies(v1::ListProxiesRequest {}).await).await?;
-    }
-    Ok(found)
 }
 
 /// The service account of a proxy's identity.

@@ -60,27 +60,29 @@ impl Table {
 
     /// As wide as the terminal, or as its content when there is none.
     pub fn render(&self) -> String {
-        self.render_in(None)
+        self.render_in(width())
     }
 
-    fn render_in(&self, width: Option<u16>) -> String {
+    fn render_in(&self, width: Option<usize>) -> String {
+        let gap = usize::from(GAP);
+        let least: usize = self.headings.iter().map(|heading| heading.len() + gap).sum();
+        // Where not even the headings fit, a line for each cell is easier to read than columns of letters.
+        if let Some(width) = width.filter(|width| *width + gap < least) {
+            return self.records(width);
+        }
         let mut grid = Grid::new();
-        grid.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+        grid.load_preset(presets::NOTHING).force_no_tty();
         grid.set_header(&self.headings).add_rows(&self.rows);
         if let Some(width) = width {
-            grid.set_width(width);
+            // The gap behind the last column is cut off.
+            grid.set_width(u16::try_from(width).unwrap_or(u16::MAX).saturating_add(GAP));
+            grid.set_content_arrangement(ContentArrangement::Dynamic);
         }
-        let mut least = 0;
         for (column, heading) in grid.column_iter_mut().zip(&self.headings) {
             column.set_padding((0, GAP));
             // Headings are never broken in two.
             let width = u16::try_from(heading.len()).unwrap_or(u16::MAX).saturating_add(GAP);
             column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width)));
-            least = width.saturating_add(least);
-        }
-        // Where not even the headings fit, whole words that run over are easier to read than columns of letters.
-        if grid.width().is_some_and(|width| width < least) {
-            grid.set_content_arrangement(ContentArrangement::Disabled);
         }
         let mut text = String::new();
         for line in grid.lines() {
@@ -89,6 +91,52 @@ impl Table {
         }
         text
     }
+
+    /// A paragraph for each row, a line or more for each cell behind its heading.
+    fn records(&self, width: usize) -> String {
+        let label = self.headings.iter().map(|heading| heading.len()).max().unwrap_or(0) + usize::from(GAP);
+        let row = |cells: &Vec<String>| -> String {
+            let lines = self.headings.iter().zip(cells);
+            lines.map(|(heading, cell)| wrapped(&format!("{heading:label$}"), cell, Some(width))).collect()
+        };
+        self.rows.iter().map(row).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// The columns of the terminal; `None`: standard output is none.
+pub fn width() -> Option<usize> {
+    Grid::new().width().map(usize::from).filter(|width| *width > 0)
+}
+
+/// `text` behind `prefix`, in lines that fit into `width`, those after the first as far in as the prefix is long. Words are
+/// broken only when they would not fit into a line of their own.
+pub fn wrapped(prefix: &str, text: &str, width: Option<usize>) -> String {
+    const LEAST: usize = 8;
+    let indent = prefix.chars().count();
+    let room = width.map_or(usize::MAX, |width| width.saturating_sub(indent).max(LEAST));
+    let (mut lines, mut line, mut length) = (Vec::new(), String::new(), 0);
+    let mut words: Vec<&str> = text.split(' ').rev().collect();
+    while let Some(word) = words.pop() {
+        let long = word.chars().count();
+        let gap = usize::from(length > 0);
+        if length + gap + long <= room {
+            line.extend((gap > 0).then_some(' '));
+            line.push_str(word);
+            length += gap + long;
+        } else if length > 0 {
+            lines.push(std::mem::take(&mut line));
+            length = 0;
+            words.push(word);
+        } else {
+            let (head, rest) = word.split_at(word.char_indices().nth(room).map_or(word.len(), |(at, _)| at));
+            lines.push(head.to_owned());
+            words.push(rest);
+        }
+    }
+    lines.push(line);
+    let margin = " ".repeat(indent);
+    let full = |(n, line): (usize, String)| format!("{}{line}", if n == 0 { prefix } else { &margin });
+    lines.into_iter().enumerate().map(full).fold(String::new(), |all, line| all + line.trim_end() + "\n")
 }
 
 /// `text` without control characters: they appear as escapes.
@@ -164,7 +212,19 @@ mod tests {
         let text = table.render_in(Some(30));
         assert!(text.lines().all(|line| line.len() <= 30), "{text}");
         assert!(text.lines().count() > 2 && text.starts_with("NAME    IDENTITY\n"), "{text}");
-        assert_eq!(table.render_in(Some(10)).lines().count(), 2, "not even the headings fit");
+        let text = table.render_in(Some(17));
+        assert!(text.starts_with("NAME      cart-0\nIDENTITY  spiffe:/\n          /weft.lo\n"), "{text}");
+        table.row(vec!["cart-1".to_owned(), String::new()]);
+        assert!(table.render_in(Some(17)).ends_with("\n\nNAME      cart-1\nIDENTITY  -\n"), "a paragraph for each row");
+    }
+
+    #[test]
+    fn text_is_wrapped_at_words() {
+        assert_eq!(wrapped("ok  ", "one two three", Some(12)), "ok  one two\n    three\n");
+        assert_eq!(wrapped("ok  ", "one two three", None), "ok  one two three\n");
+        assert_eq!(wrapped("", "0123456789a b", Some(8)), "01234567\n89a b\n");
+        assert_eq!(wrapped("- ", "", Some(40)), "-\n");
+        assert_eq!(wrapped("", "äöüäöüäöü", Some(8)), "äöüäöüäö\nü\n", "letters, not bytes");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `weftctl proxy dump|services|endpoints NAME`: what one proxy knows and would do, from the proxy itself.
+//! `weftctl proxy dump|services|endpoints|config NAME`: what one proxy knows, would do and runs with, from the proxy itself.
 //!
 //! Asked for through the replica that the proxy is connected to, so every replica is tried until one knows it. A dump is
 //! printed as the proxy says it: nothing is left out and nothing is added.
@@ -8,7 +8,7 @@ mod knows;
 use crate::connect::Discovery;
 use crate::print::{self, Format, Output};
 use crate::scope::Namespace;
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow};
 use serde_json::Value;
 use weft_proto::v1;
 
@@ -21,6 +21,8 @@ pub enum Command {
     Services(Services),
     /// List the endpoints that it knows
     Endpoints(Endpoints),
+    /// List what it runs with: every flag and its value in force, secrets masked
+    Config(Settings),
 }
 
 #[derive(Debug, clap::Args)]
@@ -61,6 +63,15 @@ pub struct Endpoints {
     output: Format,
 }
 
+#[derive(Debug, clap::Args)]
+pub struct Settings {
+    #[command(flatten)]
+    which: Which,
+    /// How to print it; wide shows flags that are not set, too
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    output: Format,
+}
+
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum Form {
     Yaml,
@@ -93,8 +104,28 @@ pub async fn run(command: Command, discovery: &Discovery) -> anyhow::Result<Outp
                 Format::Yaml => print::yaml(&[values()])?,
             }
         }
+        Command::Config(Settings { which, output }) => {
+            let settings = settings(&which.namespace.namespace, &which.name, discovery).await?;
+            match output {
+                Format::Table | Format::Wide => knows::settings(&settings, output)?,
+                Format::Json => print::json(&settings)?,
+                Format::Yaml => print::yaml(&[settings])?,
+            }
+        }
     };
     Ok(text.into())
+}
+
+/// What the proxy runs with, by the names of its flags.
+pub async fn settings(namespace: &str, name: &str, discovery: &Discovery) -> anyhow::Result<Value> {
+    let whole = format!("{namespace}/{name}");
+    let Some(said) = discovery.ask_proxy(&whole, "config", "{}".to_owned()).await? else { return Err(gone(&whole)) };
+    let mut said: Value = serde_json::from_str(&said).with_context(|| format!("the answer of {whole}"))?;
+    Ok(said["settings"].take())
+}
+
+fn gone(proxy: &str) -> anyhow::Error {
+    anyhow!("no proxy {proxy} is connected; `weftctl status` lists those that are")
 }
 
 /// All that the proxy says of itself.
@@ -113,6 +144,6 @@ pub async fn dump(namespace: &str, name: &str, discovery: &Discovery) -> anyhow:
     match failure {
         // A replica that did not answer may be the one that knows it.
         Some(error) => Err(error.into()),
-        None => bail!("no proxy {namespace}/{name} is connected; `weftctl status` lists those that are"),
+        None => Err(gone(&format!("{namespace}/{name}"))),
     }
 }

@@ -8,7 +8,7 @@ pub mod rows;
 use crate::connect::Discovery;
 use crate::measure::tally::HEADINGS;
 use crate::measure::{Reading, account, window};
-use crate::print::{Output, Table};
+use crate::print::{self, Output, Table, wrapped};
 use crate::scope::Scope;
 use crate::watch::Watch;
 use clap::error::ErrorKind;
@@ -122,7 +122,7 @@ pub async fn run(args: Args, discovery: &Discovery) -> anyhow::Result<Output> {
 
 fn table(by: By, rows: &[Row], wide: bool) -> String {
     if rows.is_empty() {
-        return "nothing was asked for meanwhile; -A looks into all namespaces\n".to_owned();
+        return wrapped("", "nothing was asked for meanwhile; -A looks into all namespaces", print::width());
     }
     let mut headings = vec!["NAMESPACE"];
     headings.extend(match by {

@@ -4,7 +4,7 @@
 //! A replica that does not answer is listed as such; the command fails when none does.
 
 use crate::connect::{Address, CallError, Discovery};
-use crate::print::{self, Format, Output, Table, plain, span, time};
+use crate::print::{self, Format, Output, Table, plain, span, time, wrapped};
 use anyhow::bail;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -51,7 +51,15 @@ pub async fn replicas(discovery: &Discovery) -> Vec<Replica<'_>> {
 
 /// Every connected proxy, by namespace and name. Replicas that do not answer have nothing to add.
 pub async fn proxies(discovery: &Discovery) -> Vec<v1::Proxy> {
+    connected(discovery).await.unwrap_or_default()
+}
+
+/// The same, and an error when no replica answers.
+pub async fn connected(discovery: &Discovery) -> Result<Vec<v1::Proxy>, CallError> {
     let answers = discovery.each(async |mut admin| admin.list_proxies(v1::ListProxiesRequest {}).await).await;
+    if answers.iter().all(|(_, answer)| answer.is_err()) {
+        return Err(CallError::of_all(answers.into_iter().filter_map(|(_, answer)| answer.err()).collect()));
+    }
     let mut merged: BTreeMap<(String, String), v1::Proxy> = BTreeMap::new();
     for proxy in answers.into_iter().filter_map(|(_, answer)| answer.ok()).flat_map(|answer| answer.proxies) {
         let known = merged.entry((proxy.namespace.clone(), proxy.name.clone())).or_insert_with(|| proxy.clone());
@@ -59,7 +67,7 @@ pub async fn proxies(discovery: &Discovery) -> Vec<v1::Proxy> {
             *known = proxy;
         }
     }
-    merged.into_values().collect()
+    Ok(merged.into_values().collect())
 }
 
 /// How far a proxy is behind what discovery knows for it; `None`: it has all of it in force.
@@ -87,7 +95,7 @@ fn replica_table(replicas: &[Replica<'_>]) -> String {
         "POLICIES",
     ];
     let mut table = Table::new(&headings);
-    let mut notes = String::new();
+    let (mut notes, width) = (String::new(), print::width());
     for (address, answer) in replicas {
         let mut cells = vec![address.to_string()];
         match answer {
@@ -98,12 +106,12 @@ fn replica_table(replicas: &[Replica<'_>]) -> String {
                 let counts = [status.services, status.endpoints, status.routes, status.policies];
                 cells.extend(counts.map(|count| count.to_string()));
                 for note in &status.notes {
-                    notes.push_str(&format!("{}: {}\n", plain(&status.replica), plain(note)));
+                    notes.push_str(&wrapped(&format!("{}: ", plain(&status.replica)), &plain(note), width));
                 }
             }
             Err(error) => {
                 cells.resize(headings.len(), String::new());
-                notes.push_str(&format!("{error}\n"));
+                notes.push_str(&wrapped("", &error.to_string(), width));
             }
         }
         table.row(cells);

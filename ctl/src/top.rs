@@ -9,6 +9,7 @@ mod state;
 
 use crate::connect::Discovery;
 use crate::measure::{Reading, readings};
+use crate::progress::Progress;
 use crate::print::{self, Output, plain};
 use crate::stat::{FAMILIES, Subject};
 use crate::watch;
@@ -73,7 +74,7 @@ pub async fn run(args: Args, discovery: &Discovery) -> anyhow::Result<Output> {
     }
     let subject = &args.subject;
     // What is wrong from the beginning is said without a screen around it.
-    let (first, notes) = readings(discovery, FAMILIES, |proxy| subject.asks(proxy)).await?;
+    let (first, notes) = readings(discovery, FAMILIES, |proxy| subject.asks(proxy), &Progress::silent()).await?;
     let mut history = History { window: args.window, readings: VecDeque::new() };
     history.take(first, Instant::now());
     let mut state = State::new(subject.by, args.window, print::colours());
@@ -105,7 +106,7 @@ pub async fn run(args: Args, discovery: &Discovery) -> anyhow::Result<Output> {
 fn ask<'a>(discovery: &'a Discovery, subject: &'a Subject) -> LocalBoxFuture<'a, Answer> {
     Box::pin(async move {
         tokio::time::sleep(EVERY).await;
-        readings(discovery, FAMILIES, |proxy| subject.asks(proxy)).await
+        readings(discovery, FAMILIES, |proxy| subject.asks(proxy), &Progress::silent()).await
     })
 }
 

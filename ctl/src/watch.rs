@@ -6,6 +6,7 @@
 use crate::connect::Discovery;
 use crate::measure::{Reading, readings};
 use crate::print::{self, Format, Output, plain};
+use crate::progress::Progress;
 use serde_json::Value;
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::time::Duration;
@@ -40,13 +41,11 @@ impl Watch {
         wanted: impl Fn(&v1::Proxy) -> bool,
         text: impl Fn(&[Reading], &[Reading]) -> anyhow::Result<String>,
     ) -> anyhow::Result<Output> {
-        let (mut before, _) = readings(discovery, families, &wanted).await?;
+        let asking = || Progress::new("asking proxies", 0);
+        let (mut before, _) = readings(discovery, families, &wanted, &asking()).await?;
         loop {
-            if !self.watch && std::io::stderr().is_terminal() {
-                eprintln!("counting for {}...", humantime::format_duration(self.window));
-            }
-            tokio::time::sleep(self.window).await;
-            let (after, notes) = readings(discovery, families, &wanted).await?;
+            wait(self.window, !self.watch).await;
+            let (after, notes) = readings(discovery, families, &wanted, &asking()).await?;
             let notes = notes.iter().map(|note| plain(note)).collect();
             let output = Output { text: text(&before, &after)?, notes, failed: false };
             if !self.watch {
@@ -71,6 +70,20 @@ impl Watch {
             Format::Yaml => print::yaml(&[values()])?,
         })
     }
+}
+
+/// Lets the time pass, and shows that it does.
+async fn wait(window: Duration, shown: bool) {
+    const STEP: Duration = Duration::from_secs(1);
+    let steps = window.as_secs().max(1);
+    let progress = Progress::new("counting, seconds", usize::try_from(steps).unwrap_or(usize::MAX));
+    let mut left = window;
+    while shown && left > STEP {
+        tokio::time::sleep(STEP).await;
+        progress.step();
+        left -= STEP;
+    }
+    tokio::time::sleep(left).await;
 }
 
 /// Shows the next state in the place of the last one. `false`: nobody reads any more.

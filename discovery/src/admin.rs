@@ -18,7 +18,7 @@ use crate::serve::{Proxies, Session, Subject};
 use crate::translate::Kind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
@@ -43,7 +43,7 @@ pub struct Admin {
 
 impl Admin {
     fn status(&self) -> v1::StatusResponse {
-        let (world, counters) = (self.registry.world(), self.registry.counters());
+        let (world, counters, troubles) = (self.registry.world(), self.registry.counters(), self.registry.troubles());
         let mut notes = Vec::new();
         if !counters.connected() {
             notes.push("the store does not answer; proxies are told what was known last".to_owned());
@@ -68,6 +68,10 @@ impl Admin {
             endpoints: counts.endpoints as u64,
             routes: counts.routes as u64,
             policies: counts.policies as u64,
+            now_us: micros(SystemTime::now()),
+            store_away: !counters.connected(),
+            braked: troubles.braked.iter().map(|name| format!("{}/{}", name.namespace, name.name)).collect(),
+            unreadable: troubles.unreadable.clone(),
         }
     }
 
@@ -207,6 +211,12 @@ impl v1::admin_server::Admin for Admin {
     async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<v1::StatusResponse>, Status> {
         Ok(Response::new(Admin::status(self)))
     }
+}
+
+/// Since the epoch; 0 for a clock that stands before it.
+fn micros(at: SystemTime) -> u64 {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// `status` of a route; `None` for what is no route.

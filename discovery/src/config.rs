@@ -31,6 +31,10 @@ pub struct Flags {
     /// The unix socket for weftctl; whoever can open it administers the mesh
     #[arg(long, env = "WEFT_ADMIN_SOCKET", default_value = "/run/weft/discovery.sock")]
     pub admin_socket: PathBuf,
+    /// A port of loopback on which weftctl is answered as well, for those who may forward ports to this pod through the API
+    /// server of Kubernetes; whoever can reach it administers the mesh. 0: none
+    #[arg(long, env = "WEFT_ADMIN_FORWARD_PORT", default_value_t = 0)]
+    pub admin_forward_port: u16,
     /// Where metrics and probes are served
     #[arg(long, env = "WEFT_ADMIN_LISTEN", default_value = "127.0.0.1:15014")]
     pub admin_listen: String,
@@ -82,6 +86,8 @@ pub struct Config {
     pub store: StoreConfig,
     pub listen: SocketAddr,
     pub admin_socket: PathBuf,
+    /// On 127.0.0.1; 0: none.
+    pub admin_forward_port: u16,
     pub admin_listen: SocketAddr,
     pub trust_domain: String,
     pub virtual_range: Cidr,
@@ -132,6 +138,7 @@ impl Config {
                 store: store?,
                 listen: listen?,
                 admin_socket: flags.admin_socket,
+                admin_forward_port: flags.admin_forward_port,
                 admin_listen: admin_listen?,
                 trust_domain: trust_domain?,
                 virtual_range: virtual_range?,

@@ -17,15 +17,18 @@ use crate::store::{Store, StoreError};
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio_stream::wrappers::UnixListenerStream;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
+use tonic::transport::server::Connected;
 use weft_identity::certificate::{Credentials, to_pem};
 use weft_identity::rotate::renew_at;
 use weft_identity::tls::{self, Alpn, Clients};
@@ -49,6 +52,8 @@ pub enum ReplicaError {
     Authority(#[from] AuthorityError),
     #[error("--listen: cannot listen on {address}: {error}")]
     Listen { address: SocketAddr, error: io::Error },
+    #[error("--admin-forward-port: cannot listen on {address}: {error}")]
+    Forward { address: SocketAddr, error: io::Error },
     #[error("--trust-anchors-out: {0}")]
     Anchors(io::Error),
     #[error("stopped before the start was over")]
@@ -101,7 +106,11 @@ impl Replica {
         }
         let (proxies, tasks) = (Proxies::default(), TaskTracker::new());
         let admin = admin(config, ground, &authority, &proxies);
-        tasks.spawn(serve_admin(admin, socket, shutdown.clone()));
+        let admin = admin_server::AdminServer::new(admin).max_decoding_message_size(ADMIN_MESSAGE);
+        if let Some(forwarded) = forwarded(config.admin_forward_port).await? {
+            tasks.spawn(serve_admin(admin.clone(), TcpListenerStream::new(forwarded), shutdown.clone()));
+        }
+        tasks.spawn(serve_admin(admin, UnixListenerStream::new(socket), shutdown.clone()));
         registry.ready().await;
         let address = config.listen;
         let failed = |error| ReplicaError::Listen { address, error };
@@ -185,11 +194,26 @@ fn admin(config: &Config, ground: &Ground, authority: &Arc<Authority>, proxies: 
     }
 }
 
-async fn serve_admin(admin: Admin, socket: UnixListener, shutdown: CancellationToken) {
-    let service = admin_server::AdminServer::new(admin).max_decoding_message_size(ADMIN_MESSAGE);
+/// Where the port is listened on that is reached by forwarding alone: on no other address than loopback's.
+async fn forwarded(port: u16) -> Result<Option<TcpListener>, ReplicaError> {
+    if port == 0 {
+        return Ok(None);
+    }
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let bound = TcpListener::bind(address).await;
+    bound.map(Some).map_err(|error| ReplicaError::Forward { address, error })
+}
+
+async fn serve_admin<C>(
+    admin: admin_server::AdminServer<Admin>,
+    incoming: impl Stream<Item = io::Result<C>>,
+    shutdown: CancellationToken,
+) where
+    C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+{
     let serving = tonic::transport::Server::builder()
-        .add_service(service)
-        .serve_with_incoming_shutdown(UnixListenerStream::new(socket), shutdown.clone().cancelled_owned());
+        .add_service(admin)
+        .serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned());
     let cut = async {
         shutdown.cancelled().await;
         tokio::time::sleep(LINGER).await;

@@ -71,7 +71,18 @@ impl fmt::Display for Skip {
 
 /// Whether `pod`, a Pod or a pod template, gets a sidecar.
 pub(crate) fn decide(settings: &Settings, namespace: Namespace<'_>, pod: &Value, faults: &mut Faults) -> Decision {
-    if let Some(exempt) = exempt(settings, namespace.name, pod) {
+    judge(&settings.mesh_namespace, namespace, pod, faults)
+}
+
+/// Whether a pod that lives should have a sidecar and has none. What contradicts itself asks for nothing.
+pub fn lacks_sidecar(mesh_namespace: &str, namespace: Namespace<'_>, pod: &Value) -> bool {
+    let mut faults = Faults::default();
+    let decision = judge(mesh_namespace, namespace, pod, &mut faults);
+    decision == Decision::Inject && faults.or(()).is_ok()
+}
+
+fn judge(mesh_namespace: &str, namespace: Namespace<'_>, pod: &Value, faults: &mut Faults) -> Decision {
+    if let Some(exempt) = exempt(mesh_namespace, namespace.name, pod) {
         return Decision::Skip(exempt);
     }
     let of_pod = asked(&pod["metadata"]["labels"][INJECT], "label", faults);
@@ -91,14 +102,14 @@ pub(crate) fn decide(settings: &Settings, namespace: Namespace<'_>, pod: &Value,
     }
 }
 
-fn exempt(settings: &Settings, namespace: &str, pod: &Value) -> Option<Skip> {
+fn exempt(mesh_namespace: &str, namespace: &str, pod: &Value) -> Option<Skip> {
     let spec = &pod["spec"];
     let containers = |list: &str| spec[list].as_array().map(Vec::as_slice).unwrap_or_default();
     let proxy = || containers("initContainers").iter().chain(containers("containers")).any(|c| c["name"] == PROXY);
     let annotated = |key: &str| !pod["metadata"]["annotations"][key].is_null();
     let reasons = [
         (SYSTEM_NAMESPACES.contains(&namespace), Skip::SystemNamespace),
-        (namespace == settings.mesh_namespace, Skip::MeshNamespace),
+        (namespace == mesh_namespace, Skip::MeshNamespace),
         (spec["hostNetwork"] == true, Skip::HostNetwork),
         (spec["os"]["name"] == "windows", Skip::Windows),
         (annotated("kubernetes.io/config.mirror"), Skip::Mirror),

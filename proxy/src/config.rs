@@ -9,6 +9,7 @@ mod faults;
 mod flags;
 mod machine;
 mod registration;
+mod settings;
 mod tracing;
 
 pub use access::{AccessLog, Filter, Number, Test, Text};
@@ -80,6 +81,8 @@ pub struct Config {
     pub tracing: Option<Tracing>,
     /// `None`: there is none.
     pub access_log: Option<AccessLog>,
+    /// All flags by name, as they are in force, without what is nobody's business.
+    pub settings: serde_json::Map<String, serde_json::Value>,
 }
 
 /// Header sections may be limited to this at least: less refuses what every browser sends.
@@ -120,7 +123,8 @@ impl Config {
     fn check(flags: Flags) -> Result<Self, Faults> {
         let mut faults = Faults::default();
         let f = &mut faults;
-        let config = Self {
+        let settings = settings::of(&flags);
+        let mut config = Self {
             name: f.take("--name", &flags.name, names::subdomain),
             namespace: f.take("--namespace", &flags.namespace, names::label),
             service_account: f.take("--service-account", &flags.service_account, names::subdomain),
@@ -170,7 +174,9 @@ impl Config {
             log_level: flags.log_level,
             tracing: f.tracing(flags.tracing),
             access_log: f.access_log(&flags.access),
+            settings,
         };
+        settings::settle(&mut config);
         if config.token_file.is_some() && config.join_token_file.is_some() {
             faults.add("--token-file", "not together with --join-token-file: one of them proves who the workload is");
         }

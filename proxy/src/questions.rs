@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 /// What this proxy can be asked. Hello says so, so that nobody waits in vain for an older one.
-pub const TOPICS: &[&str] = &[EXPLAIN, AUTHORIZE, LIMITS, METRICS, LOGS, TAP];
+pub const TOPICS: &[&str] = &[EXPLAIN, AUTHORIZE, LIMITS, METRICS, LOGS, CHECK, CONFIG, TAP];
 /// What would become of a request.
 pub const EXPLAIN: &str = "explain";
 /// Whether another proxy's request would be let in here.
@@ -22,6 +22,10 @@ pub const LIMITS: &str = "limits";
 pub const METRICS: &str = "metrics";
 /// What it logs, and from now on.
 pub const LOGS: &str = "logs";
+/// Whether all is well with the process and its pod.
+pub const CHECK: &str = "check";
+/// What it runs with.
+pub const CONFIG: &str = "config";
 /// Requests as they end: no question, but a stream (`tap`), which is announced here as well.
 const TAP: &str = "tap";
 

@@ -7,7 +7,7 @@
 mod check;
 mod rules;
 
-pub use check::Check;
+pub use check::{Check, Look};
 
 use clap::{Args, Subcommand, ValueEnum};
 use iptables::IPTables;

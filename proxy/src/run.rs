@@ -4,6 +4,8 @@
 //! workers have threads of their own. Start-up fails only on what waiting cannot mend; the end is bounded by the drain
 //! time-out.
 
+mod about;
+
 use crate::balance::subset::Client;
 use crate::breaker::Breakers;
 use crate::catalog::{self, Catalog, CatalogMetrics, Describe, Stream, keep_on_disk};
@@ -16,12 +18,13 @@ use crate::health::{Checker, HealthMetrics};
 use crate::metrics::Metrics;
 use crate::observe::Observer;
 use crate::questions::{self, Answers};
-use crate::redirect::Check;
+use crate::redirect::{Check, Look};
 use crate::register::{Registrar, Registrations};
 use crate::state_dir::StateDir;
 use crate::tap::Taps;
 use crate::worker::Shared;
 use crate::{admin, describe, dns, kubelet, serve};
+use about::About;
 use anyhow::Context;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -123,14 +126,16 @@ async fn start(config: &Arc<Config>, (filter, recent): Logged, ended: Cancellati
 
     let identity = certifier.obtain().await?;
     tokio::spawn(certifier.keep(identity.clone()));
+    let arrival = format!("weft-proxy {:032x}\n", fastrand::u128(..));
+    let look = Look { port: config.check_port, own: config.address.clone(), arrival: arrival.clone() };
     let (answers, questions) = questions::channel(config.workers, questions::here::answers(registry, filter, recent));
+    let answers = About::new(config, &identity, &look).before(answers);
     let said = (describe, answers, observer.taps.clone());
     follow(config, &catalog, catalog_metrics, discovery, &identity, said, known, feed, directory);
     dns.map(|dns| tokio::spawn(dns.run()));
     let own: Arc<[IpAddr]> = config.address.clone().into();
     check_health(config, &catalog, &identity, &own, health_metrics);
     let drain = Drain::default();
-    let arrival = format!("weft-proxy {:032x}\n", fastrand::u128(..));
     let shared = Arc::new(Shared {
         config: Arc::clone(config),
         catalog: catalog.clone(),
@@ -140,14 +145,14 @@ async fn start(config: &Arc<Config>, (filter, recent): Logged, ended: Cancellati
         breakers: Breakers::default(),
         drain: drain.clone(),
         own,
-        arrival: arrival.clone(),
+        arrival,
         gates: Arc::default(),
         observer,
     });
     let workers = questions.into_iter().enumerate();
     let workers = workers.map(|(n, asked)| serve::start(Arc::clone(&shared), n, asked)).collect::<Result<_, _>>()?;
     listening.met();
-    check_redirect(config, redirected, arrival, &drain);
+    check_redirect(look, redirected, &drain);
     // Nobody is to send anything before it is known what is let in here; a discovery that does not say so is not waited for for long.
     catalog.guard().await;
     let registrations = registrar.start(&identity);
@@ -162,10 +167,10 @@ fn check_health(config: &Config, catalog: &Catalog, identity: &Identity, own: &A
 }
 
 /// Looks, if it is wanted, whether the pod's traffic is really led here.
-fn check_redirect(config: &Config, condition: Option<Condition>, arrival: String, drain: &Drain) {
-    let Some(condition) = condition else { return };
-    let (port, own) = (config.check_port, config.address.clone());
-    tokio::spawn(Check { port, arrival, own, condition }.run(drain.clone()));
+fn check_redirect(look: Look, condition: Option<Condition>, drain: &Drain) {
+    if let Some(condition) = condition {
+        tokio::spawn(Check { look, condition }.run(drain.clone()));
+    }
 }
 
 /// On a machine without IPv6, `[::]` means every address of IPv4.

@@ -9,17 +9,20 @@
 //!                                       -> forward     (the same address from the test's own network)
 //!                                       -> documents   (apply YAML), objects (what tests write again and again),
 //!                                          rights
+//!                                       -> kubelet     (forwards ports, as one would)
 //! ```
 
 mod binaries;
 mod credentials;
 mod documents;
 mod forward;
+mod kubelet;
 mod objects;
 mod rights;
 
 pub use binaries::missing;
 pub use documents::parse;
+pub use kubelet::Kubelet;
 pub use objects::{TestPod, slice};
 pub use rights::discovery_rights;
 

@@ -2,6 +2,9 @@
 //!
 //! 0 done, 1 failed, 2 the command line was wrong; the answer on standard output, everything else on standard error.
 
+#[path = "weftctl/manners.rs"]
+mod manners;
+
 use anyhow::{Context, ensure};
 use serde_json::Value;
 use std::process::ExitCode;
@@ -33,6 +36,16 @@ fn main() -> ExitCode {
         .case("bad documents are refused naming the field", bad_documents)
         .case("a wrong command line ends with status 2", usage)
         .case("without discovery it fails and says what to look at", unreachable)
+        .case("the table of manners has a row for every command", manners::every_command)
+        .case("every listing has -o table, wide, json and yaml", manners::forms)
+        .case("tables fit a terminal of any width, and colours are for terminals alone", manners::terminals)
+        .case("nobody minds a reader that has seen enough", manners::closed_pipes)
+        .case("every command refuses flags that it does not know, and wrong values, with status 2", manners::usage)
+        .case(
+            "every command that asks discovery says so when there is none, or none for this user",
+            manners::nobody_there,
+        )
+        .case("proxy config tells every flag", manners::config)
         .run()
 }
 

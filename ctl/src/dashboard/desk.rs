@@ -101,12 +101,7 @@ async fn answer(question: Question, discovery: &Discovery) -> Answer {
         Question::Explain(request) => explained(&request, discovery).await,
         Question::Check => {
             let findings = check::all(discovery).await;
-            let value = |finding: &check::Finding| {
-                let result = if finding.fault.is_some() { "failed" } else { "ok" };
-                let faults: Vec<&String> = finding.fault.iter().collect();
-                json!({ "what": finding.what, "result": result, "faults": faults, "advice": finding.advice })
-            };
-            Ok(json!(findings.iter().map(value).collect::<Vec<_>>()))
+            Ok(json!(findings.iter().map(check::Finding::value).collect::<Vec<_>>()))
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::measure::exposition::Series;
 use crate::measure::tally::Tally;
 use crate::measure::{Reading, readings, window};
 use crate::stat::rows::{By, rows};
+use crate::progress::Progress;
 use crate::status;
 use anyhow::bail;
 use serde::de::DeserializeOwned;
@@ -140,7 +141,7 @@ impl Watcher {
             self.counted.clear();
         }
         self.notes.clear();
-        match readings(discovery, FAMILIES, |_: &v1::Proxy| true).await {
+        match readings(discovery, FAMILIES, |_: &v1::Proxy| true, &Progress::silent()).await {
             Ok((readings, notes)) => {
                 self.notes = notes;
                 self.left_out = left_out(&readings, services, discovery).await;

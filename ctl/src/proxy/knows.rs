@@ -91,6 +91,27 @@ pub fn endpoint_values(dump: &Value, service: Option<&str>) -> Vec<Value> {
     wanted.flat_map(|known| known["endpoints"].as_array().cloned().unwrap_or_default()).collect()
 }
 
+/// A row for each flag that is set; wide: for each flag.
+pub fn settings(settings: &Value, form: Format) -> anyhow::Result<String> {
+    let all = settings.as_object().context("the proxy's settings have another form: is it of another version?")?;
+    let mut table = Table::new(&["SETTING", "VALUE"]);
+    for (name, value) in all {
+        let value = match value {
+            Value::Null => String::new(),
+            Value::String(text) => text.clone(),
+            Value::Array(items) => {
+                let text = |item: &Value| item.as_str().map_or_else(|| item.to_string(), str::to_owned);
+                items.iter().map(text).collect::<Vec<_>>().join(",")
+            }
+            other => other.to_string(),
+        };
+        if form == Format::Wide || !value.is_empty() {
+            table.row(vec![name.clone(), value]);
+        }
+    }
+    Ok(table.render())
+}
+
 /// The balancer's name: the tag of its value, however it is written.
 fn balancer(policy: &Value) -> String {
     match &policy["balancer"] {

@@ -5,7 +5,7 @@
 
 use super::brake::BrakeSettings;
 use super::doubts::{Difference, Doubts, agree};
-use super::published::Published;
+use super::published::{Published, Troubles};
 use super::state::State;
 use crate::record::Key;
 use crate::store::{Batch, Store, StoreError, Watch};
@@ -161,8 +161,12 @@ impl Follower {
         let counters = &self.published.counters;
         counters.skipped.store(self.state.tally.skipped, Ordering::Relaxed);
         counters.brakes.store(self.state.tally.brakes, Ordering::Relaxed);
-        counters.unreadable.store(self.state.unreadable() as u64, Ordering::Relaxed);
-        counters.braking.store(self.state.brake.on() as u64, Ordering::Relaxed);
+        counters.unreadable.store(self.state.unreadable().len() as u64, Ordering::Relaxed);
+        let troubles = Troubles::of(self.state.brake.on(), self.state.unreadable());
+        counters.braking.store(troubles.braked.len() as u64, Ordering::Relaxed);
+        if **self.published.troubles.load() != troubles {
+            self.published.troubles.store(Arc::new(troubles));
+        }
         self.published.board.announce(changed);
     }
 }

@@ -141,7 +141,7 @@ fn a_record_that_cannot_be_read_leaves_the_old_one_in_force() {
         let (world, changed) = books.put(&key, value.to_vec());
         assert_eq!((selected(&world, "any", &[]), changed.len()), (vec!["all".to_owned()], 0));
     }
-    assert_eq!(books.state.unreadable(), 1);
+    assert_eq!(books.state.unreadable().len(), 1);
 }
 
 #[test]

@@ -17,7 +17,7 @@ mod published;
 
 pub use brake::BrakeSettings;
 pub use changes::{Pending, Subscriber, Target};
-pub use published::Counters;
+pub use published::{Counters, Troubles};
 pub use world::{Counts, Versioned, World};
 
 use crate::store::{Revision, Store};
@@ -83,6 +83,11 @@ impl Registry {
     pub async fn ready(&self) {
         // The sender lives as long as `self`.
         let _ = self.published.ready.subscribe().wait_for(|ready| *ready).await;
+    }
+
+    /// What an operator should look at now.
+    pub fn troubles(&self) -> Arc<Troubles> {
+        self.published.troubles.load_full()
     }
 
     pub fn counters(&self) -> &Counters {

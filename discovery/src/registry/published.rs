@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::watch;
+use weft_model::ServiceName;
 
 /// What readers see of the registry.
 #[derive(Default)]
@@ -16,6 +17,33 @@ pub(super) struct Published {
     pub(super) board: Arc<Board>,
     pub(super) ready: watch::Sender<bool>,
     pub(super) counters: Counters,
+    pub(super) troubles: ArcSwap<Troubles>,
+}
+
+/// What an operator should look at, by name.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Troubles {
+    /// Services whose vanished endpoints the brake keeps, in order.
+    pub braked: Vec<ServiceName>,
+    /// Keys whose value cannot be read, in order; the first [`Troubles::NAMED`] of them.
+    pub unreadable: Vec<String>,
+}
+
+impl Troubles {
+    /// How many keys are named.
+    pub const NAMED: usize = 20;
+
+    /// Costs nothing while all is well.
+    pub(super) fn of<'a>(
+        braked: impl Iterator<Item = &'a ServiceName>,
+        unreadable: impl Iterator<Item = &'a String>,
+    ) -> Self {
+        let (mut braked, mut unreadable): (Vec<_>, Vec<_>) = (braked.cloned().collect(), unreadable.cloned().collect());
+        braked.sort_unstable();
+        unreadable.sort_unstable();
+        unreadable.truncate(Self::NAMED);
+        Self { braked, unreadable }
+    }
 }
 
 /// What there is to count about the registry.

@@ -82,8 +82,8 @@ impl State {
         }
     }
 
-    pub(super) fn unreadable(&self) -> usize {
-        self.unreadable.len()
+    pub(super) fn unreadable(&self) -> impl ExactSizeIterator<Item = &String> {
+        self.unreadable.keys()
     }
 
     pub(super) fn revision(&self) -> Revision {

@@ -18,6 +18,9 @@ pub struct Flags {
     /// Leave the mesh up until Ctrl-C
     #[arg(long)]
     pub keep: bool,
+    /// Only set the shop up and, with --keep, leave it under a little load
+    #[arg(long)]
+    pub skip_story: bool,
     /// Customers' requests per second
     #[arg(long, default_value_t = 120)]
     pub rate: u32,
@@ -32,7 +35,7 @@ pub enum Store {
 }
 
 /// What the customers met with in the end.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Verdict {
     pub requests: u64,
     pub retried: u64,

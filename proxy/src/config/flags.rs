@@ -3,8 +3,11 @@
 //! Read by clap, then checked as a whole by [`config`](super), so that one start names every fault. Nothing here fails
 //! but for flags that do not exist or are given twice.
 
+use serde::Serialize;
+
 /// Every value is text until all of them are checked together.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, clap::Args, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(super) struct Flags {
     /// Name of this workload, unique in its namespace
     #[arg(long, env = "WEFT_NAME", value_name = "NAME")]
@@ -126,13 +129,16 @@ pub(super) struct Flags {
     pub log_level: String,
 
     #[command(flatten)]
+    #[serde(flatten)]
     pub access: AccessFlags,
     #[command(flatten)]
+    #[serde(flatten)]
     pub tracing: TracingFlags,
 }
 
 /// The access log.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, clap::Args, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(super) struct AccessFlags {
     /// A line on standard output for each request: off, text or json
     #[arg(long, env = "WEFT_ACCESS_LOG", value_name = "SHAPE", default_value = "off")]
@@ -156,7 +162,8 @@ const DELAY: &str = "5s";
 const TIMEOUT: &str = "10s";
 
 /// What OpenTelemetry has names for.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, clap::Args, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(super) struct TracingFlags {
     /// OpenTelemetry Collector that spans are sent to; without one nothing is traced
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "http://HOST:PORT")]

@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is wrong.
 #[derive(Debug, thiserror::Error)]
-enum Absent {
+pub enum Absent {
     #[error("a connection to {0} is not led to the proxy ({1})")]
     Refused(SocketAddr, std::io::Error),
     #[error("{0} is answered by somebody else")]
@@ -28,14 +28,20 @@ enum Absent {
     Silent(SocketAddr),
 }
 
-/// Looks again and again.
-#[derive(Debug)]
-pub struct Check {
+/// What there is to look for.
+#[derive(Debug, Clone)]
+pub struct Look {
     pub port: u16,
     /// What this process answers.
     pub arrival: String,
     /// The pod's addresses, which say the families that matter.
     pub own: Vec<IpAddr>,
+}
+
+/// Looks again and again.
+#[derive(Debug)]
+pub struct Check {
+    pub look: Look,
     pub condition: Condition,
 }
 
@@ -44,7 +50,7 @@ impl Check {
     pub async fn run(self, drain: Drain) {
         let mut in_place = false;
         loop {
-            match self.look().await {
+            match self.look.now().await {
                 Ok(()) => {
                     if !in_place {
                         tracing::info!("the redirect is in place");
@@ -67,8 +73,11 @@ impl Check {
             }
         }
     }
+}
 
-    async fn look(&self) -> Result<(), Absent> {
+impl Look {
+    /// Whether a connection that the rules alone can lead here arrives.
+    pub async fn now(&self) -> Result<(), Absent> {
         // A pod without a global IPv6 address has no IPv6 traffic to redirect.
         let v6 = self.own.iter().any(IpAddr::is_ipv6).then_some(IpAddr::V6(Ipv6Addr::LOCALHOST));
         for loopback in [Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), v6].into_iter().flatten() {
