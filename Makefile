@@ -42,7 +42,7 @@ demo: ## The mesh on one machine: a shop under load, shown working. STORE=etcd o
 .PHONY: test
 test: ## Every test: units, conformance on real etcd, end-to-end suites in network namespaces, a real Kubernetes API server
 	@scripts/need $(NEED_BUILD) $(NEED_PODS) $(NEED_REDIS) $(NEED_ETCD) $(NEED_CLIENTS)
-	@scripts/collector >/dev/null || echo "test: without a collector, the suite 'traces' is left out" >&2
+	@scripts/collector >/dev/null || echo "test: without a collector, the suites 'traces' and 'otlp' are left out" >&2
 	cargo build --workspace --bins
 	@WEFT_BIN_DIR=$(TARGET)/debug WEFT_TEST_KUBERNETES=$$(scripts/kubernetes || true) \
 		WEFT_TEST_HELM=$$(scripts/helm || true) scripts/test $(TARGET)/test.log

@@ -5,6 +5,7 @@
 
 mod entry;
 mod lines;
+mod logs;
 mod spans;
 
 pub use entry::{End, Watch};
@@ -147,7 +148,7 @@ impl Observed {
             spans::each(&record, span, tracer, request, &end, now);
         }
         if let Some(access) = &observer.access {
-            lines::tell(&record, span.as_ref(), access, request, &end, now);
+            lines::tell((&record, span.as_ref()), access, request, &end, now);
         }
     }
 }
