@@ -48,7 +48,7 @@ test: ## Every test: units, conformance on real etcd, end-to-end suites in netwo
 	@scripts/need $(NEED_BUILD) $(NEED_PODS) $(NEED_REDIS) $(NEED_ETCD) $(NEED_CLIENTS)
 	@scripts/need $(NEED_PAGE) || echo "test: without npm, weftctl has no dashboard, and its tests are left out" >&2
 	@scripts/need $(NEED_BROWSER) || echo "test: without Chromium, tests in the browser are left out" >&2
-	@scripts/collector >/dev/null || echo "test: without a collector, the suite 'traces' is left out" >&2
+	@scripts/collector >/dev/null || echo "test: without a collector, the suites 'traces' and 'otlp' are left out" >&2
 	cargo build --workspace --bins
 	@WEFT_BIN_DIR=$(TARGET)/debug WEFT_TEST_KUBERNETES=$$(scripts/kubernetes || true) \
 		WEFT_TEST_HELM=$$(scripts/helm || true) scripts/test $(TARGET)/test.log

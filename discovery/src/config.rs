@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use weft_model::{Cidr, address::DEFAULT_VIRTUAL_RANGE, names};
-use weft_telemetry::logs;
+use weft_telemetry::{logs, otlp};
 
 /// The flags as they are typed; [`Config::check`] says what they mean.
 #[derive(Debug, Clone, Parser)]
@@ -71,6 +71,8 @@ pub struct Flags {
     /// Such as `info`, or `warn,weft_discovery=debug`
     #[arg(long, env = "WEFT_LOG_LEVEL", default_value = "info")]
     pub log_level: String,
+    #[command(flatten)]
+    pub otlp: otlp::Flags,
 }
 
 /// Where the mesh is kept.
@@ -101,6 +103,8 @@ pub struct Config {
     pub kubernetes: Option<Connection>,
     pub log_format: logs::Format,
     pub log_level: String,
+    /// The collector that metrics are sent to, if there is one.
+    pub otlp: otlp::Checked,
 }
 
 /// Below it, renewals and the clocks of the machines would get into each other's way.
@@ -126,6 +130,7 @@ impl Config {
         let replica = replica.and_then(|name| names::subdomain(&name).map_err(|e| format!("--replica: {e}")));
         let replica = keep(replica, &mut faults);
         let log_format = keep(flags.log_format.parse().map_err(|e| format!("--log-format: {e}")), &mut faults);
+        let otlp = flags.otlp.check(&mut |flag, reason| faults.push(format!("{flag}: {reason}")));
         if flags.admin_socket.as_os_str().len() > 100 {
             faults.push(format!("--admin-socket: {} is too long for a unix socket", flags.admin_socket.display()));
         }
@@ -150,6 +155,7 @@ impl Config {
                 kubernetes,
                 log_format: log_format?,
                 log_level: flags.log_level,
+                otlp,
             })
         };
         match checked() {

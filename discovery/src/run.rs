@@ -15,11 +15,17 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use weft_telemetry::admin::{Admin, Condition, Readiness};
-use weft_telemetry::metrics;
+use weft_telemetry::metrics::{self, Push};
+use weft_telemetry::otlp::Collector;
+use weft_telemetry::traces::{KeyValue, semantic};
+
+/// How long the collector may take for the last figures.
+const LAST_EXPORT: Duration = Duration::from_secs(2);
 
 /// Why the process ended, other than by being told to.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +62,9 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let registry = Registry::start(store.clone(), BrakeSettings::default());
     names.register_collector(RegistryCounts(registry.clone()));
     let ended = CancellationToken::new();
+    let push = push(&config, &mut names);
+    let names = Arc::new(names);
+    let push = push.map(|push| tokio::spawn(push.run(Arc::clone(&names), ended.clone())));
     let probes = Admin::new(names, readiness).serve(probes, ended.clone().cancelled_owned());
     // Probes answer from here on, also while the store is away.
     let probes = tokio::spawn(probes);
@@ -63,8 +72,22 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let result = serve(&config, ground, &ready).await;
     ended.cancel();
     let _ = probes.await;
+    if let Some(push) = push {
+        let _ = tokio::time::timeout(LAST_EXPORT, push).await;
+    }
     tracing::info!("stopped");
     result
+}
+
+/// What sends metrics to a collector, if they are wanted.
+fn push(config: &Config, names: &mut metrics::Registry) -> Option<Push> {
+    let (settings, pushing) = config.otlp.collector.as_ref().zip(config.otlp.metrics)?;
+    let own = [
+        KeyValue::new(semantic::SERVICE_NAME, "weft-discovery"),
+        KeyValue::new(semantic::SERVICE_INSTANCE_ID, config.replica.clone()),
+        KeyValue::new(semantic::SERVICE_VERSION, env!("CARGO_PKG_VERSION")),
+    ];
+    Some(Push::new(Collector::new(settings, own.into()), pushing, names))
 }
 
 async fn serve(config: &Config, ground: Ground, ready: &Condition) -> Result<(), RunError> {

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 use weft_inject::Settings;
 use weft_model::names;
-use weft_telemetry::logs;
+use weft_telemetry::{logs, otlp};
 
 /// The flags as they are typed; [`Config::check`] says what they mean.
 #[derive(Debug, Clone, Parser)]
@@ -44,6 +44,8 @@ pub struct Flags {
     /// Such as `info`, or `warn,weft_injector=debug`
     #[arg(long, env = "WEFT_LOG_LEVEL", default_value = "info")]
     pub log_level: String,
+    #[command(flatten)]
+    pub otlp: otlp::Flags,
 }
 
 /// The checked configuration.
@@ -60,6 +62,8 @@ pub struct Config {
     pub certificate_lifetime: Duration,
     pub log_format: logs::Format,
     pub log_level: String,
+    /// The collector that metrics are sent to, if there is one.
+    pub otlp: otlp::Checked,
 }
 
 /// Below it, the API server would not hear of a new authority in time.
@@ -83,6 +87,7 @@ impl Config {
         let webhook_configuration = keep("--webhook-configuration", names::subdomain(&flags.webhook_configuration), f);
         let lifetime = keep("--certificate-lifetime", lifetime(&flags.certificate_lifetime), f);
         let log_format = keep("--log-format", flags.log_format.parse::<logs::Format>(), f);
+        let otlp = flags.otlp.check(&mut |flag, reason| f.push(format!("{flag}: {reason}")));
         let more = flags.certificate_names.iter().filter(|name| !name.is_empty());
         let more: Vec<String> = more.filter_map(|name| keep("--certificate-names", host(name), f)).collect();
         let checked = || {
@@ -100,6 +105,7 @@ impl Config {
                 certificate_lifetime: lifetime?,
                 log_format: log_format?,
                 log_level: flags.log_level,
+                otlp,
             })
         };
         match checked() {

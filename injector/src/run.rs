@@ -21,10 +21,15 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use weft_telemetry::admin::{Admin, Readiness};
-use weft_telemetry::metrics::Registry;
+use weft_telemetry::metrics::{Push, Registry};
+use weft_telemetry::otlp::Collector;
+use weft_telemetry::traces::{KeyValue, semantic};
 
 /// How long reviews are still taken after SIGTERM.
 const SETTLE: Duration = Duration::from_secs(5);
+
+/// How long the collector may take for the last figures.
+const LAST_EXPORT: Duration = Duration::from_secs(2);
 
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(config: Config) -> anyhow::Result<()> {
@@ -36,6 +41,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let certificate = readiness.require("certificate", "the Secret has not been read yet");
     let webhook = readiness.require("webhook", "the webhook configuration has not been seen yet");
     let ended = CancellationToken::new();
+    let push = push(&config, &mut registry);
+    let registry = Arc::new(registry);
+    let push = push.map(|push| tokio::spawn(push.run(Arc::clone(&registry), ended.clone())));
     let probes = listen("--admin-listen", config.admin_listen).await?;
     tokio::spawn(Admin::new(registry, readiness.clone()).serve(probes, ended.clone().cancelled_owned()));
     // A second one would be refused, and nobody else in this program sets one.
@@ -67,7 +75,21 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     tracing::info!("ending");
     tokio::time::sleep(SETTLE).await;
     ended.cancel();
-    server.await.context("the server ended by a panic")
+    let served = server.await.context("the server ended by a panic");
+    if let Some(push) = push {
+        let _ = tokio::time::timeout(LAST_EXPORT, push).await;
+    }
+    served
+}
+
+/// What sends metrics to a collector, if they are wanted.
+fn push(config: &Config, registry: &mut Registry) -> Option<Push> {
+    let (settings, pushing) = config.otlp.collector.as_ref().zip(config.otlp.metrics)?;
+    let own = [
+        KeyValue::new(semantic::SERVICE_NAME, "weft-injector"),
+        KeyValue::new(semantic::SERVICE_VERSION, env!("CARGO_PKG_VERSION")),
+    ];
+    Some(Push::new(Collector::new(settings, own.into()), pushing, registry))
 }
 
 fn tls(shown: Arc<Shown>) -> anyhow::Result<Arc<ServerConfig>> {

@@ -220,7 +220,7 @@ mod tests {
     }
 
     fn log(filter: &str, sample: f64) -> AccessLog {
-        AccessLog { format: Format::Text, sample, filter: Some(Filter::parse(filter).unwrap()) }
+        AccessLog { format: Some(Format::Text), records: None, sample, filter: Some(Filter::parse(filter).unwrap()) }
     }
 
     #[test]

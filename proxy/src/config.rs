@@ -15,7 +15,7 @@ mod tracing;
 pub use access::{AccessLog, Filter, Number, Test, Text};
 pub use application_probes::{Action, ApplicationProbe, ApplicationProbes};
 pub use registration::{HealthCheck, Registration};
-pub use tracing::{Form, Protocol, Sampling, Tracing};
+pub use tracing::{Form, Limits, Sampling, Tracing};
 
 use clap::error::ErrorKind;
 use faults::{Faults, duration, parsed};
@@ -28,6 +28,7 @@ use std::time::Duration;
 use weft_model::balance::Location;
 use weft_model::{Cidr, Port, SpiffeId, names};
 use weft_telemetry::logs::Format;
+use weft_telemetry::otlp::Checked;
 
 /// The configuration of `weft-proxy run`; `--help` says what each value is for.
 #[derive(Debug, Clone)]
@@ -78,6 +79,8 @@ pub struct Config {
     /// Directives as `tracing-subscriber` takes them.
     pub log_level: String,
     /// `None`: nothing is traced.
+    /// The collector, if there is one.
+    pub otlp: Checked,
     pub tracing: Option<Tracing>,
     /// `None`: there is none.
     pub access_log: Option<AccessLog>,
@@ -124,6 +127,7 @@ impl Config {
         let mut faults = Faults::default();
         let f = &mut faults;
         let settings = settings::of(&flags);
+        let otlp = f.otlp(flags.otlp);
         let mut config = Self {
             name: f.take("--name", &flags.name, names::subdomain),
             namespace: f.take("--namespace", &flags.namespace, names::label),
@@ -141,11 +145,8 @@ impl Config {
             admin_listen: f.take_or("--admin-listen", &flags.admin_listen, parsed, ([0, 0, 0, 0], 0).into()),
             discovery: flags.discovery.iter().map(|url| f.take("--discovery", url, discovery)).collect(),
             trust_anchors: f.take("--trust-anchors", &flags.trust_anchors, path),
-            join_token_file: flags
-                .join_token_file
-                .as_ref()
-                .map(|file: &String| f.take("--join-token-file", file.as_str(), path)),
-            token_file: flags.token_file.as_ref().map(|file: &String| f.take("--token-file", file.as_str(), path)),
+            join_token_file: f.file("--join-token-file", flags.join_token_file.as_deref()),
+            token_file: f.file("--token-file", flags.token_file.as_deref()),
             state_dir: f.take("--state-dir", &flags.state_dir, path),
             register: f.registrations(&flags.register, &flags.namespace),
             address: f.addresses(&flags.address, !flags.register.is_empty()),
@@ -172,8 +173,9 @@ impl Config {
             upstream_dns: f.name_servers(&flags.upstream_dns),
             log_format: f.take("--log-format", &flags.log_format, |t| t.parse::<Format>()),
             log_level: flags.log_level,
-            tracing: f.tracing(flags.tracing),
-            access_log: f.access_log(&flags.access),
+            tracing: f.tracing(flags.tracing, otlp.collector.is_some()),
+            access_log: f.access_log(flags.access, otlp.collector.is_some()),
+            otlp,
             settings,
         };
         settings::settle(&mut config);
@@ -186,6 +188,10 @@ impl Config {
 }
 
 impl Faults {
+    fn file(&mut self, flag: &str, given: Option<&str>) -> Option<PathBuf> {
+        given.map(|file| self.take(flag, file, path))
+    }
+
     fn registrations(&mut self, texts: &[String], namespace: &str) -> Vec<Registration> {
         let mut seen = HashSet::new();
         let mut all = Vec::with_capacity(texts.len());

@@ -10,8 +10,11 @@ use prometheus_client::metrics::counter::Counter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use weft_telemetry::lines::{self, Lines, Writer};
-use weft_telemetry::metrics::Registry;
-use weft_telemetry::traces::{self, Export, ExportError, InstrumentationScope, KeyValue, Options, Spans, semantic};
+use weft_telemetry::logs::Format;
+use weft_telemetry::metrics::{Push, Registry};
+use weft_telemetry::otlp::{Collector, Settings};
+use weft_telemetry::records::{self, Records};
+use weft_telemetry::traces::{self, InstrumentationScope, KeyValue, Spans, semantic};
 
 /// Requests that may be recorded at the same time; others go on unrecorded and are counted.
 const MOST_RECORDED: usize = 8 * 1024;
@@ -37,17 +40,20 @@ pub struct Tracer {
     pub scope: InstrumentationScope,
 }
 
-/// Writes the access log.
+/// Writes the access log: as lines, as records, or both.
 #[derive(Debug)]
 pub struct Access {
     pub log: AccessLog,
-    pub lines: Lines,
+    pub lines: Option<(Lines, Format)>,
+    pub records: Option<Records>,
 }
 
 /// What has to live as long as requests are told of.
 #[derive(Default)]
 pub struct Telling {
-    pub export: Option<Export>,
+    pub spans: Option<traces::Export>,
+    pub records: Option<records::Export>,
+    pub metrics: Option<Push>,
     pub writer: Option<Writer>,
 }
 
@@ -57,20 +63,30 @@ pub struct Place(Arc<Observer>);
 
 impl Observer {
     /// With what carries on what it is told, if the configuration has somebody to tell. Inside a runtime.
-    pub fn new(config: &Config, registry: &mut Registry) -> Result<(Arc<Self>, Telling), ExportError> {
+    pub fn new(config: &Config, registry: &mut Registry) -> (Arc<Self>, Telling) {
         let mut telling = Telling::default();
-        let tracer = match &config.tracing {
-            None => None,
-            Some(tracing) => {
-                let (spans, export) = traces::channel(options(config, tracing), registry)?;
-                telling.export = Some(export);
-                Some(Tracer::new(tracing, spans))
-            }
-        };
+        let collector = config.otlp.collector.as_ref().map(|settings| collector(config, settings));
+        let tracer = collector.clone().zip(config.tracing.as_ref()).map(|(collector, tracing)| {
+            let (spans, export) = traces::channel(collector, tracing.limits, registry);
+            telling.spans = Some(export);
+            Tracer::new(tracing, spans)
+        });
+        telling.metrics = collector
+            .clone()
+            .zip(config.otlp.metrics)
+            .map(|(collector, pushing)| Push::new(collector, pushing, registry));
         let access = config.access_log.clone().map(|log| {
-            let (lines, writer) = lines::to_stdout(registry);
-            telling.writer = Some(writer);
-            Access { log, lines }
+            let lines = log.format.map(|format| {
+                let (lines, writer) = lines::to_stdout(registry);
+                telling.writer = Some(writer);
+                (lines, format)
+            });
+            let records = collector.zip(log.records).map(|(collector, limits)| {
+                let (records, export) = records::channel(collector, limits, registry);
+                telling.records = Some(export);
+                records
+            });
+            Access { log, lines, records }
         });
         let unrecorded = registry.register(
             "requests_unrecorded",
@@ -78,7 +94,7 @@ impl Observer {
             Counter::default(),
         );
         let taps = Taps::new(config, registry);
-        Ok((Arc::new(Self { tracer, access, taps, recorded: AtomicUsize::new(0), unrecorded }), telling))
+        (Arc::new(Self { tracer, access, taps, recorded: AtomicUsize::new(0), unrecorded }), telling)
     }
 
     /// Whether there is anybody who may want to be told of requests.
@@ -120,28 +136,16 @@ impl Drop for Place {
     }
 }
 
-fn options(config: &Config, tracing: &Tracing) -> Options {
+/// The collector, and what it is told of this proxy.
+fn collector(config: &Config, settings: &Settings) -> Collector {
     let registered = config.register.first().map(|registration| registration.service.name.clone());
-    let name = tracing.service_name.clone().or(registered).unwrap_or_else(|| config.name.clone());
     let own = [
-        KeyValue::new(semantic::SERVICE_NAME, name),
+        KeyValue::new(semantic::SERVICE_NAME, registered.unwrap_or_else(|| config.name.clone())),
         KeyValue::new(semantic::SERVICE_NAMESPACE, config.namespace.clone()),
         KeyValue::new(semantic::SERVICE_INSTANCE_ID, config.name.clone()),
         KeyValue::new("telemetry.sdk.name", "opentelemetry"),
         KeyValue::new("telemetry.sdk.language", "rust"),
         KeyValue::new("weft.proxy.version", env!("CARGO_PKG_VERSION")),
     ];
-    // What the user names wins over what the proxy knows, except for the name, which has a flag of its own.
-    let named =
-        tracing.resource.iter().filter(|(key, _)| tracing.service_name.is_none() || key != semantic::SERVICE_NAME);
-    let named = named.map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
-    Options {
-        endpoint: tracing.endpoint.clone(),
-        protocol: tracing.protocol,
-        resource: own.into_iter().chain(named).collect(),
-        queue: tracing.queue,
-        batch: tracing.batch,
-        delay: tracing.delay,
-        timeout: tracing.timeout,
-    }
+    Collector::new(settings, own.into())
 }

@@ -5,6 +5,7 @@
 
 mod entry;
 mod lines;
+mod logs;
 mod spans;
 mod tapped;
 
@@ -157,7 +158,7 @@ impl Observed {
             spans::each(&record, span, tracer, request, &end, now);
         }
         if let Some(access) = &observer.access {
-            lines::tell(&record, span.as_ref(), access, request, &end, now);
+            lines::tell((&record, span.as_ref()), access, request, &end, now);
         }
         if observer.taps.on() {
             tapped::tell(&record, span.as_ref(), request, &end, now);

@@ -16,7 +16,7 @@ use crate::drain::{Direction, Drain};
 use crate::ejections::{EjectedGauge, Ejections};
 use crate::health::{Checker, HealthMetrics};
 use crate::metrics::Metrics;
-use crate::observe::Observer;
+use crate::observe::{Observer, Telling};
 use crate::questions::{self, Answers};
 use crate::redirect::{Check, Look};
 use crate::register::{Registrar, Registrations};
@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use weft_identity::rotate::Identity;
 use weft_proto::v1::Hello;
@@ -47,7 +47,7 @@ const SETTLE: Duration = Duration::from_millis(500);
 type Logged = (logs::Filter, logs::Recent);
 
 /// How long the collector may take for what it has not heard yet when the proxy ends.
-const LAST_SPANS: Duration = Duration::from_secs(2);
+const LAST_EXPORTS: Duration = Duration::from_secs(2);
 
 /// Runs the proxy until SIGTERM or SIGINT.
 pub fn run(config: Config) -> anyhow::Result<()> {
@@ -90,9 +90,9 @@ struct Up {
     registrations: Registrations,
     drain: Drain,
     workers: Vec<std::thread::JoinHandle<()>>,
-    /// Ends the export of spans.
+    /// Ends what is exported to the collector.
     told: CancellationToken,
-    export: Option<JoinHandle<()>>,
+    exports: JoinSet<()>,
     /// Of the access log; writes out what is queued when it is dropped.
     _writer: Option<Writer>,
 }
@@ -107,8 +107,7 @@ async fn start(config: &Arc<Config>, (filter, recent): Logged, ended: Cancellati
     let health_metrics = HealthMetrics::register(&mut registry);
     let directory = StateDir::open(&config.state_dir)?;
     let told = CancellationToken::new();
-    let (observer, telling) = Observer::new(config, &mut registry)?;
-    let export = telling.export.map(|export| tokio::spawn(export.run(told.clone())));
+    let (observer, mut telling) = Observer::new(config, &mut registry);
     let discovery = Discovery::new(config);
     let certifier = Certifier::new(config, discovery.clone(), directory.clone(), &readiness, &mut registry)?;
     let (catalog, feed) = catalog::channel(config.resolve_timeout);
@@ -120,6 +119,7 @@ async fn start(config: &Arc<Config>, (filter, recent): Logged, ended: Cancellati
     let page = describe.clone();
     let redirected = (config.check_port != 0).then(|| readiness.require("redirect", "not looked for yet"));
     let registry = Arc::new(registry);
+    let exports = exports(&mut telling, &registry, &told);
     let pages = admin::admin(Arc::clone(&registry), readiness, move || page()).merge(kubelet::pages(config));
     let listener = admin_listener(config.admin_listen).await?;
     tokio::spawn(pages.serve(listener, ended.cancelled_owned()));
@@ -157,7 +157,16 @@ async fn start(config: &Arc<Config>, (filter, recent): Logged, ended: Cancellati
     catalog.guard().await;
     let registrations = registrar.start(&identity);
     tracing::info!(name = config.name, identity = %config.identity(), workers = config.workers, "serving");
-    Ok(Up { registrations, drain, workers, told, export, _writer: telling.writer })
+    Ok(Up { registrations, drain, workers, told, exports, _writer: telling.writer })
+}
+
+/// Starts what is sent to the collector.
+fn exports(telling: &mut Telling, registry: &Arc<Registry>, ended: &CancellationToken) -> JoinSet<()> {
+    let mut exports = JoinSet::new();
+    telling.spans.take().map(|spans| exports.spawn(spans.run(ended.clone())));
+    telling.records.take().map(|records| exports.spawn(records.run(ended.clone())));
+    telling.metrics.take().map(|metrics| exports.spawn(metrics.run(Arc::clone(registry), ended.clone())));
+    exports
 }
 
 /// Probes the endpoints of services that ask for it.
@@ -214,7 +223,7 @@ fn follow(
 
 /// Withdraws, lets clients leave, finishes what is in flight, and closes; the application may call out to the end.
 async fn end(config: &Config, up: Up) {
-    let Up { registrations, drain, workers, told, export, _writer } = up;
+    let Up { registrations, drain, workers, told, exports, _writer } = up;
     registrations.withdraw().await;
     let finished = async {
         drain.settle();
@@ -233,7 +242,5 @@ async fn end(config: &Config, up: Up) {
     // They end by themselves now that nothing is left to serve.
     let _ = tokio::time::timeout(Duration::from_secs(1), join).await;
     told.cancel();
-    if let Some(export) = export {
-        let _ = tokio::time::timeout(LAST_SPANS, export).await;
-    }
+    let _ = tokio::time::timeout(LAST_EXPORTS, exports.join_all()).await;
 }

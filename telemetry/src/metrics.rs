@@ -5,10 +5,13 @@
 
 mod exposition;
 mod latency;
+mod points;
 mod process;
+mod push;
 
 pub use exposition::Exposition;
 pub use latency::LatencyHistogram;
+pub use push::Push;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
@@ -16,6 +19,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry as Names};
 use std::collections::HashSet;
 use std::fmt;
+use std::time::SystemTime;
 
 /// The metrics of one program.
 #[derive(Debug)]
@@ -23,6 +27,7 @@ pub struct Registry {
     ours: Names,
     process: Names,
     taken: HashSet<String>,
+    started: SystemTime,
 }
 
 impl Registry {
@@ -32,7 +37,7 @@ impl Registry {
         process.register_collector(Box::new(process::Process::new()));
         let mut ours = Names::with_prefix("weft");
         ours.register("build", "The program that runs here", Info::new([("binary", binary), ("version", version)]));
-        Self { ours, process, taken: HashSet::from(["build".to_owned()]) }
+        Self { ours, process, taken: HashSet::from(["build".to_owned()]), started: SystemTime::now() }
     }
 
     /// Adds `metric` as `weft_<name>` and returns it. The format adds `_total` to counters; `help` has no full stop.
@@ -51,6 +56,11 @@ impl Registry {
     /// Adds metrics that are looked up when they are asked for; their names get the prefix, too.
     pub fn register_collector(&mut self, collector: impl Collector) {
         self.ours.register_collector(Box::new(collector));
+    }
+
+    /// When everything was 0.
+    pub(crate) fn started(&self) -> SystemTime {
+        self.started
     }
 
     /// All metrics as OpenMetrics. Fails only when a collector does.

@@ -1,9 +1,16 @@
 //! A real OpenTelemetry Collector in a pod, and what it has been sent.
 //!
 //! `scripts/collector` builds it where there is Go; elsewhere [`binary`] says why not. It writes what it receives into a file, one
-//! request a line, which is read back here.
+//! request a line, which is read back here: spans, metrics and log records.
+
+mod figures;
+mod tls;
+
+pub use figures::{Kind, LogRecord, Point};
+pub use tls::Files;
 
 use anyhow::{Context, ensure};
+use figures::{attributes, list};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -67,21 +74,37 @@ pub struct Collector {
     program: Program,
     process: Mutex<Option<Process>>,
     file: PathBuf,
+    tls: Option<Files>,
 }
 
 impl Collector {
     /// Starts one in a pod of its own.
     pub fn start(network: &Network) -> anyhow::Result<Self> {
-        let pod = network.pod("collector")?;
-        let directory = network.dir().join("collector");
+        Self::start_as(network, "collector", false)
+    }
+
+    /// One that speaks TLS, and wants a certificate of whoever sends.
+    pub fn secured(network: &Network) -> anyhow::Result<Self> {
+        Self::start_as(network, "vault", true)
+    }
+
+    fn start_as(network: &Network, name: &str, secured: bool) -> anyhow::Result<Self> {
+        let pod = network.pod(name)?;
+        let directory = network.dir().join(name);
         std::fs::create_dir_all(&directory)?;
-        let (file, config) = (directory.join("spans.json"), directory.join("config.yaml"));
-        std::fs::write(&config, configuration(&file.display().to_string()))?;
+        let (file, config) = (directory.join("sent.json"), directory.join("config.yaml"));
+        let tls = secured.then(|| Files::make(&directory, pod.ip().into())).transpose()?;
+        std::fs::write(&config, configuration(&file.display().to_string(), tls.as_ref()))?;
         let binary = binary().map_err(anyhow::Error::msg)?;
         let program = Program::new(binary).label("otelcol").arg(format!("--config=file:{}", config.display()));
-        let collector = Self { pod, program, process: Mutex::default(), file };
+        let collector = Self { pod, program, process: Mutex::default(), file, tls };
         collector.restart()?;
         Ok(collector)
+    }
+
+    /// The files of a secured one.
+    pub fn tls(&self) -> &Files {
+        self.tls.as_ref().expect("this collector is secured")
     }
 
     pub fn pod(&self) -> &Pod {
@@ -90,12 +113,16 @@ impl Collector {
 
     /// What `--otlp-endpoint` has to say for gRPC.
     pub fn grpc(&self) -> String {
-        format!("http://{}:{GRPC}", self.pod.ip())
+        format!("{}://{}:{GRPC}", self.scheme(), self.pod.ip())
     }
 
     /// The same for HTTP.
     pub fn http(&self) -> String {
-        format!("http://{}:{HTTP}", self.pod.ip())
+        format!("{}://{}:{HTTP}", self.scheme(), self.pod.ip())
+    }
+
+    fn scheme(&self) -> &str {
+        if self.tls.is_some() { "https" } else { "http" }
     }
 
     /// SIGKILL, and waits until it is gone.
@@ -113,11 +140,26 @@ impl Collector {
         Ok(())
     }
 
-    /// Everything it has been sent so far.
-    pub fn spans(&self) -> Vec<Span> {
+    /// Everything it has been sent so far, a value for each request.
+    fn sent(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(&self.file).unwrap_or_default();
         // The last line may still be being written.
-        text.lines().filter_map(|line| serde_json::from_str(line).ok()).flat_map(|sent: Value| spans(&sent)).collect()
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// All spans.
+    pub fn spans(&self) -> Vec<Span> {
+        self.sent().iter().flat_map(spans).collect()
+    }
+
+    /// All points of metrics, those of the same series in their order.
+    pub fn points(&self) -> Vec<Point> {
+        self.sent().iter().flat_map(figures::points).collect()
+    }
+
+    /// All log records.
+    pub fn records(&self) -> Vec<LogRecord> {
+        self.sent().iter().flat_map(figures::records).collect()
     }
 
     /// The spans of one trace.
@@ -135,11 +177,13 @@ impl Collector {
     }
 }
 
-fn configuration(file: &str) -> String {
+fn configuration(file: &str, tls: Option<&Files>) -> String {
+    let tls = tls.map(Files::receiver).unwrap_or_default();
+    let pipeline = "{ receivers: [otlp], exporters: [file] }";
     format!(
-        "receivers:\n  otlp:\n    protocols:\n      grpc: {{ endpoint: '0.0.0.0:{GRPC}' }}\n      http: {{ endpoint: '0.0.0.0:{HTTP}' }}\n\
+        "receivers:\n  otlp:\n    protocols:\n      grpc: {{ endpoint: '0.0.0.0:{GRPC}'{tls} }}\n      http: {{ endpoint: '0.0.0.0:{HTTP}'{tls} }}\n\
          exporters:\n  file: {{ path: '{file}', append: true, flush_interval: 50ms }}\n\
-         service:\n  telemetry: {{ metrics: {{ level: none }} }}\n  pipelines:\n    traces: {{ receivers: [otlp], exporters: [file] }}\n"
+         service:\n  telemetry: {{ metrics: {{ level: none }} }}\n  pipelines:\n    traces: {pipeline}\n    metrics: {pipeline}\n    logs: {pipeline}\n"
     )
 }
 
@@ -162,16 +206,4 @@ fn spans(sent: &Value) -> Vec<Span> {
         }
     }
     found
-}
-
-fn list(value: &Value) -> impl Iterator<Item = &Value> {
-    value.as_array().into_iter().flatten()
-}
-
-fn attributes(value: &Value) -> BTreeMap<String, String> {
-    let text = |value: &Value| {
-        let value = value.as_object().and_then(|one| one.values().next())?;
-        Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
-    };
-    list(value).filter_map(|pair| Some((pair["key"].as_str()?.to_owned(), text(&pair["value"])?))).collect()
 }

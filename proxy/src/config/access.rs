@@ -7,11 +7,15 @@ use super::faults::{Faults, parsed};
 use super::flags::AccessFlags;
 use std::time::Duration;
 use weft_telemetry::logs::Format;
+use weft_telemetry::otlp::{Limits, exporter};
 
 /// The access log as it was asked for.
 #[derive(Debug, Clone)]
 pub struct AccessLog {
-    pub format: Format,
+    /// Of lines on standard output, if there are any.
+    pub format: Option<Format>,
+    /// Of records for the collector, if it gets them.
+    pub records: Option<Limits>,
     /// Share of the requests that the filter lets through, 0 to 1.
     pub sample: f64,
     /// `None`: all.
@@ -80,7 +84,8 @@ const FIELDS: &str =
 
 impl Faults {
     /// `None`: there is no access log.
-    pub(super) fn access_log(&mut self, flags: &AccessFlags) -> Option<AccessLog> {
+    pub(super) fn access_log(&mut self, flags: AccessFlags, collector: bool) -> Option<AccessLog> {
+        let flags = flags.without_empty();
         let format = match flags.access_log.as_str() {
             "off" => None,
             "text" => Some(Format::Text),
@@ -98,7 +103,18 @@ impl Faults {
         let filter = flags.access_log_filter.as_deref().filter(|text| !text.trim().is_empty());
         let filter =
             filter.and_then(|text| self.take("--access-log-filter", text, |text| Filter::parse(text).map(Some)));
-        format.map(|format| AccessLog { format, sample, filter })
+        let wanted = self.take("--logs-exporter", &flags.logs_exporter, exporter);
+        if wanted && !collector {
+            self.add("--logs-exporter", "otlp needs --otlp-endpoint");
+        }
+        let limits = self.limits([
+            ("--record-queue", &flags.record_queue),
+            ("--record-batch", &flags.record_batch),
+            ("--record-delay", &flags.record_delay),
+            ("--record-timeout", &flags.record_timeout),
+        ]);
+        let records = wanted.then_some(limits);
+        (format.is_some() || wanted).then_some(AccessLog { format, records, sample, filter })
     }
 }
 

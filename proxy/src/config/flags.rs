@@ -130,6 +130,9 @@ pub(super) struct Flags {
 
     #[command(flatten)]
     #[serde(flatten)]
+    pub otlp: weft_telemetry::otlp::Flags,
+    #[command(flatten)]
+    #[serde(flatten)]
     pub access: AccessFlags,
     #[command(flatten)]
     #[serde(flatten)]
@@ -149,10 +152,44 @@ pub(super) struct AccessFlags {
     /// Which requests get a line, such as 'status >= 500 or duration > 1s' [default: all]
     #[arg(long, env = "WEFT_ACCESS_LOG_FILTER", value_name = "FILTER")]
     pub access_log_filter: Option<String>,
+    /// Whether the access log is sent to the collector of --otlp-endpoint, beside or without lines: otlp or none
+    #[arg(long, env = "OTEL_LOGS_EXPORTER", value_name = "EXPORTER", default_value = LOGS)]
+    pub logs_exporter: String,
+    /// Records that may wait for their export; beyond that they are dropped and counted
+    #[arg(long, env = "OTEL_BLRP_MAX_QUEUE_SIZE", value_name = "COUNT", default_value = QUEUE)]
+    pub record_queue: String,
+    /// Records of one export at most
+    #[arg(long, env = "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", value_name = "COUNT", default_value = BATCH)]
+    pub record_batch: String,
+    /// How long a record waits for others to be exported with; a number alone is milliseconds
+    #[arg(long, env = "OTEL_BLRP_SCHEDULE_DELAY", value_name = "DURATION", default_value = RECORD_DELAY)]
+    pub record_delay: String,
+    /// How long one export may take; a number alone is milliseconds
+    #[arg(long, env = "OTEL_BLRP_EXPORT_TIMEOUT", value_name = "DURATION", default_value = RECORD_TIMEOUT)]
+    pub record_timeout: String,
+}
+
+impl AccessFlags {
+    /// With the defaults in place of empty values of OpenTelemetry's variables.
+    pub(super) fn without_empty(self) -> Self {
+        Self {
+            logs_exporter: or(self.logs_exporter, LOGS),
+            record_queue: or(self.record_queue, QUEUE),
+            record_batch: or(self.record_batch, BATCH),
+            record_delay: or(self.record_delay, RECORD_DELAY),
+            record_timeout: or(self.record_timeout, RECORD_TIMEOUT),
+            ..self
+        }
+    }
+}
+
+fn or(text: String, default: &str) -> String {
+    if text.is_empty() { default.to_owned() } else { text }
 }
 
 // Defaults of what OpenTelemetry has names for.
-const PROTOCOL: &str = "grpc";
+const TRACES: &str = "otlp";
+const LOGS: &str = "none";
 const SAMPLER: &str = "parentbased_traceidratio";
 const RATIO: &str = "0.01";
 const PROPAGATORS: &str = "tracecontext,b3,b3multi";
@@ -160,17 +197,16 @@ const QUEUE: &str = "2048";
 const BATCH: &str = "512";
 const DELAY: &str = "5s";
 const TIMEOUT: &str = "10s";
+const RECORD_DELAY: &str = "1s";
+const RECORD_TIMEOUT: &str = "30s";
 
 /// What OpenTelemetry has names for.
 #[derive(Debug, Clone, clap::Args, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct TracingFlags {
-    /// OpenTelemetry Collector that spans are sent to; without one nothing is traced
-    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "http://HOST:PORT")]
-    pub otlp_endpoint: Option<String>,
-    /// How the collector is spoken to: grpc or http/protobuf
-    #[arg(long, env = "OTEL_EXPORTER_OTLP_PROTOCOL", value_name = "PROTOCOL", default_value = PROTOCOL)]
-    pub otlp_protocol: String,
+    /// Whether spans are sent to the collector of --otlp-endpoint: otlp or none
+    #[arg(long, env = "OTEL_TRACES_EXPORTER", value_name = "EXPORTER", default_value = TRACES)]
+    pub traces_exporter: String,
     /// Which requests are recorded: always_on, always_off or traceidratio, or behind parentbased_ what holds for requests
     /// that belong to no trace yet
     #[arg(long, env = "OTEL_TRACES_SAMPLER", value_name = "SAMPLER", default_value = SAMPLER)]
@@ -184,12 +220,6 @@ pub(super) struct TracingFlags {
     /// Headers that carry traces, in the order of preference: tracecontext, b3, b3multi
     #[arg(long, env = "OTEL_PROPAGATORS", value_name = "FORMS", default_value = PROPAGATORS)]
     pub trace_propagators: String,
-    /// Name of this workload in traces [default: the first service it registers for, otherwise --name]
-    #[arg(long, env = "OTEL_SERVICE_NAME", value_name = "NAME")]
-    pub otel_service_name: Option<String>,
-    /// More attributes of this workload in traces
-    #[arg(long, env = "OTEL_RESOURCE_ATTRIBUTES", value_name = "KEY=VALUE,..", default_value = "")]
-    pub otel_resource_attributes: String,
     /// Spans that may wait for their export; beyond that they are dropped and counted
     #[arg(long, env = "OTEL_BSP_MAX_QUEUE_SIZE", value_name = "COUNT", default_value = QUEUE)]
     pub span_queue: String,
@@ -207,9 +237,8 @@ pub(super) struct TracingFlags {
 impl TracingFlags {
     /// With the defaults in place of empty values: OpenTelemetry takes an empty variable for one that is not set.
     pub(super) fn without_empty(self) -> Self {
-        let or = |text: String, default: &str| if text.is_empty() { default.to_owned() } else { text };
         Self {
-            otlp_protocol: or(self.otlp_protocol, PROTOCOL),
+            traces_exporter: or(self.traces_exporter, TRACES),
             trace_sampler: or(self.trace_sampler, SAMPLER),
             trace_sampler_arg: or(self.trace_sampler_arg, RATIO),
             trace_propagators: or(self.trace_propagators, PROPAGATORS),

@@ -65,8 +65,10 @@ fn every_fault_is_named_at_once() {
         "--opaque-ports=0",
         "--application-probes={\"web/live\": {}}",
         "--service-account=A",
-        "--otlp-endpoint=https://collector:4317",
+        "--otlp-endpoint=collector:4317",
         "--otlp-protocol=http/json",
+        "--metrics-exporter=prometheus",
+        "--traces-exporter=zipkin",
         "--trace-sampler=sometimes",
         "--trace-propagators=jaeger",
         "--otel-resource-attributes=a=b,c",
@@ -74,6 +76,11 @@ fn every_fault_is_named_at_once() {
         "--span-batch=many",
         "--span-delay=0",
         "--span-timeout=soon",
+        "--logs-exporter=console",
+        "--record-queue=0",
+        "--record-batch=0",
+        "--record-delay=-1",
+        "--record-timeout=x",
         "--access-log=xml",
         "--access-log-sample=2",
         "--access-log-filter=status >= abc",
@@ -119,21 +126,40 @@ fn tracing_is_as_its_flags_say() {
     assert!(config(&[]).unwrap().tracing.is_none() && config(&[]).unwrap().access_log.is_none());
     let endpoint = "--otlp-endpoint=http://10.0.0.9:4318/";
     let tracing = config(&[endpoint]).unwrap().tracing.unwrap();
-    assert_eq!(
-        (tracing.endpoint.as_str(), tracing.protocol, tracing.errors),
-        ("http://10.0.0.9:4318", Protocol::Grpc, false)
-    );
+    assert!(!tracing.errors);
     assert_eq!(tracing.sampling, Sampling { parent_based: true, ratio: 0.01 });
     assert_eq!(tracing.forms, [Form::TraceContext, Form::B3, Form::B3Multi]);
     let empty = ["--otlp-protocol=", "--trace-sampler=", "--trace-propagators=", "--span-queue=", "--span-delay="];
     assert!(config(&empty).unwrap().tracing.is_none());
     let more = ["--trace-sampler=always_on", "--trace-propagators=b3,baggage", "--span-delay=250"];
     let flags = [&[endpoint, "--otel-resource-attributes=a=b%2Cc, d = e"], &more[..]].concat();
-    let tracing = config(&flags).unwrap().tracing.unwrap();
+    let whole = config(&flags).unwrap();
+    let tracing = whole.tracing.unwrap();
     assert_eq!((tracing.sampling, tracing.forms), (Sampling { parent_based: false, ratio: 1.0 }, vec![Form::B3]));
-    assert_eq!(tracing.delay, Duration::from_millis(250));
+    assert_eq!(tracing.limits.delay, Duration::from_millis(250));
     let pairs = [("a", "b,c"), ("d", "e")].map(|(key, value)| (key.to_owned(), value.to_owned()));
-    assert_eq!(tracing.resource, pairs);
+    assert_eq!(whole.otlp.collector.unwrap().attributes, pairs);
+    let none = config(&[endpoint, "--traces-exporter=none", "--metrics-exporter=otlp"]).unwrap();
+    assert!(none.tracing.is_none() && none.otlp.metrics.is_some());
+}
+
+#[test]
+fn the_access_log_is_lines_records_or_both() {
+    let endpoint = "--otlp-endpoint=http://10.0.0.9:4318/";
+    let shape = |flags: &[&str]| {
+        let log = config(flags).unwrap().access_log;
+        log.map(|log| (log.format.is_some(), log.records.map(|limits| limits.delay)))
+    };
+    let second = Some(Duration::from_secs(1));
+    assert_eq!(shape(&["--access-log=json"]), Some((true, None)));
+    assert_eq!(shape(&[endpoint, "--logs-exporter=otlp"]), Some((false, second)));
+    assert_eq!(
+        shape(&[endpoint, "--logs-exporter=otlp", "--access-log=text", "--record-queue="]),
+        Some((true, second))
+    );
+    assert_eq!(shape(&[endpoint]), None);
+    let said = config(&["--logs-exporter=otlp"]).unwrap_err();
+    assert!(said.contains("--logs-exporter: otlp needs --otlp-endpoint"), "{said}");
 }
 
 #[test]

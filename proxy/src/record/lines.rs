@@ -1,16 +1,16 @@
-//! A request that has ended as a line of the access log.
+//! A request that has ended as the access log has it: a line, a record for the collector, or both.
 //!
-//! Beside the spans. The line is made only if it is wanted, and handed over without waiting.
+//! Beside the spans. It is made only if it is wanted, and handed over without waiting.
 
 use super::entry::{End, Record, Spanned};
+use super::logs;
 use crate::access::{self, Line};
 use crate::observe::Access;
 use crate::request::RequestView;
 use std::time::Instant;
 
 pub(super) fn tell(
-    record: &Record,
-    span: Option<&Spanned>,
+    (record, span): (&Record, Option<&Spanned>),
     access: &Access,
     request: &impl RequestView,
     end: &End<'_>,
@@ -39,7 +39,13 @@ pub(super) fn tell(
         client: &client,
         trace: &trace,
     };
-    if access::wanted(&access.log, &line, fastrand::f64) {
-        access.lines.send(&access::written(&line, access.log.format));
+    if !access::wanted(&access.log, &line, fastrand::f64) {
+        return;
+    }
+    if let Some((lines, format)) = &access.lines {
+        lines.send(&access::written(&line, *format));
+    }
+    if let Some(records) = &access.records {
+        records.send(logs::record(&line, span, end.is_error()));
     }
 }

@@ -22,7 +22,7 @@ const MOST_TEXT: usize = 1024;
 const METHODS: [&str; 10] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"];
 
 /// The status codes of gRPC by number.
-const GRPC: [&str; 17] = [
+pub(super) const GRPC: [&str; 17] = [
     "OK",
     "CANCELLED",
     "UNKNOWN",
@@ -101,7 +101,8 @@ fn method(request: &impl RequestView) -> Option<&'static str> {
     METHODS.into_iter().find(|known| *known == request.method())
 }
 
-fn cut(text: &str) -> String {
+/// A client's text, short enough for an attribute.
+pub(super) fn cut(text: &str) -> String {
     text[..text.floor_char_boundary(MOST_TEXT)].to_owned()
 }
 

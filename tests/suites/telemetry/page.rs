@@ -33,7 +33,7 @@ fn page() -> anyhow::Result<BTreeMap<String, Family>> {
 /// The names under which the sources register metrics.
 fn registered() -> anyhow::Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
-    for folder in ["proxy/src", "discovery/src", "telemetry/src"] {
+    for folder in ["proxy/src", "discovery/src", "injector/src", "telemetry/src"] {
         let root = format!("{}/../{folder}", env!("CARGO_MANIFEST_DIR"));
         for entry in walkdir::WalkDir::new(root) {
             let path = entry?.into_path();
