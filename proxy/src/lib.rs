@@ -56,3 +56,4 @@ pub mod kubelet;
 pub mod admin;
 pub mod redirect;
 pub mod wait;
+pub mod footprint;
