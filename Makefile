@@ -29,12 +29,12 @@ NEED_CLIENTS := curl:curl:"a real HTTP client" nghttp:nghttp2-client:"a real HTT
 	dig:bind9-dnsutils:"a real DNS client" python3:python3:"plain sockets, as applications use them" \
 	tmux:tmux:"a real terminal" faketime:faketime:"machines whose clocks are wrong"
 NEED_BENCH := wrk:wrk:"loads HTTP/1.1" h2load:nghttp2-client:"loads HTTP/2" \
-	haproxy:haproxy:"to compare with" python3:python3:"Envoy comes from PyPI" \
+	haproxy:haproxy:"to compare with" nginx:nginx:"to compare with" python3:python3:"Envoy comes from PyPI" \
 	dig:bind9-dnsutils:"asks for the service's address, as a client does"
 
 .PHONY: help
 help: ## Shows this list (the default)
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: ## The mesh on one machine: a shop under load, shown working. STORE=etcd on real etcd, KEEP=1 leaves it up
@@ -62,12 +62,19 @@ lint: ## Formatting, clippy, documentation and layout, all without a single warn
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 
 .PHONY: bench
-bench: ## A pair of proxies beside Envoy's, HAProxy's and none at all. QUICK=1 (5 minutes), ROUNDS=n, SCENARIO=a,b, CONTENDERS=a,b
+bench: ## A pair of proxies beside Envoy's, HAProxy's, one nginx and none at all, and what features cost. QUICK=1 (5 minutes), ROUNDS=n, SCENARIO=a,b, CONTENDERS=a,b, DOCS=1 (figures into the docs)
 	@scripts/need $(NEED_BUILD) $(NEED_PODS) $(NEED_BENCH)
+	@scripts/collector >/dev/null || echo "bench: without a collector, what tracing costs is left out" >&2
 	cargo build --release --bin weft-proxy --bin weft-discovery --bin weftctl --bin weft-bench
 	@WEFT_BIN_DIR=$(TARGET)/release WEFT_BENCH_ENVOY=$$(scripts/envoy $(TARGET)/bench) \
 		$(TARGET)/release/weft-bench --out $(TARGET)/bench $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS)) \
-		$(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(CONTENDERS),--contenders $(CONTENDERS))
+		$(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(CONTENDERS),--contenders $(CONTENDERS)) $(if $(DOCS),--docs docs)
+
+.PHONY: bench-discovery
+bench-discovery: ## The control plane with 1,000 services, 1,000 subscribed proxies and 100 changes/s, on both stores. QUICK=1 (2 minutes), DOCS=1
+	@scripts/need $(NEED_BUILD) $(NEED_PODS) $(NEED_ETCD)
+	cargo build --release --bin weft-discovery --bin weftctl --bin weft-bench
+	@WEFT_BIN_DIR=$(TARGET)/release $(TARGET)/release/weft-bench discovery --out $(TARGET)/bench $(if $(QUICK),--quick) $(if $(DOCS),--docs docs)
 
 .PHONY: balance-lab
 balance-lab: ## Every balancer in the same scenarios, in simulated time; figures and a plot in target/balance-lab. DOCS=1: in the docs too; CHECK=1: fails if the docs show others

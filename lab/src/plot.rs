@@ -4,17 +4,8 @@
 
 use crate::report::{Outcome, Summary};
 use std::fmt::Write;
+use weft_lab::chart::{Bar, Chart, STYLE, svg as picture};
 
-const LEFT: f64 = 130.0;
-const WIDTH: f64 = 560.0;
-const ROW: f64 = 24.0;
-/// For the words at the end of a row.
-const RIGHT: f64 = 330.0;
-/// The scale below a drawing.
-const FOOT: f64 = 24.0;
-/// A scenario's name above it.
-const HEAD: f64 = 44.0;
-const STYLE: &str = "text{font:12px sans-serif;fill:#222}.grid{stroke:#ddd}.bar{fill:#7aa6d6}.p99{fill:#1d4f91}";
 /// Milliseconds at the ends of the scale.
 const SCALE: (f64, f64) = (1.0, 100_000.0);
 
@@ -28,7 +19,7 @@ pub fn html(summary: &Summary) -> String {
     for outcomes in summary.results.chunk_by(|a, b| a.scenario == b.scenario) {
         if let Some(first) = outcomes.first() {
             let _ = writeln!(out, "<h2>{}</h2>\n<p>{}.</p>", first.scenario, first.about);
-            drawing(outcomes, 0.0, &mut out);
+            chart(outcomes).draw(0.0, &mut out);
         }
     }
     out
@@ -36,63 +27,35 @@ pub fn html(summary: &Summary) -> String {
 
 /// All scenarios, one below the other.
 pub fn svg(summary: &Summary) -> String {
-    let scenarios = || summary.results.chunk_by(|a, b| a.scenario == b.scenario);
-    let height: f64 = scenarios().map(|outcomes| HEAD + FOOT + ROW * outcomes.len() as f64).sum();
-    let width = LEFT + WIDTH + RIGHT;
-    let mut out = format!("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" role=\"img\">\n");
-    out += "<title>Balance laboratory: from the median to p99.9, with a mark at p99</title>\n";
-    let _ = writeln!(out, "<style>{STYLE}</style>\n<rect width=\"{width}\" height=\"{height}\" fill=\"#fff\"/>");
-    let mut y = 0.0;
-    for outcomes in scenarios() {
-        if let Some(first) = outcomes.first() {
-            let _ = writeln!(out, "<text x=\"0\" y=\"{}\">{}: {}</text>", y + HEAD - 12.0, first.scenario, first.about);
-        }
-        drawing(outcomes, y + HEAD, &mut out);
-        y += HEAD + FOOT + ROW * outcomes.len() as f64;
-    }
-    out + "</svg>\n"
+    let charts: Vec<Chart> = summary.results.chunk_by(|a, b| a.scenario == b.scenario).map(chart).collect();
+    picture("Balance laboratory: from the median to p99.9, with a mark at p99", &charts)
 }
 
-fn place(milliseconds: f64) -> f64 {
-    let share = (milliseconds.clamp(SCALE.0, SCALE.1) / SCALE.0).ln() / (SCALE.1 / SCALE.0).ln();
-    LEFT + WIDTH * share
+/// Where on the scale a time stands.
+fn share(milliseconds: f64) -> f64 {
+    (milliseconds.clamp(SCALE.0, SCALE.1) / SCALE.0).ln() / (SCALE.1 / SCALE.0).ln()
 }
 
-/// One scenario, beginning at `top` of whatever it stands in.
-fn drawing(outcomes: &[Outcome], top: f64, out: &mut String) {
-    let height = ROW * outcomes.len() as f64;
-    let (width, whole) = (LEFT + WIDTH + RIGHT, height + FOOT);
-    let _ = writeln!(out, "<svg y=\"{top}\" width=\"{width}\" height=\"{whole}\" role=\"img\">");
-    for power in 0..=5 {
+/// One scenario.
+fn chart(outcomes: &[Outcome]) -> Chart {
+    let grid = |power| {
         let milliseconds = 10f64.powi(power);
-        let x = place(milliseconds);
         let label = if power < 3 { format!("{milliseconds} ms") } else { format!("{} s", milliseconds / 1000.0) };
-        let _ = write!(out, "<line class=\"grid\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"0\" y2=\"{height}\"/>");
-        let _ = writeln!(out, "<text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{label}</text>", height + 16.0);
-    }
-    for (row, o) in outcomes.iter().enumerate() {
-        let y = ROW * row as f64;
-        let (from, to, mark) = (place(o.p50_ms), place(o.p999_ms), place(o.p99_ms));
-        let _ = write!(out, "<text x=\"0\" y=\"{}\">{}</text>", y + 16.0, o.balancer);
-        let _ = write!(
-            out,
-            "<rect class=\"bar\" x=\"{from:.1}\" y=\"{}\" width=\"{:.1}\" height=\"14\"/>",
-            y + 5.0,
-            (to - from).max(1.0)
-        );
-        let _ =
-            write!(out, "<rect class=\"p99\" x=\"{:.1}\" y=\"{}\" width=\"3\" height=\"14\"/>", mark - 1.5, y + 5.0);
-        let _ = writeln!(
-            out,
-            "<text x=\"{}\" y=\"{}\">p50 {:.0}, p99 {:.0}, p99.9 {:.0} ms, errors {:.1} %, max/mean {:.2}</text>",
-            LEFT + WIDTH + 12.0,
-            y + 16.0,
-            o.p50_ms,
-            o.p99_ms,
-            o.p999_ms,
-            100.0 * o.error_share,
-            o.max_over_mean_load
-        );
-    }
-    out.push_str("</svg>\n");
+        (share(milliseconds), label)
+    };
+    let title = outcomes.first().map(|first| format!("{}: {}", first.scenario, first.about)).unwrap_or_default();
+    Chart { title, grid: (0..=5).map(grid).collect(), bars: outcomes.iter().map(bar).collect() }
+}
+
+fn bar(o: &Outcome) -> Bar {
+    let words = format!(
+        "p50 {:.0}, p99 {:.0}, p99.9 {:.0} ms, errors {:.1} %, max/mean {:.2}",
+        o.p50_ms,
+        o.p99_ms,
+        o.p999_ms,
+        100.0 * o.error_share,
+        o.max_over_mean_load
+    );
+    let (from, to, mark) = (share(o.p50_ms), share(o.p999_ms), Some(share(o.p99_ms)));
+    Bar { name: o.balancer.to_string(), from, to, mark, words }
 }

@@ -4,6 +4,7 @@
 
 use serde::Serialize;
 use std::fmt::Write;
+use weft_lab::page::with_figures;
 
 /// Everything that one run of the laboratory found.
 #[derive(Serialize)]
@@ -62,11 +63,9 @@ const MARKS: [&str; 2] =
 
 /// `page` with the figures of `summary` in their place; `None` if it has no such place.
 pub fn documented(page: &str, summary: &Summary) -> Option<String> {
-    let (before, rest) = page.split_once(MARKS[0])?;
-    let (_, after) = rest.split_once(MARKS[1])?;
     let tables = markdown(summary).split_once("\n## ").map(|(_, tables)| format!("\n### {tables}"))?;
     let tables = tables.replace("\n## ", "\n### ");
-    Some(format!("{before}{}{tables}\n{}{after}", MARKS[0], MARKS[1]))
+    with_figures(page, MARKS, &format!("{tables}\n"))
 }
 
 fn table(outcomes: &[Outcome], out: &mut String) {

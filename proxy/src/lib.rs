@@ -57,3 +57,4 @@ pub mod kubelet;
 pub mod admin;
 pub mod redirect;
 pub mod wait;
+pub mod footprint;

@@ -23,7 +23,7 @@ use crate::register::{Registrar, Registrations};
 use crate::state_dir::StateDir;
 use crate::tap::Taps;
 use crate::worker::Shared;
-use crate::{admin, describe, dns, kubelet, serve};
+use crate::{admin, describe, dns, footprint, kubelet, serve};
 use about::About;
 use anyhow::Context;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -157,6 +157,7 @@ async fn start(config: &Arc<Config>, (filter, recent): Logged, ended: Cancellati
     catalog.guard().await;
     let registrations = registrar.start(&identity);
     tracing::info!(name = config.name, identity = %config.identity(), workers = config.workers, "serving");
+    footprint::give_back();
     Ok(Up { registrations, drain, workers, told, exports, _writer: telling.writer })
 }
 

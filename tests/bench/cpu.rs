@@ -16,7 +16,7 @@ pub fn during<T>(pids: &[u32], work: impl FnOnce() -> anyhow::Result<T>) -> anyh
 }
 
 /// What the processes have spent since they were started, together.
-fn spent(pids: &[u32]) -> anyhow::Result<Duration> {
+pub fn spent(pids: &[u32]) -> anyhow::Result<Duration> {
     let clock = |pid: &u32| {
         let clock = clock_getcpuclockid(Pid::from_raw(i32::try_from(*pid)?))?;
         anyhow::Ok(Duration::from(clock_gettime(clock)?))

@@ -9,15 +9,17 @@ mod contender;
 mod load;
 mod responder;
 mod pods;
+mod discovery;
 mod report;
 mod machine;
 mod cpu;
 mod memory;
 mod figure;
+mod latency;
 mod message;
 mod traffic;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use clap::{Args, Parser, Subcommand};
 use report::Report;
 use rounds::Effort;
@@ -44,14 +46,19 @@ enum Role {
         #[arg(long, default_value_t = 128)]
         body: usize,
     },
+    /// Measures the control plane: changes to many subscribed proxies, and a cold start of them all
+    Discovery(discovery::Flags),
 }
 
 #[derive(Debug, Args)]
 struct Flags {
-    /// Where summary.json and summary.md go
+    /// Where summary.json, summary.md and summary.svg go
     #[arg(long, default_value = "target/bench")]
     out: PathBuf,
-    /// A quick look: 3 rounds of 2 s, 1 repetition per scenario
+    /// The documentation's directory, whose page on performance is to show the figures
+    #[arg(long)]
+    docs: Option<PathBuf>,
+    /// A quick look: 3 rounds of 1 s, 1 repetition per scenario, fewer contenders
     #[arg(long)]
     quick: bool,
     /// How often every contender is measured [default: 5]
@@ -69,8 +76,8 @@ struct Flags {
     /// Only these scenarios
     #[arg(long, value_delimiter = ',')]
     scenario: Vec<String>,
-    /// Only these contenders
-    #[arg(long, value_delimiter = ',', default_value = contender::NAMES)]
+    /// Only these contenders [default: all of them; in a quick look those that there is time for]
+    #[arg(long, value_delimiter = ',')]
     contenders: Vec<String>,
     /// Envoy's binary
     #[arg(long, env = "WEFT_BENCH_ENVOY", default_value = "envoy")]
@@ -79,13 +86,18 @@ struct Flags {
 
 impl Flags {
     fn effort(&self) -> anyhow::Result<Effort> {
-        let (rounds, seconds) = if self.quick { (3, 2) } else { (5, 5) };
+        let (rounds, seconds) = if self.quick { (3, 1) } else { (5, 5) };
         let rounds = self.rounds.unwrap_or(rounds);
         let duration = self.duration.unwrap_or(Duration::from_secs(seconds));
         ensure!(rounds > 0, "--rounds: at least one");
         ensure!((1..=20).contains(&duration.as_secs()), "--duration: from 1s to 20s");
+        let contenders = if self.quick { contender::QUICK } else { contender::NAMES };
+        let contenders = match self.contenders.is_empty() {
+            true => contenders.split(',').map(str::to_owned).collect(),
+            false => self.contenders.clone(),
+        };
         Ok(Effort {
-            contenders: self.contenders.clone(),
+            contenders,
             envoy: self.envoy.clone(),
             rounds,
             repeats: self.repeats.unwrap_or(if self.quick { 1 } else { rounds }),
@@ -109,6 +121,10 @@ fn main() -> anyhow::Result<()> {
     let command = Command::parse();
     match command.role {
         Some(Role::Respond { body }) => responder::run(body),
+        Some(Role::Discovery(flags)) => {
+            prepare()?;
+            discovery::run(&flags)
+        }
         None => bench(&command.flags),
     }
 }
@@ -116,24 +132,30 @@ fn main() -> anyhow::Result<()> {
 fn bench(flags: &Flags) -> anyhow::Result<()> {
     let (effort, mut scenarios) = (flags.effort()?, flags.scenarios()?);
     // Those that start their own pairs come last, when the others are gone and leave the machine to them.
-    scenarios.sort_by_key(|scenario| scenario.fresh);
-    remove_on_signals(|status| status)?;
-    pods::allow_many_files()?;
-    let side_by_side = scenarios.iter().any(|scenario| !scenario.fresh);
-    let mut pairs = if side_by_side { effort.start()? } else { vec![] };
+    scenarios.sort_by_key(|scenario| !scenario.side_by_side());
+    prepare()?;
+    let mut pairs = vec![];
     let mut sections = vec![];
     for scenario in &scenarios {
         eprintln!("{}: {}", scenario.name, scenario.about);
-        if scenario.fresh {
+        if !scenario.side_by_side() {
             pairs.clear();
+        } else if pairs.is_empty() {
+            pairs = effort.start()?;
         }
-        sections.push(effort.measure(scenario, &mut pairs)?);
+        sections.push(match scenario.variants {
+            [] => effort.measure(scenario, &mut pairs)?,
+            _ => effort.measure_variants(scenario)?,
+        });
     }
     let report = Report { duration: effort.duration, contenders: effort.contenders, sections };
-    let table = report.markdown();
-    report.write(&flags.out.join("summary.json"))?;
-    let path = flags.out.join("summary.md");
-    std::fs::write(&path, &table).with_context(|| format!("write {}", path.display()))?;
+    let table = report.write(&flags.out, flags.docs.as_deref())?;
     println!("{table}");
     Ok(())
+}
+
+/// Pods are removed whatever ends this process, and may have as many connections as it takes.
+fn prepare() -> anyhow::Result<()> {
+    remove_on_signals(|status| status)?;
+    pods::allow_many_files()
 }

@@ -21,6 +21,13 @@ pub fn resident(pid: u32) -> anyhow::Result<Resident> {
     parse(&text).with_context(|| format!("{path}: {text}"))
 }
 
+/// The most that was ever resident, KiB.
+pub fn peak(pid: u32) -> anyhow::Result<u64> {
+    let path = format!("/proc/{pid}/status");
+    let text = fs::read_to_string(&path).with_context(|| path.clone())?;
+    field(&text, "VmHWM:").with_context(|| format!("{path}: {text}"))
+}
+
 /// Bytes of the executable file.
 pub fn binary(pid: u32) -> anyhow::Result<u64> {
     let path = format!("/proc/{pid}/exe");
@@ -28,11 +35,13 @@ pub fn binary(pid: u32) -> anyhow::Result<u64> {
 }
 
 fn parse(text: &str) -> Option<Resident> {
-    let field = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-        line.trim().strip_suffix(" kB")?.parse().ok()
-    };
-    Some(Resident { rss: field("Rss:")?, pss: field("Pss:")? })
+    Some(Resident { rss: field(text, "Rss:")?, pss: field(text, "Pss:")? })
+}
+
+/// KiB on the line that begins with `name`.
+fn field(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim().strip_suffix(" kB")?.parse().ok()
 }
 
 #[cfg(test)]

@@ -42,6 +42,18 @@ impl Effort {
         self.contenders.iter().map(|name| self.start_one(name)).collect()
     }
 
+    /// Measures a scenario that has variants, which exist only meanwhile. Those that this machine cannot have are left out.
+    pub fn measure_variants(&self, scenario: &Scenario) -> anyhow::Result<Section> {
+        let (mut present, mut missing) = (vec![], vec![]);
+        for name in scenario.variants {
+            match contender::missing(name) {
+                None => present.push(self.start_one(name)?),
+                Some(reason) => missing.push(((*name).to_owned(), reason)),
+            }
+        }
+        Ok(Section { missing, ..self.measure(scenario, &mut present)? })
+    }
+
     fn start_one(&self, name: &str) -> anyhow::Result<Box<dyn Contender>> {
         let started =
             Network::new().map_err(Into::into).and_then(|network| contender::start(name, network, &self.envoy));
@@ -69,7 +81,7 @@ impl Effort {
         }
         rounds.sort_by(|a, b| a.others.total_cmp(&b.others));
         let thrown_away = rounds.split_off(wanted.min(rounds.len()));
-        Ok(Section { scenario: *scenario, rounds, thrown_away, quiet: self.quiet })
+        Ok(Section { scenario: *scenario, rounds, thrown_away, missing: vec![], quiet: self.quiet })
     }
 
     fn round(&self, scenario: &Scenario, pairs: &mut Pairs) -> anyhow::Result<Round> {

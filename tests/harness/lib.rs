@@ -8,6 +8,7 @@
 //!                                            -> client (HTTP/1.1, HTTP/2, gRPC, TCP from inside a pod)
 //!           -> pages (the examples in docs/), collector (a real one, and what it got)
 //!           -> cluster (a real Kubernetes API server)
+//!           -> fleet (many proxies that carry nothing)
 //! server/*.rs    the application in the pods: `weft-test-server`
 //! ```
 
@@ -20,6 +21,7 @@ pub mod ports;
 pub mod pages;
 pub mod cluster;
 pub mod collector;
+pub mod fleet;
 
 pub use suite::Suite;
 pub use world::{Plan, World};

@@ -4,16 +4,21 @@
 
 use anyhow::{Context, ensure};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weft_examples::etcd::EtcdCluster;
 use weft_examples::mesh::{Options, get};
 use weft_examples::pods::{Network, Program, poll_until};
 use weft_tests::client::Http1;
+use weft_tests::fleet::{self, Arrivals, Fleet, Membership, Wire, Writer};
 use weft_tests::ports::service_document;
 use weft_tests::programs::{curl, run};
 use weft_tests::suite::Stage;
 use weft_tests::world::{SOON, server, workload};
 use weft_tests::{Outcome, Plan, Suite, World};
+
+/// How long a hundred proxies may take for anything on a busy machine.
+const LONG: Duration = Duration::from_secs(50);
 
 /// A world whose store is an etcd of its own.
 struct Kept {
@@ -40,6 +45,7 @@ fn main() -> ExitCode {
     Suite::on("etcd", start)
         .case("both replicas give the same answers", same_answers)
         .case("what one is told the other knows", told_once)
+        .case("a hundred proxies at once hear of every change", a_fleet)
         .case("a corrupt value in the store is skipped and counted", corrupt_value)
         .case("a replica dies: proxies go to the other and hear of changes", failover)
         .case("without any discovery traffic goes on", without_discovery)
@@ -76,6 +82,46 @@ async fn told_once(kept: &Kept) -> Outcome {
     let forgotten = || one.weftctl(&["get", "services", "-n", "test"]).ok().filter(|said| !said.contains("rumour"));
     poll_until(Instant::now() + SOON, "the first replica to forget it", forgotten)?;
     Ok(())
+}
+
+async fn a_fleet(kept: &Kept) -> Outcome {
+    const SERVICES: usize = 100;
+    let (world, replica) = (&kept.world, &kept.world.mesh().discovery()[0]);
+    let document = |n| {
+        let name = fleet::service(n);
+        format!(
+            "---\napiVersion: v1\nkind: Service\nmetadata: {{ name: {name}, namespace: {} }}\n\
+             spec:\n  ports: [{{ name: http, port: 80 }}]\n",
+            fleet::NAMESPACE
+        )
+    };
+    let numbers: Vec<usize> = (0..SERVICES).collect();
+    for some in numbers.chunks(50) {
+        world.mesh().apply(&some.iter().map(|n| document(*n)).collect::<String>())?;
+    }
+    // Each proxy has ten neighbours on a ring, so that each service has ten proxies; and changes once, so that none can be passed over.
+    let subscriptions =
+        (0..SERVICES).map(|proxy| (proxy..proxy + 10).map(|n| fleet::service(n % SERVICES)).collect()).collect();
+    let course = async || {
+        let (arrivals, wire) = (Arc::new(Arrivals::new(SERVICES, 10)), Arc::new(Wire::default()));
+        let membership = Membership::obtain(replica).await?;
+        let writer = Writer::start(&membership, SERVICES).await?;
+        let mut fleet = Fleet::start(&membership, subscriptions, &arrivals, &wire, LONG).await?;
+        writer.change(&arrivals, 200).await?;
+        let complete = async {
+            while !arrivals.complete() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let heard = tokio::time::timeout(LONG, fleet.until(complete)).await;
+        heard.with_context(|| format!("(complete, of all): {:?}", arrivals.progress()))??;
+        ensure!(wire.received() > 0 && wire.sent() > 0, "{wire:?}");
+        anyhow::Ok(())
+    };
+    world
+        .network()
+        .node()
+        .within(|| tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(course()))?
 }
 
 async fn corrupt_value(kept: &Kept) -> Outcome {

@@ -160,7 +160,6 @@ impl State {
         self.world.counts.services = self.services.len();
         self.world.counts.routes = self.routes.len();
         self.world.counts.policies = self.policies.len();
-        self.world.counts.endpoints = self.endpoints.values().map(BTreeMap::len).sum();
         (self.world.clone(), changed)
     }
 
@@ -214,7 +213,9 @@ impl State {
             }
             (Key::Endpoint { service, id }, Content::Endpoint(record)) => {
                 self.brake.settled(&service, &id);
-                self.endpoints.entry(service.clone()).or_default().insert(id, record.model);
+                let before = self.endpoints.entry(service.clone()).or_default().insert(id, record.model);
+                // Counted as they come and go: to count them all at each change would make a change cost what the mesh is large.
+                self.world.counts.endpoints += usize::from(before.is_none());
                 self.touched.insert(service);
             }
             (Key::Withdrawal(service), Content::Withdrawal(withdrawal)) => {
@@ -277,6 +278,7 @@ impl State {
     fn remove_endpoint(&mut self, service: &ServiceName, id: &str, on_purpose: bool, now: Instant) {
         let Some(endpoints) = self.endpoints.get_mut(service) else { return };
         let Some(endpoint) = endpoints.remove(id) else { return };
+        self.world.counts.endpoints -= 1;
         let left = endpoints.len();
         if left == 0 {
             self.endpoints.remove(service);

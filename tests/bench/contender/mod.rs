@@ -11,16 +11,20 @@ mod proxied;
 mod certificates;
 mod envoy;
 mod haproxy;
+mod nginx;
 
 pub use direct::NAME as DIRECT;
-pub use pair::Contender;
+pub use pair::{Contender, KNOWN_SERVICES};
+pub use weft::VARIANTS;
 
 use anyhow::bail;
 use std::path::Path;
 use weft_examples::pods::Network;
 
 /// All of them.
-pub const NAMES: &str = "direct,weft,envoy,envoy-h2,haproxy";
+pub const NAMES: &str = "direct,weft,envoy,envoy-h2,haproxy,nginx";
+/// Those that there is time for in a quick look.
+pub const QUICK: &str = "direct,weft,envoy,haproxy";
 
 /// Starts the contender called `name`.
 pub fn start(name: &str, network: Network, envoy: &Path) -> anyhow::Result<Box<dyn Contender>> {
@@ -30,6 +34,13 @@ pub fn start(name: &str, network: Network, envoy: &Path) -> anyhow::Result<Box<d
         "envoy" => Box::new(envoy::start(network, envoy)?),
         "envoy-h2" => Box::new(envoy::start_h2(network, envoy)?),
         "haproxy" => Box::new(haproxy::start(network)?),
+        "nginx" => Box::new(nginx::start(network)?),
+        variant if VARIANTS.contains(&variant) => Box::new(weft::Weft::start_variant(network, variant)?),
         other => bail!("there is no contender {other:?}; there are {NAMES}"),
     })
+}
+
+/// Why `name` cannot be started on this machine, where that is no fault.
+pub fn missing(name: &str) -> Option<String> {
+    weft::missing(name)
 }

@@ -1,6 +1,6 @@
-//! Two programs between the two ends: all that a proxy needs besides its configuration.
+//! One or two programs between the two ends: all that a proxy needs besides its configuration.
 //!
-//! A contender writes its files, names its two programs and what the client dials, and this starts them, waits for the first
+//! A contender writes its files, names its programs and what the client dials, and this starts them, waits for the first
 //! answer and starts the client's again when asked. Who does not answer fails with the end of its log.
 
 use super::ends::Ends;
@@ -19,25 +19,45 @@ pub struct Proxied {
     name: &'static str,
     targets: Vec<(Traffic, SocketAddr)>,
     outbound: Process,
-    inbound: Process,
+    inbound: Option<Process>,
     /// How the outbound one is started again.
     program: Program,
+    /// The same, but that it knows many services.
+    knowing: Option<Program>,
     ends: Ends,
 }
 
 impl Proxied {
-    /// Starts `outbound` beside the client and `inbound` beside the server. `targets`: what the client dials.
+    /// Starts a program beside the client and, if there is another one, that beside the server. `targets`: what the client dials.
     pub fn start(
         name: &'static str,
         ends: Ends,
-        [outbound, inbound]: [Program; 2],
+        programs: impl IntoIterator<Item = Program>,
         targets: Vec<(Traffic, SocketAddr)>,
     ) -> anyhow::Result<Self> {
-        let program = outbound.clone();
-        let (outbound, inbound) = (ends.client.spawn(outbound)?, ends.server.spawn(inbound)?);
-        let contender = Self { name, targets, outbound, inbound, program, ends };
+        let mut programs = programs.into_iter();
+        let program = programs.next().context("a proxy is a program at least")?;
+        let outbound = ends.client.spawn(program.clone())?;
+        let inbound = programs.next().map(|inbound| ends.server.spawn(inbound)).transpose()?;
+        let contender = Self { name, targets, outbound, inbound, program, knowing: None, ends };
         contender.wait()?;
         Ok(contender)
+    }
+
+    /// How the outbound one is started so that it knows [`KNOWN_SERVICES`](super::pair::KNOWN_SERVICES) more.
+    pub fn knowing(self, program: Program) -> Self {
+        Self { knowing: Some(program), ..self }
+    }
+
+    fn processes(&self) -> impl Iterator<Item = &Process> {
+        std::iter::once(&self.outbound).chain(&self.inbound)
+    }
+
+    fn start_again(&mut self, program: Program) -> anyhow::Result<()> {
+        self.outbound.kill();
+        self.outbound.wait_exit(LIMIT).with_context(|| format!("{} does not end", self.outbound.name()))?;
+        self.outbound = self.ends.client.spawn(program)?;
+        Ok(())
     }
 
     fn wait(&self) -> anyhow::Result<()> {
@@ -51,8 +71,8 @@ impl Proxied {
             reply.is_ok_and(|reply| reply.status == 200).then_some(())
         };
         if poll_until(Instant::now() + LIMIT, "an answer", answers).is_err() {
-            let logs = [&self.outbound, &self.inbound].map(|proxy| proxy.log_tail(10));
-            bail!("the pair says {said}\n{}", logs.join("\n"));
+            let logs: Vec<String> = self.processes().map(|proxy| proxy.log_tail(10)).collect();
+            bail!("{} says {said}\n{}", self.name, logs.join("\n"));
         }
         Ok(())
     }
@@ -76,13 +96,18 @@ impl Contender for Proxied {
     }
 
     fn proxies(&self) -> Vec<u32> {
-        vec![self.outbound.pid(), self.inbound.pid()]
+        self.processes().map(Process::pid).collect()
     }
 
     fn restart(&mut self) -> anyhow::Result<Instant> {
-        self.outbound.kill();
-        self.outbound.wait_exit(LIMIT).with_context(|| format!("{} does not end", self.outbound.name()))?;
-        self.outbound = self.ends.client.spawn(self.program.clone())?;
+        self.start_again(self.program.clone())?;
         Ok(Instant::now())
+    }
+
+    fn know(&mut self) -> anyhow::Result<bool> {
+        let Some(program) = self.knowing.clone() else { return Ok(false) };
+        self.start_again(program)?;
+        self.wait()?;
+        Ok(true)
     }
 }

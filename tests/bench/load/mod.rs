@@ -6,4 +6,8 @@ pub mod wrk;
 pub mod h2load;
 pub mod paced;
 pub mod stream;
+pub mod grpc;
+pub mod large;
+pub mod dial;
+pub mod scrape;
 pub mod idle;

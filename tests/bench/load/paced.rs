@@ -3,6 +3,7 @@
 //! One thread per connection, each with its own timetable, blocking: between the clock and the socket stands nothing but the
 //! kernel. A connection that falls behind sends late, and all that lateness is counted. One failure fails the run.
 
+use crate::latency::Latencies;
 use crate::message;
 use anyhow::{Context, bail, ensure};
 use std::io::{Read, Write};
@@ -26,23 +27,7 @@ pub struct Pace {
     pub body: usize,
 }
 
-/// The time from when a request was due to the end of its answer, of all requests, in order of size.
-#[derive(Debug)]
-pub struct Latencies(Vec<Duration>);
-
-impl Latencies {
-    pub fn requests(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    /// The smallest latency that this share of the requests did not exceed (nearest rank).
-    pub fn percentile(&self, share: f64) -> Duration {
-        let rank = (share * self.0.len() as f64).ceil() as usize;
-        self.0[rank.clamp(1, self.0.len()) - 1]
-    }
-}
-
-/// Paces `target` from inside `client` for `duration`.
+/// Paces `target` from inside `client` for `duration`: the times from when requests were due to the ends of their answers.
 pub fn run(client: &Pod, target: SocketAddr, pace: &Pace, duration: Duration) -> anyhow::Result<Latencies> {
     let dial =
         || (0..pace.connections).map(|_| TcpStream::connect_timeout(&target, LIMIT)).collect::<Result<Vec<_>, _>>();
@@ -64,10 +49,7 @@ pub fn run(client: &Pod, target: SocketAddr, pace: &Pace, duration: Duration) ->
         };
         threads.into_iter().map(join).collect::<anyhow::Result<Vec<_>>>()
     });
-    let mut latencies = parts?.concat();
-    ensure!(!latencies.is_empty(), "no request was due within {duration:?}");
-    latencies.sort_unstable();
-    Ok(Latencies(latencies))
+    Latencies::of(parts?.concat()).with_context(|| format!("no request was due within {duration:?}"))
 }
 
 /// Sends `request` whenever it is due, and waits for the answer.
@@ -102,17 +84,4 @@ pub fn receive(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> anyhow::Result<(
     }
     ensure!(buffer.starts_with(b"HTTP/1.1 200 "), "the answer is {:?}", String::from_utf8_lossy(buffer));
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn percentiles_are_ranks() {
-        let latencies = Latencies((1..=1000).map(Duration::from_micros).collect());
-        let at = |share| latencies.percentile(share).as_micros();
-        assert_eq!((at(0.5), at(0.99), at(0.999), at(1.0)), (500, 990, 999, 1000));
-        assert_eq!(Latencies(vec![Duration::from_micros(7)]).percentile(0.5).as_micros(), 7);
-    }
 }

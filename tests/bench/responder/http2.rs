@@ -1,13 +1,16 @@
-//! HTTP/2 with prior knowledge: reads each request to its end, then answers it.
+//! HTTP/2 with prior knowledge: reads each request to its end, then answers it. A gRPC stream gets back what it sends, as it comes.
 //!
 //! A connection that breaks the protocol is closed by the h2 crate; the others go on.
 
 use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::SendResponse;
-use http::{Request, Response};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use std::io::Result;
 use tokio::net::{TcpListener, TcpStream};
+
+const GRPC: &str = "application/grpc";
 
 pub async fn serve(listener: TcpListener, body: &'static [u8]) -> Result<()> {
     let body = Bytes::from_static(body);
@@ -33,10 +36,27 @@ async fn respond(
     mut answer: SendResponse<Bytes>,
     body: Bytes,
 ) -> std::result::Result<(), h2::Error> {
+    if request.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(GRPC.as_bytes())) {
+        return echo(request.into_body(), answer).await;
+    }
     let mut received = request.into_body();
     while let Some(data) = received.data().await {
         let length = data?.len();
         received.flow_control().release_capacity(length)?;
     }
     answer.send_response(Response::new(()), false)?.send_data(body, true)
+}
+
+/// What waits to be sent is bounded by what the client has under way.
+async fn echo(mut received: RecvStream, mut answer: SendResponse<Bytes>) -> std::result::Result<(), h2::Error> {
+    let mut head = Response::new(());
+    head.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(GRPC));
+    let mut sending = answer.send_response(head, false)?;
+    while let Some(data) = received.data().await {
+        let data = data?;
+        received.flow_control().release_capacity(data.len())?;
+        sending.send_data(data, false)?;
+    }
+    sending
+        .send_trailers(HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"))]))
 }

@@ -13,6 +13,7 @@ pub fn scenario() -> Scenario {
         about: "HTTP/1.1, keep-alive, 64 connections, 128-byte bodies",
         traffic: Traffic::Http1,
         fresh: false,
+        variants: &[],
         over_direct: &[],
         measure: |contender, target, duration| {
             let requests = Requests { connections: 64, body: 128, close: false };

@@ -14,6 +14,7 @@ pub fn scenario() -> Scenario {
         about: "HTTP/2, 8 connections x 32 streams, 128-byte bodies",
         traffic: Traffic::Http2,
         fresh: false,
+        variants: &[],
         over_direct: &[],
         measure: |contender, target, duration| {
             let requests = Requests { connections: 8, streams: 32, body: 128 };

@@ -21,7 +21,16 @@ pub struct Scenario {
     pub traffic: Traffic,
     /// The proxies themselves are the subject: every measurement starts a new pair, and no proxy at all has no part in it.
     pub fresh: bool,
+    /// Measured instead of the contenders, and compared with the first of them; empty: the contenders.
+    pub variants: &'static [&'static str],
     /// Figures to hold against those of `direct` in the same round, and what the difference is called.
     pub over_direct: &'static [(Figure, Figure)],
     pub measure: Measure,
+}
+
+impl Scenario {
+    /// Whether the contenders that run side by side are what is measured.
+    pub fn side_by_side(&self) -> bool {
+        !self.fresh && self.variants.is_empty()
+    }
 }

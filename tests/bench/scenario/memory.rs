@@ -1,11 +1,13 @@
-//! What a pod pays for having a proxy at all: memory without load, memory per connection, size, and time to come up.
+//! What a pod pays for having a proxy at all: memory without load, per connection and per known service, size, and time to come up.
 //!
 //! A new pair each time, because memory once taken may stay. "Idle" is after the one request that showed that the pair works.
 //! The start is that of the client's proxy with its state on disk, as after a crash, until its first answer.
 
 use super::kind::Scenario;
-use crate::contender::Contender;
-use crate::figure::{BINARY, Figures, PER_CONNECTION, PSS_IDLE, RSS_1000, RSS_10000, RSS_IDLE, START};
+use crate::contender::{Contender, KNOWN_SERVICES};
+use crate::figure::{
+    BINARY, Figures, PER_CONNECTION, PER_SERVICE, PSS_IDLE, RSS_1000, RSS_10000, RSS_IDLE, RSS_KNOWN, START,
+};
 use crate::load::idle::Idle;
 use crate::memory::{binary, resident};
 use crate::traffic::Traffic;
@@ -27,9 +29,10 @@ const BETWEEN: Duration = Duration::from_micros(500);
 pub fn scenario() -> Scenario {
     Scenario {
         name: "memory",
-        about: "idle, 1,000 and 10,000 idle connections; size; start",
+        about: "idle, 1,000 and 10,000 idle connections, 1,000 known services x 10 endpoints; size; start",
         traffic: Traffic::Http1,
         fresh: true,
+        variants: &[],
         over_direct: &[],
         measure: |contender, target, _| measure(contender, target),
     }
@@ -59,7 +62,19 @@ fn measure(contender: &mut dyn Contender, target: SocketAddr) -> anyhow::Result<
     let mut starts = (0..STARTS).map(|_| start(contender, target)).collect::<anyhow::Result<Vec<_>>>()?;
     starts.sort_unstable();
     figures.add(START, starts[STARTS / 2].as_secs_f64() * 1e3);
-    Ok(figures)
+    known(contender, figures)
+}
+
+/// The client's proxy has just been started again: what more it takes when it knows many services.
+fn known(contender: &mut dyn Contender, figures: Figures) -> anyhow::Result<Figures> {
+    let outbound = |contender: &dyn Contender| contender.proxies().first().copied().context("nobody to measure");
+    let before = resident(outbound(contender)?)?.rss;
+    if !contender.know()? {
+        return Ok(figures);
+    }
+    let rss = resident(outbound(contender)?)?.rss;
+    let per_service = rss.saturating_sub(before) as f64 / KNOWN_SERVICES as f64;
+    Ok(figures.with(RSS_KNOWN, rss as f64 / 1024.0).with(PER_SERVICE, per_service))
 }
 
 /// From the start of the client's proxy to the first answer through it.

@@ -7,9 +7,13 @@ mod kind;
 mod closed;
 mod http1_small;
 mod http2;
+mod grpc_streaming;
 mod tcp;
+mod http1_large;
 mod paced;
 mod churn;
+mod churn_tcp;
+mod features;
 mod memory;
 
 pub use kind::Scenario;
@@ -18,9 +22,13 @@ pub fn all() -> Vec<Scenario> {
     vec![
         http1_small::scenario(),
         http2::scenario(),
+        grpc_streaming::scenario(),
         tcp::scenario(),
+        http1_large::scenario(),
         paced::scenario(),
         churn::scenario(),
+        churn_tcp::scenario(),
+        features::scenario(),
         memory::scenario(),
     ]
 }

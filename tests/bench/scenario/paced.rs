@@ -14,6 +14,7 @@ pub fn scenario() -> Scenario {
         about: "HTTP/1.1, 1,000 requests/s over 64 connections, 128-byte bodies",
         traffic: Traffic::Http1,
         fresh: false,
+        variants: &[],
         over_direct: &[(P50, ADDED_P50), (P99, ADDED_P99), (P999, ADDED_P999)],
         measure: |contender, target, duration| {
             let pace = Pace { rate: 1000, connections: 64, body: 128 };
@@ -21,7 +22,7 @@ pub fn scenario() -> Scenario {
             let (latencies, spent) = cpu::during(&pids, || paced::run(contender.client(), target, &pace, duration))?;
             let micros = |share| latencies.percentile(share).as_secs_f64() * 1e6;
             Ok(Figures::default()
-                .with(CPU_PER_REQUEST, cpu::per_request(&pids, spent, latencies.requests()))
+                .with(CPU_PER_REQUEST, cpu::per_request(&pids, spent, latencies.count()))
                 .with(P50, micros(0.5))
                 .with(P99, micros(0.99))
                 .with(P999, micros(0.999)))

@@ -36,7 +36,10 @@ pub const LAYERED: &str = "weft-proxy";
 /// The proxy's layers from the top down: a module imports only from layers below its own, never from its own.
 pub const LAYERS: &[(&str, &[&str])] = &[
     ("process", &["run"]),
-    ("beside the path", &["admin", "describe", "dns", "health", "register", "certify", "redirect", "kubelet", "wait"]),
+    (
+        "beside the path",
+        &["admin", "describe", "dns", "health", "register", "certify", "redirect", "kubelet", "wait", "footprint"],
+    ),
     ("a worker's thread", &["serve"]),
     ("stories", &["outbound", "inbound"]),
     ("engines", &["http1", "http2"]),

@@ -4,6 +4,7 @@
 //! Text in, text out; Envoy itself refuses what is wrong with it.
 
 use crate::contender::certificates::{Certificates, identity};
+use crate::contender::pair::{KNOWN_ENDPOINTS, KNOWN_SERVICES};
 use crate::traffic::Traffic;
 
 pub const OUTBOUND: u16 = 15001;
@@ -117,4 +118,24 @@ pub fn configuration(role: &str, port: u16, downstream: &str, upstream: &str, sp
         {speaks}{upstream}
 "
     )
+}
+
+/// More clusters for the end of a file. Without routes to them and TLS settings of their own, which favours Envoy if anything.
+pub fn known_clusters() -> String {
+    let endpoint = |service: usize, n: usize| {
+        let address = format!("10.{}.{}.{n}", service / 250, service % 250);
+        format!("{{ endpoint: {{ address: {{ socket_address: {{ address: {address}, port_value: 8080 }} }} }} }}")
+    };
+    let cluster = |service: usize| {
+        let endpoints: Vec<String> = (0..KNOWN_ENDPOINTS).map(|n| endpoint(service, n)).collect();
+        format!(
+            "  - name: known-{service}
+    type: STATIC
+    connect_timeout: 1s
+    load_assignment: {{ cluster_name: known-{service}, endpoints: [{{ lb_endpoints: [{}] }}] }}
+",
+            endpoints.join(", ")
+        )
+    };
+    (0..KNOWN_SERVICES).map(cluster).collect()
 }

@@ -11,7 +11,7 @@ use super::ends::Ends;
 use super::proxied::Proxied;
 use crate::traffic::Traffic;
 use anyhow::Context;
-use configuration::{INBOUND, OUTBOUND, Speaks, configuration, downstream_tls, upstream_tls};
+use configuration::{INBOUND, OUTBOUND, Speaks, configuration, downstream_tls, known_clusters, upstream_tls};
 use std::fs;
 use std::path::Path;
 use weft_examples::pods::{Network, Pod, Program};
@@ -56,8 +56,9 @@ fn pair(
         anyhow::Ok(envoy.args(["--concurrency", "1", "--disable-hot-restart", "--log-level", "error"]))
     };
     let programs = [program(ROLES[0], &sides[0])?, program(ROLES[1], &sides[1])?];
+    let knowing = program("outbound-knowing", &format!("{}{}", sides[0], known_clusters()))?;
     let targets = carries.iter().map(|traffic| (*traffic, (ends.server.ip(), traffic.port()).into())).collect();
-    Proxied::start(name, ends, programs, targets)
+    Ok(Proxied::start(name, ends, programs, targets)?.knowing(knowing))
 }
 
 fn redirect(pod: &Pod, rule: &str) -> anyhow::Result<()> {

@@ -1,0 +1,27 @@
+//! A new opaque connection for every exchange: what a TLS session of its own costs, for there is nothing to share it with.
+//!
+//! 16 at a time, 128 bytes there and 8 back. The proxies resume sessions wherever they do so by default.
+
+use super::kind::Scenario;
+use crate::cpu;
+use crate::figure::{CONNECTIONS, CPU_PER_CONNECTION, Figures};
+use crate::load::dial;
+use crate::traffic::Traffic;
+
+pub fn scenario() -> Scenario {
+    Scenario {
+        name: "churn-tcp",
+        about: "a TCP connection per exchange of 128 bytes, 16 at a time, a TLS session each (resumed by default)",
+        traffic: Traffic::Tcp,
+        fresh: false,
+        variants: &[],
+        over_direct: &[],
+        measure: |contender, target, duration| {
+            let pids = contender.proxies();
+            let (dialled, spent) = cpu::during(&pids, || dial::run(contender.client(), target, 16, 128, duration))?;
+            Ok(Figures::default()
+                .with(CPU_PER_CONNECTION, cpu::per_request(&pids, spent, dialled.connections))
+                .with(CONNECTIONS, dialled.connections as f64 / dialled.elapsed.as_secs_f64()))
+        },
+    }
+}
