@@ -9,8 +9,8 @@ mod state;
 
 use crate::connect::Discovery;
 use crate::measure::{Reading, readings};
-use crate::progress::Progress;
 use crate::print::{self, Output, plain};
+use crate::progress::Progress;
 use crate::stat::{FAMILIES, Subject};
 use crate::watch;
 use anyhow::{Context as _, bail};
