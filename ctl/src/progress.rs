@@ -25,14 +25,17 @@ pub struct Progress {
 impl Progress {
     /// `steps` of 0: nobody knows how many.
     pub fn new(what: &'static str, steps: usize) -> Self {
-        let terminal = std::io::stderr().is_terminal();
-        let steps = Cell::new(steps);
-        Self { what, steps, done: Cell::new(0), shown: Cell::new(false), since: Instant::now(), terminal }
+        Self::on(std::io::stderr().is_terminal(), what, steps)
     }
 
     /// Of work that has a screen of its own.
     pub fn silent() -> Self {
-        Self { terminal: false, ..Self::new("", 0) }
+        Self::on(false, "", 0)
+    }
+
+    fn on(terminal: bool, what: &'static str, steps: usize) -> Self {
+        let (steps, done, shown) = (Cell::new(steps), Cell::new(0), Cell::new(false));
+        Self { what, steps, done, shown, since: Instant::now(), terminal }
     }
 
     /// Only now it is known how many steps there are.

@@ -19,7 +19,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use weft_examples::pods::Pod;
 
 /// How long a client waits for anything.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Fails instead of waiting for ever.
 pub async fn patiently<T>(what: &str, work: impl Future<Output = Result<T>>) -> Result<T> {

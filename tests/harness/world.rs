@@ -16,7 +16,7 @@ use weft_examples::pods::{Network, Pod, Process, Program, poll_until};
 /// The namespace that tests live in.
 pub const NAMESPACE: &str = "test";
 /// How long anything in a test may take to come about.
-pub const SOON: Duration = Duration::from_secs(10);
+pub const SOON: Duration = Duration::from_secs(30);
 
 /// What a world is to hold. Starts empty.
 #[derive(Default)]
