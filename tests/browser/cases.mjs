@@ -67,6 +67,16 @@ async function service({ page, axe }) {
     await page.getByText('There is no service nobody in shop').waitFor();
 }
 
+async function tap({ page, axe }) {
+    await page.goto(`${new URL(page.url()).origin}/#/services/shop/ranking`);
+    await page.getByRole('button', { name: 'Start' }).click();
+    const rows = page.getByRole('region', { name: 'Live requests' }).getByRole('row', { name: /search.*POST \/.*200.*grpc 0.*(ms|s).*ranking-\d/ });
+    await rows.nth(2).waitFor();
+    await accessible(page, axe, 'live requests');
+    await page.getByRole('button', { name: 'Stop' }).click();
+    await page.getByRole('button', { name: 'Start' }).waitFor();
+}
+
 async function proxy({ page, axe }) {
     await page.getByRole('link', { name: 'Proxies' }).click();
     await page.getByRole('link', { name: /search-0/ }).click();
@@ -201,4 +211,4 @@ async function pictures({ page, rest: [directory, name] }) {
     }
 }
 
-export const cases = { graph, killed, service, proxy, explain, check, theme, keyboard, narrow, away, nothing, pictures };
+export const cases = { graph, killed, service, tap, proxy, explain, check, theme, keyboard, narrow, away, nothing, pictures };

@@ -7,10 +7,12 @@ use super::standing::seen_by;
 use crate::connect::Discovery;
 use crate::get::{certificates_of, document, fetch};
 use crate::kind::Kind;
+use crate::tap::live;
 use crate::{check, explain, proxy, status};
 use futures::StreamExt as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use weft_model::{Service, SpiffeId};
 use weft_proto::v1;
@@ -20,14 +22,18 @@ const OPEN: usize = 8;
 const WAITING: usize = 32;
 /// Clients of a service that are asked how its endpoints stand.
 const CLIENTS: usize = 6;
+/// Requests a second that one sidecar tells a page of, and for how long: more is more than people read.
+const TAPPED: u32 = 20;
+const TAPPED_FOR: Duration = Duration::from_secs(300);
 
-#[derive(Debug)]
 pub enum Question {
     /// Namespace, name, and its clients' proxies as NAMESPACE/NAME.
     Service(String, String, Vec<String>),
     Proxy(String, String),
     Explain(Request),
     Check,
+    /// What a service's sidecars let in from now on: namespace, name, and who wants it. Dropping it ends it.
+    Tap(String, String, oneshot::Sender<live::Live>),
 }
 
 /// A request to be explained, as the form has it.
@@ -99,6 +105,7 @@ async fn answer(question: Question, discovery: &Discovery) -> Answer {
         Question::Service(namespace, name, clients) => service(&namespace, &name, &clients, discovery).await,
         Question::Proxy(namespace, name) => about(&namespace, &name, discovery).await,
         Question::Explain(request) => explained(&request, discovery).await,
+        Question::Tap(namespace, name, into) => tap(namespace, name, into, discovery).await,
         Question::Check => {
             let findings = check::all(discovery).await;
             Ok(json!(findings.iter().map(check::Finding::value).collect::<Vec<_>>()))
@@ -166,6 +173,22 @@ async fn about(namespace: &str, name: &str, discovery: &Discovery) -> Answer {
     let of = identity.map_or_else(|| namespace.to_owned(), |identity| identity.namespace);
     let certificates = certificates_of(name, &of, discovery).await?;
     Ok(json!({ "dump": dump, "certificates": certificates }))
+}
+
+/// Begins a tap and hands it over; the answer says of how many sidecars.
+async fn tap(namespace: String, service: String, into: oneshot::Sender<live::Live>, discovery: &Discovery) -> Answer {
+    let tap = v1::Tap {
+        direction: v1::TapDirection::Inbound.into(),
+        per_second: TAPPED,
+        seconds: TAPPED_FOR.as_secs(),
+        ..Default::default()
+    };
+    let request = v1::TapRequest { namespace, service, tap: Some(tap), ..Default::default() };
+    let live = live::start(discovery, request).await?;
+    let begun = json!({ "proxies": live.proxies, "notes": live.notes });
+    // Who asked may have left; then it ends here.
+    let _ = into.send(live);
+    Ok(begun)
 }
 
 async fn explained(request: &Request, discovery: &Discovery) -> Answer {

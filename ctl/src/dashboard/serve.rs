@@ -15,12 +15,12 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use futures::Stream;
+use futures::stream::{self, Stream, StreamExt as _};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::sync::Arc;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use weft_model::names::subdomain;
 
 /// Nothing from elsewhere, nothing inline, in no frame.
@@ -58,6 +58,7 @@ pub fn router(site: Arc<Site>) -> Router {
         .route("/api/proxies/{namespace}/{name}", get(proxy))
         .route("/api/check", get(async |State(site): Shared| said(site.desk.ask(Question::Check).await)))
         .route("/api/explain", post(explain))
+        .route("/api/tap/{namespace}/{name}", get(tap))
         .layer(from_fn_with_state(Arc::clone(&site), guard))
         .with_state(site)
 }
@@ -120,7 +121,7 @@ async fn events(State(site): Shared) -> Response {
 }
 
 fn states(states: watch::Receiver<Arc<str>>) -> impl Stream<Item = Result<Event, Infallible>> {
-    futures::stream::unfold((states, true), |(mut states, first)| async move {
+    stream::unfold((states, true), |(mut states, first)| async move {
         let mut state = states.borrow_and_update().clone();
         // The last state first, however old: it says so itself, and the next is on its way.
         if !first || state.is_empty() {
@@ -163,6 +164,28 @@ fn names<'a>(parts: impl IntoIterator<Item = &'a str>) -> Result<(), Failure> {
         Some(part) => Err(Failure::Wrong(format!("{part:?} is not a name"))),
         None => Ok(()),
     }
+}
+
+/// Live requests. Whoever listens to events cannot read an answer that is an error, so that a refusal is an event as well.
+async fn tap(State(site): Shared, Path((namespace, name)): Path<(String, String)>) -> Response {
+    let (into, live) = oneshot::channel();
+    let asked = match names([namespace.as_str(), name.as_str()]) {
+        Ok(()) => site.desk.ask(Question::Tap(namespace, name, into)).await,
+        Err(wrong) => Err(wrong),
+    };
+    let events = match (asked, live.await) {
+        (Ok(begun), Ok(live)) => {
+            let told = live.told.map(|told| event("told", &serde_json::to_value(told).unwrap_or_default()));
+            stream::iter([event("begun", &begun)]).chain(told).chain(stream::iter([event("over", &json!({}))])).boxed()
+        }
+        (Err(failure), _) => stream::iter([event("refused", &json!({ "error": failure.to_string() }))]).boxed(),
+        (Ok(_), Err(_)) => stream::iter([event("over", &json!({}))]).boxed(),
+    };
+    Sse::new(events.map(Ok::<_, Infallible>)).keep_alive(KeepAlive::default()).into_response()
+}
+
+fn event(kind: &str, value: &Value) -> Event {
+    Event::default().event(kind).data(value.to_string())
 }
 
 async fn explain(State(site): Shared, request: Result<Json<Request>, JsonRejection>) -> Response {

@@ -10,6 +10,8 @@ const ICONS = {
     moon: 'M13 9.500A5.500 5.500 0 0 1 6.500 3 5.500 5.500 0 1 0 13 9.500z',
     check: 'm3 8.500 3.500 3.500L13 5',
     cross: 'm4 4 8 8M12 4l-8 8',
+    play: 'M5 3.500v9l7-4.500z',
+    stop: 'M4.500 4.500h7v7h-7z',
     arrow: 'M3 8h10M9.500 4.500 13 8l-3.500 3.500',
 };
 
@@ -30,9 +32,9 @@ export function Badge({ level, children, title }) {
     return <span class="badge" data-level={level} title={title}><i class="dot" />{children}</span>;
 }
 
-export function Panel({ title, note, children, id }) {
+export function Panel({ title, note, action, children, id }) {
     return <section class="panel" aria-labelledby={id}>
-        <header><h2 id={id}>{title}</h2>{note && <span class="note">{note}</span>}</header>
+        <header><h2 id={id}>{title}</h2>{note && <span class="note">{note}</span>}{action}</header>
         {children}
     </section>;
 }

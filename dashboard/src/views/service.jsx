@@ -4,6 +4,7 @@ import { ask, drawn, history, mesh } from '../live.js';
 import { duration, latency, percent, rate, span, yaml } from '../format.js';
 import { successLevel } from '../graph.js';
 import { Badge, Empty, FIGURES, Icon, Lock, Panel, Spark, Stat, Table, proxyLink, serviceLink } from './parts.jsx';
+import { Tap } from './tap.jsx';
 
 const FRESH = 4000;
 
@@ -123,6 +124,7 @@ export function Service({ namespace, name }) {
                 <Documents documents={routes} /></Panel>
             <Panel title="Policies" id="policies-title"><Documents documents={policies} /></Panel>
         </div>
+        <Tap namespace={namespace} name={name} />
         <p class="note">Ask what would become of a request: <a href={`#/explain?to=http://${name}.${namespace}`}>explain</a></p>
     </>;
 }

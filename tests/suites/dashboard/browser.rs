@@ -51,6 +51,10 @@ pub async fn service(shop: &Shop) -> Outcome {
     play(shop, "service")
 }
 
+pub async fn tap(shop: &Shop) -> Outcome {
+    play(shop, "tap")
+}
+
 pub async fn proxy(shop: &Shop) -> Outcome {
     play(shop, "proxy")
 }

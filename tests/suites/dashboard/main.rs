@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         .unless(browser)
         .case("the graph appears with success, rate, latency and locks", browser::graph)
         .case("a service: endpoints with load, callers, policies", browser::service)
+        .case("live requests of a service, from start to stop", browser::tap)
         .case("a proxy: what it knows, and its certificate", browser::proxy)
         .case("an explanation has its verdict", browser::explain)
         .case("the findings of a check", browser::check)
