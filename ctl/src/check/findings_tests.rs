@@ -1,4 +1,6 @@
 //! Made-up meshes, each with one thing wrong: every question has a fault that it alone finds.
+//!
+//! What provokes these faults in a real mesh is the suite `check`.
 
 use super::*;
 use crate::check::facts::{Documents, Offset, Redirect, Said, Sidecar, Told, Validity};
