@@ -3,13 +3,15 @@
 //! Every command goes through here. A replica that cannot be reached or does not answer in time is passed over for the
 //! next; what a replica refuses is refused. Errors name the socket and say what to do next.
 
+mod address;
 pub mod cluster;
 
+pub use address::Address;
+
+use cluster::cause;
 use std::error::Error;
-use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::path::Path;
 use std::time::Duration;
 use tokio::sync::OnceCell;
 use tonic::transport::{Channel, Endpoint};
@@ -22,40 +24,6 @@ const ANSWER_LIMIT: usize = 256 * 1024 * 1024;
 
 /// Where discovery is asked when nobody says where, and it is on this machine.
 const SOCKET: &str = "/run/weft/discovery.sock";
-
-/// Where a replica is asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Address {
-    /// Its admin socket on this machine.
-    Socket(PathBuf),
-    /// Its pod, through the API server of Kubernetes.
-    Pod { namespace: String, name: String },
-    /// Some pod of the cluster, while none is known.
-    Cluster,
-}
-
-impl FromStr for Address {
-    type Err = String;
-
-    /// `unix:///path`, `unix:path` or a bare path.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let path = text.strip_prefix("unix://").or_else(|| text.strip_prefix("unix:")).unwrap_or(text);
-        if path.is_empty() || path.contains("://") {
-            return Err("the admin API is served on a unix socket: write unix:///run/weft/discovery.sock".to_owned());
-        }
-        Ok(Self::Socket(path.into()))
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Socket(path) => write!(f, "unix://{}", path.display()),
-            Self::Pod { namespace, name } => write!(f, "pod {namespace}/{name}"),
-            Self::Cluster => f.write_str("the cluster"),
-        }
-    }
-}
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -258,15 +226,6 @@ async fn connect(address: &Address) -> Result<Channel, CallError> {
         let cause = cause(&error);
         unreachable(address, cause.to_string(), cause.downcast_ref().map(io::Error::kind))
     })
-}
-
-/// The system's own words, which are at the bottom of the chain.
-fn cause<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
-    let mut cause = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    cause
 }
 
 #[cfg(test)]

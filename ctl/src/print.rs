@@ -212,10 +212,10 @@ mod tests {
         let text = table.render_in(Some(30));
         assert!(text.lines().all(|line| line.len() <= 30), "{text}");
         assert!(text.lines().count() > 2 && text.starts_with("NAME    IDENTITY\n"), "{text}");
-        let text = table.render_in(Some(17));
+        let text = table.render_in(Some(13));
         assert!(text.starts_with("NAME      cart-0\nIDENTITY  spiffe:/\n          /weft.lo\n"), "{text}");
         table.row(vec!["cart-1".to_owned(), String::new()]);
-        assert!(table.render_in(Some(17)).ends_with("\n\nNAME      cart-1\nIDENTITY  -\n"), "a paragraph for each row");
+        assert!(table.render_in(Some(13)).ends_with("\n\nNAME      cart-1\nIDENTITY  -\n"), "a paragraph for each row");
     }
 
     #[test]

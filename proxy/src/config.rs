@@ -126,8 +126,7 @@ impl Config {
     fn check(flags: Flags) -> Result<Self, Faults> {
         let mut faults = Faults::default();
         let f = &mut faults;
-        let settings = settings::of(&flags);
-        let otlp = f.otlp(flags.otlp);
+        let (settings, otlp) = (settings::of(&flags), f.otlp(flags.otlp));
         let mut config = Self {
             name: f.take("--name", &flags.name, names::subdomain),
             namespace: f.take("--namespace", &flags.namespace, names::label),
@@ -178,10 +177,8 @@ impl Config {
             otlp,
             settings,
         };
-        settings::settle(&mut config);
-        if config.token_file.is_some() && config.join_token_file.is_some() {
-            faults.add("--token-file", "not together with --join-token-file: one of them proves who the workload is");
-        }
+        settings::settle(&mut config.settings, config.workers, &config.address, &config.upstream_dns);
+        faults.proofs(&config);
         faults.ports(&config);
         if faults.is_empty() { Ok(config) } else { Err(faults) }
     }
@@ -244,6 +241,12 @@ impl Faults {
         };
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         texts.iter().map(|text| self.take_or("--upstream-dns", text, server, nowhere)).collect()
+    }
+
+    fn proofs(&mut self, config: &Config) {
+        if config.token_file.is_some() && config.join_token_file.is_some() {
+            self.add("--token-file", "not together with --join-token-file: one of them proves who the workload is");
+        }
     }
 
     /// Two listeners never share a port.

@@ -126,8 +126,7 @@ async fn start(config: &Arc<Config>, (filter, recent): Logged, ended: Cancellati
 
     let identity = certifier.obtain().await?;
     tokio::spawn(certifier.keep(identity.clone()));
-    let arrival = format!("weft-proxy {:032x}\n", fastrand::u128(..));
-    let look = Look { port: config.check_port, own: config.address.clone(), arrival: arrival.clone() };
+    let look = look(config);
     let (answers, questions) = questions::channel(config.workers, questions::here::answers(registry, filter, recent));
     let answers = About::new(config, &identity, &look).before(answers);
     let said = (describe, answers, observer.taps.clone());
@@ -145,7 +144,7 @@ async fn start(config: &Arc<Config>, (filter, recent): Logged, ended: Cancellati
         breakers: Breakers::default(),
         drain: drain.clone(),
         own,
-        arrival,
+        arrival: look.arrival.clone(),
         gates: Arc::default(),
         observer,
     });
@@ -174,6 +173,12 @@ fn exports(telling: &mut Telling, registry: &Arc<Registry>, ended: &Cancellation
 fn check_health(config: &Config, catalog: &Catalog, identity: &Identity, own: &Arc<[IpAddr]>, metrics: HealthMetrics) {
     let client = Client::named(&config.name);
     tokio::spawn(Checker::new(catalog.clone(), identity.clone(), Arc::clone(own), client, metrics).run());
+}
+
+/// What only this process can answer where the redirect leads.
+fn look(config: &Config) -> Look {
+    let arrival = format!("weft-proxy {:032x}\n", fastrand::u128(..));
+    Look { port: config.check_port, own: config.address.clone(), arrival }
 }
 
 /// Looks, if it is wanted, whether the pod's traffic is really led here.

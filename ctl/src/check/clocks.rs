@@ -4,7 +4,7 @@
 //! for each proxy. What a slow answer leaves open is no fault.
 
 use super::facts::{Facts, Offset};
-use super::findings::Finding;
+use super::finding::Finding;
 use crate::print::span;
 use std::time::Duration;
 

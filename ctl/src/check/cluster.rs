@@ -3,7 +3,7 @@
 //! Whether a pod should have one is the injector's own decision, asked again. What the API server does not let us see is a
 //! finding that says so, never an empty list.
 
-use super::findings::Finding;
+use super::finding::Finding;
 use crate::connect::cluster::{Flags, client, words};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use k8s_openapi::api::core::v1::{Namespace, Pod};

@@ -4,7 +4,7 @@
 //! disagree.
 
 use super::facts::{Documents, Facts};
-use super::findings::Finding;
+use super::finding::Finding;
 use serde_json::Value;
 use std::collections::{BTreeSet, HashSet};
 use weft_model::{Endpoint, ServiceName};

@@ -1,8 +1,11 @@
 //! Made-up meshes, each with one thing wrong: every question has a fault that it alone finds.
+//!
+//! What provokes these faults in a real mesh is the suite `check`.
 
 use super::*;
 use crate::check::facts::{Documents, Offset, Redirect, Said, Sidecar, Told, Validity};
-use serde_json::json;
+use crate::check::finding::Level;
+use serde_json::{Value, json};
 use std::time::UNIX_EPOCH;
 use weft_identity::certificate::{Authority, to_pem};
 use weft_proto::v1;

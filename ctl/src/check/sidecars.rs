@@ -4,7 +4,7 @@
 //! Pure. Whoever is not connected to a replica that answers cannot be judged, so that question waits until all of them do.
 
 use super::facts::{Facts, Sidecar, Validity};
-use super::findings::Finding;
+use super::finding::Finding;
 use crate::print::{relative, time};
 use crate::status::behind;
 use std::collections::{BTreeMap, BTreeSet, HashSet};

@@ -4,12 +4,13 @@
 //! mesh's namespace. A pod's port is forwarded when it is first asked, and again after the connection broke. Every refusal is told
 //! in the API server's words, with what to do.
 
-use super::{Address, cause};
+use super::address::Address;
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -133,6 +134,15 @@ pub fn words(error: &kube::Error) -> String {
         kube::Error::Api(status) => status.message.clone(),
         other => cause(other).to_string(),
     }
+}
+
+/// The system's own words, which are at the bottom of the chain.
+pub fn cause<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause
 }
 
 fn runs(pod: &Pod) -> bool {

@@ -3,10 +3,10 @@
 //! Made of the flags themselves, so that none is forgotten. What may be a secret is masked: headers of probes, whatever is
 //! called a key, token, password or header, and credentials in URLs; files are named, never read.
 
-use super::Config;
 use super::flags::Flags;
 use serde_json::{Map, Value};
 use std::fmt::Display;
+use std::net::{IpAddr, SocketAddr};
 
 /// In the place of what is nobody's business.
 const MASKED: &str = "(masked)";
@@ -24,13 +24,18 @@ pub(super) fn of(flags: &Flags) -> Map<String, Value> {
 }
 
 /// What the machine decided where the flags did not.
-pub(super) fn settle(config: &mut Config) {
+pub(super) fn settle(
+    settings: &mut Map<String, Value>,
+    workers: usize,
+    addresses: &[IpAddr],
+    name_servers: &[SocketAddr],
+) {
     let decided = [
-        ("workers", Value::from(config.workers.to_string())),
-        ("address", texts(&config.address)),
-        ("upstream-dns", texts(&config.upstream_dns)),
+        ("workers", Value::from(workers.to_string())),
+        ("address", texts(addresses)),
+        ("upstream-dns", texts(name_servers)),
     ];
-    config.settings.extend(decided.map(|(name, value)| (name.to_owned(), value)));
+    settings.extend(decided.map(|(name, value)| (name.to_owned(), value)));
 }
 
 fn texts<T: Display>(items: &[T]) -> Value {
