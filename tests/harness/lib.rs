@@ -6,7 +6,7 @@
 //! ```text
 //! suites/*.rs -> suite (runs cases in order) -> world (pods, direct or meshed) -> weft_examples::{mesh, pods}
 //!                                            -> client (HTTP/1.1, HTTP/2, gRPC, TCP from inside a pod)
-//!           -> pages (the examples in docs/), collector (a real one, and what it got)
+//!           -> pages (the examples in docs/), collector and prometheus (real ones, and what they got)
 //!           -> cluster (a real Kubernetes API server)
 //! server/*.rs    the application in the pods: `weft-test-server`
 //! ```
@@ -20,6 +20,7 @@ pub mod ports;
 pub mod pages;
 pub mod cluster;
 pub mod collector;
+pub mod prometheus;
 
 pub use suite::Suite;
 pub use world::{Plan, World};
