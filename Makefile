@@ -28,6 +28,7 @@ NEED_CLIENTS := curl:curl:"a real HTTP client" nghttp:nghttp2-client:"a real HTT
 	redis-cli:redis-tools:"a real Redis client" openssl:openssl:"a real TLS client" \
 	dig:bind9-dnsutils:"a real DNS client" python3:python3:"plain sockets, as applications use them" \
 	tmux:tmux:"a real terminal" faketime:faketime:"machines whose clocks are wrong"
+NEED_PROMETHEUS := prometheus:prometheus:"a real Prometheus asks what the dashboards ask"
 NEED_BENCH := wrk:wrk:"loads HTTP/1.1" h2load:nghttp2-client:"loads HTTP/2" \
 	haproxy:haproxy:"to compare with" nginx:nginx:"to compare with" python3:python3:"Envoy comes from PyPI" \
 	dig:bind9-dnsutils:"asks for the service's address, as a client does"
@@ -45,11 +46,12 @@ demo: ## The mesh on one machine: a shop under load, shown working. STORE=etcd o
 
 .PHONY: test
 test: ## Every test: units, conformance on real etcd, end-to-end suites in network namespaces, a real Kubernetes API server
-	@scripts/need $(NEED_BUILD) $(NEED_PODS) $(NEED_REDIS) $(NEED_ETCD) $(NEED_CLIENTS)
+	@scripts/need $(NEED_BUILD) $(NEED_PODS) $(NEED_REDIS) $(NEED_ETCD) $(NEED_CLIENTS) $(NEED_PROMETHEUS)
 	@scripts/need $(NEED_PAGE) || echo "test: without npm, weftctl has no dashboard, and its tests are left out" >&2
 	@scripts/need $(NEED_BROWSER) || echo "test: without Chromium, tests in the browser are left out" >&2
 	@scripts/collector >/dev/null || echo "test: without a collector, the suites 'traces' and 'otlp' are left out" >&2
-	cargo build --workspace --bins
+	# With the tests' features: what is built here is not built again below.
+	cargo build --workspace --bins --tests
 	@WEFT_BIN_DIR=$(TARGET)/debug WEFT_TEST_KUBERNETES=$$(scripts/kubernetes || true) \
 		WEFT_TEST_HELM=$$(scripts/helm || true) scripts/test $(TARGET)/test.log
 

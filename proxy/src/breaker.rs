@@ -5,7 +5,12 @@
 //! a service that has become slow costs its clients no more than the bound.
 
 use crate::error::{Failure, Limit};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::gauge::ConstGauge;
 use std::collections::HashMap;
+use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -71,6 +76,36 @@ impl Breaker {
     }
 }
 
+/// `weft_circuit_breaker`: read when somebody looks. Services that have nothing under a bound have no series, for without a bound
+/// nothing is counted.
+#[derive(Debug)]
+pub struct BreakerGauge(pub Breakers);
+
+impl Collector for BreakerGauge {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let help = "What is under way with a service and bounded by its circuit breaker";
+        let mut family = encoder.encode_descriptor("circuit_breaker", help, None, MetricType::Gauge)?;
+        let all = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (service, counts) in all.iter().filter_map(|(service, counts)| Some((service, counts.upgrade()?))) {
+            for (word, limit) in WORDS {
+                let count = counts.of(limit).load(Ordering::Relaxed);
+                if count > 0 {
+                    let labels = [("service", service.to_string()), ("bound", word.to_owned())];
+                    ConstGauge::new(i64::from(count)).encode(family.encode_family(&labels)?)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+const WORDS: [(&str, Limit); 4] = [
+    ("requests", Limit::Requests),
+    ("pending", Limit::Pending),
+    ("retries", Limit::Retries),
+    ("connections", Limit::Connections),
+];
+
 impl Drop for Permit {
     fn drop(&mut self) {
         self.counts.of(self.limit).fetch_sub(1, Ordering::Relaxed);
@@ -92,6 +127,11 @@ mod tests {
         assert_eq!(refused.unwrap_err(), Failure::CircuitOpen(Limit::Requests));
         assert!(breakers.of(&cart).take(Limit::Retries, most).is_ok(), "another limit");
         assert!(breakers.of(&search).take(Limit::Requests, most).is_ok(), "another service");
+        let mut registry = weft_telemetry::metrics::Registry::new("weft-proxy", "1.2.3");
+        registry.register_collector(BreakerGauge(breakers.clone()));
+        let text = registry.encode().unwrap();
+        assert!(text.contains("weft_circuit_breaker{service=\"cart.shop\",bound=\"requests\"} 1\n"), "{text}");
+        assert_eq!(text.matches("weft_circuit_breaker{").count(), 1, "{text}");
         drop(held);
         assert!(breakers.of(&cart).take(Limit::Requests, most).is_ok());
         drop(one);

@@ -7,7 +7,7 @@
 mod about;
 
 use crate::balance::subset::Client;
-use crate::breaker::Breakers;
+use crate::breaker::{BreakerGauge, Breakers};
 use crate::catalog::{self, Catalog, CatalogMetrics, Describe, Stream, keep_on_disk};
 use crate::certify::Certifier;
 use crate::config::Config;
@@ -101,8 +101,7 @@ async fn start(config: &Arc<Config>, (filter, recent): Logged, ended: Cancellati
     let mut registry = Registry::new("weft-proxy", env!("CARGO_PKG_VERSION"));
     let readiness = Readiness::default();
     let metrics = Metrics::register(&mut registry);
-    let ejections = Ejections::default();
-    registry.register_collector(EjectedGauge(ejections.clone()));
+    let (ejections, breakers) = looked_up(&mut registry);
     let catalog_metrics = CatalogMetrics::register(&mut registry);
     let health_metrics = HealthMetrics::register(&mut registry);
     let directory = StateDir::open(&config.state_dir)?;
@@ -141,7 +140,7 @@ async fn start(config: &Arc<Config>, (filter, recent): Logged, ended: Cancellati
         identity: identity.clone(),
         metrics,
         ejections,
-        breakers: Breakers::default(),
+        breakers,
         drain: drain.clone(),
         own,
         arrival: look.arrival.clone(),
@@ -158,6 +157,14 @@ async fn start(config: &Arc<Config>, (filter, recent): Logged, ended: Cancellati
     tracing::info!(name = config.name, identity = %config.identity(), workers = config.workers, "serving");
     footprint::give_back();
     Ok(Up { registrations, drain, workers, told, exports, _writer: telling.writer })
+}
+
+/// What all workers share and is counted when somebody looks.
+fn looked_up(registry: &mut Registry) -> (Ejections, Breakers) {
+    let (ejections, breakers) = (Ejections::default(), Breakers::default());
+    registry.register_collector(EjectedGauge(ejections.clone()));
+    registry.register_collector(BreakerGauge(breakers.clone()));
+    (ejections, breakers)
 }
 
 /// Starts what is sent to the collector.

@@ -6,7 +6,7 @@
 //! ```text
 //! suites/*.rs -> suite (runs cases in order) -> world (pods, direct or meshed) -> weft_examples::{mesh, pods}
 //!                                            -> client (HTTP/1.1, HTTP/2, gRPC, TCP from inside a pod)
-//!           -> pages (the examples in docs/), collector (a real one, and what it got)
+//!           -> pages (the examples in docs/), collector and prometheus (real ones, and what they got)
 //!           -> cluster (a real Kubernetes API server)
 //!           -> fleet (many proxies that carry nothing)
 //! server/*.rs    the application in the pods: `weft-test-server`
@@ -22,6 +22,7 @@ pub mod pages;
 pub mod cluster;
 pub mod collector;
 pub mod fleet;
+pub mod prometheus;
 
 pub use suite::Suite;
 pub use world::{Plan, World};

@@ -4,7 +4,7 @@
 //! chart's root of trust is one.
 
 use anyhow::{Context, bail, ensure};
-use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{ListParams, PostParams};
 use serde_json::{Value, json};
@@ -54,6 +54,7 @@ fn main() -> ExitCode {
         .unless(missing().or_else(|| helm().err()))
         .case("helm finds nothing to complain about", linted)
         .case("everything it renders is accepted", rendered)
+        .case("the dashboards are there for Grafana's sidecar", dashboards)
         .case("a wrong value is refused by its name", wrong_values)
         .case("its root of trust serves discovery", root)
         .case("install, upgrade and uninstall leave nothing behind", lived)
@@ -111,9 +112,36 @@ async fn rendered(kept: &Kept) -> Outcome {
         let accepted = kept.api.dry_run(&yaml).await.with_context(|| format!("{set:?}"))?;
         ensure!(accepted.len() == documents, "{} documents with {set:?}", accepted.len());
     }
-    let monitors = kept.template(&["metrics.podMonitor=true"])?;
-    let monitors = parse(&monitors)?.into_iter().filter(|d| d.types.as_ref().is_some_and(|t| t.kind == "PodMonitor"));
-    ensure!(monitors.count() == 2, "not one for discovery and one for the injector");
+    let operators = kept.template(&["metrics.podMonitor=true", "metrics.prometheusRule=true"])?;
+    let operators = parse(&operators)?;
+    let of = |kind: &str| operators.iter().filter(|d| d.types.as_ref().is_some_and(|t| t.kind == kind)).count();
+    ensure!(of("PodMonitor") == 3, "not one for discovery, one for the injector and one for sidecars");
+    let rules = operators.iter().find(|d| d.types.as_ref().is_some_and(|t| t.kind == "PrometheusRule"));
+    let groups = rules.context("no PrometheusRule")?.data["spec"]["groups"].as_array().map_or(0, Vec::len);
+    ensure!(groups == 4, "{groups} groups of alert rules");
+    Ok(())
+}
+
+/// The dashboards arrive at Grafana as they are in the chart, under the label that its sidecar looks for.
+async fn dashboards(kept: &Kept) -> Outcome {
+    let yaml = kept.template(&["metrics.dashboards=true"])?;
+    kept.api.dry_run(&yaml).await?;
+    let maps: Vec<ConfigMap> = parse(&yaml)?
+        .into_iter()
+        .filter(|document| document.metadata.labels.iter().flatten().any(|(label, _)| label == "grafana_dashboard"))
+        .map(|document| serde_json::from_value(serde_json::to_value(document)?))
+        .collect::<Result<_, _>>()?;
+    ensure!(maps.len() == 4, "{} dashboards", maps.len());
+    for map in maps {
+        ensure!(map.metadata.labels.unwrap_or_default()["grafana_dashboard"] == "1");
+        for (file, content) in map.data.unwrap_or_default() {
+            let name = file.strip_prefix("weft-").context("another name")?;
+            let ours = std::fs::read_to_string(Path::new(CHART).join("dashboards").join(name))?;
+            ensure!(content.trim() == ours.trim(), "{file} is not what the chart has");
+        }
+    }
+    let none = kept.template(&[])?;
+    ensure!(!none.contains("grafana_dashboard"), "dashboards that nobody asked for");
     Ok(())
 }
 
@@ -132,6 +160,7 @@ async fn wrong_values(kept: &Kept) -> Outcome {
         ("images.pullPolicy=Sometimes", "/images/pullPolicy"),
         ("images.registry=images.test/mesh", "/images/registry"),
         ("networkPolicies=some", "/networkPolicies"),
+        ("metrics.dashboards=1", "/metrics/dashboards"),
         ("sidecars=true", "sidecars"),
     ] {
         match kept.template(&[value]) {

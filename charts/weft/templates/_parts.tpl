@@ -60,6 +60,11 @@ prometheus.io/path: /metrics
 {{- end }}
 {{- end }}
 
+{{/* Figures are told apart by namespace and pod, as the dashboards have it. */}}
+{{- define "weft.instance" -}}
+{ sourceLabels: [__meta_kubernetes_namespace, __meta_kubernetes_pod_name], separator: /, targetLabel: instance }
+{{- end }}
+
 {{- define "weft.probes" -}}
 livenessProbe:
   httpGet: { path: /livez, port: admin }
