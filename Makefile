@@ -44,13 +44,13 @@ demo: ## The mesh on one machine: a shop under load, shown working. STORE=etcd o
 	cargo build --release $(addprefix --bin ,$(BINARIES))
 	@WEFT_BIN_DIR=$(TARGET)/release $(TARGET)/release/weft-demo --store $(STORE) $(if $(KEEP),--keep)
 
+# Programs are built with the features that the tests ask for, lest their dependencies are built twice.
 .PHONY: test
 test: ## Every test: units, conformance on real etcd, end-to-end suites in network namespaces, a real Kubernetes API server
 	@scripts/need $(NEED_BUILD) $(NEED_PODS) $(NEED_REDIS) $(NEED_ETCD) $(NEED_CLIENTS) $(NEED_PROMETHEUS)
 	@scripts/need $(NEED_PAGE) || echo "test: without npm, weftctl has no dashboard, and its tests are left out" >&2
 	@scripts/need $(NEED_BROWSER) || echo "test: without Chromium, tests in the browser are left out" >&2
 	@scripts/collector >/dev/null || echo "test: without a collector, the suites 'traces' and 'otlp' are left out" >&2
-	# With the tests' features: what is built here is not built again below.
 	cargo build --workspace --bins --tests
 	@WEFT_BIN_DIR=$(TARGET)/debug WEFT_TEST_KUBERNETES=$$(scripts/kubernetes || true) \
 		WEFT_TEST_HELM=$$(scripts/helm || true) scripts/test $(TARGET)/test.log

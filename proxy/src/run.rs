@@ -78,6 +78,7 @@ async fn live(config: Arc<Config>, logs: Logged) -> anyhow::Result<()> {
         up = start(&config, logs, ended.clone()) => up?,
         () = &mut stopped => return Ok(()),
     };
+    footprint::give_back();
     stopped.await;
     tracing::info!(limit = ?config.drain_timeout, "draining");
     end(&config, up).await;
@@ -155,7 +156,6 @@ async fn start(config: &Arc<Config>, (filter, recent): Logged, ended: Cancellati
     catalog.guard().await;
     let registrations = registrar.start(&identity);
     tracing::info!(name = config.name, identity = %config.identity(), workers = config.workers, "serving");
-    footprint::give_back();
     Ok(Up { registrations, drain, workers, told, exports, _writer: telling.writer })
 }
 

@@ -17,7 +17,9 @@ pub fn document(docs: &Path, name: &str, target: &str, tables: &str, picture: &s
     let machine = machine::description();
     let word = |field: &str| machine[field].to_string().trim_matches('"').to_owned();
     let (cores, cpu, memory, kernel) = (word("cores"), word("cpu"), word("memory"), word("kernel"));
-    let text = format!("\nOn {cores} cores of {cpu}, {memory}, Linux {kernel}:\n\n{tables}\n");
+    let text = format!(
+        "\nOn {cores} cores of {cpu}, {memory}, Linux {kernel}:\n\n{tables}\n![The same as bars]({name}.svg)\n\n"
+    );
     let shown = with_figures(&page, marks.each_ref().map(String::as_str), &text);
     write(&file, &shown.with_context(|| format!("{} has no place for figures", file.display()))?)?;
     write(&docs.join(format!("{name}.svg")), picture)
