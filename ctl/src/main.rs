@@ -1,7 +1,7 @@
 //! `weftctl`: what people hold in the hand to see and change the mesh.
 //!
-//! Reads the command line, asks discovery over its unix socket, prints. Exit codes: 0 done, 1 failed (the reason and what
-//! to do next on standard error), 2 the command line was wrong. Standard output carries the answer and nothing else.
+//! Reads the command line, asks discovery over its unix socket or through the cluster, prints. Exit codes: 0 done, 1 failed (the
+//! reason and what to do next on standard error), 2 the command line was wrong. Standard output carries the answer and nothing else.
 
 mod apply;
 mod delete;
@@ -49,13 +49,21 @@ struct Cli {
         global = true,
         env = "WEFT_DISCOVERY",
         value_name = "unix://PATH",
-        value_delimiter = ','
+        value_delimiter = ',',
+        help_heading = connect::cluster::HEADING
     )]
     discovery: Vec<Address>,
     #[command(flatten)]
     cluster: connect::cluster::Flags,
     /// How long one replica may take to answer
-    #[arg(long, global = true, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "TIME",
+        default_value = "10s",
+        value_parser = humantime::parse_duration,
+        help_heading = connect::cluster::HEADING
+    )]
     timeout: Duration,
     #[command(subcommand)]
     command: Command,

@@ -112,7 +112,7 @@ async function explain({ page, axe }) {
 
 async function check({ page, axe }) {
     await page.getByRole('link', { name: 'Check' }).click();
-    await page.getByText(/is ready \(embedded store/).waitFor();
+    await page.getByText(/is connected to its store \(embedded/).waitFor();
     await page.getByRole('status').filter({ hasText: /passed|failed/ }).waitFor();
     await accessible(page, axe, 'findings');
 }

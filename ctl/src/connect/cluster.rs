@@ -24,18 +24,20 @@ const PORT: u16 = 15012;
 /// The label of discovery's pods.
 const SELECTOR: &str = "app.kubernetes.io/name=weft-discovery";
 const NAMESPACE: &str = "weft-system";
+/// Above the flags that say where discovery is, in every command's help.
+pub const HEADING: &str = "Where discovery is";
 
 /// Which cluster, and where in it.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Flags {
     /// Kube config of the cluster [default: $KUBECONFIG or ~/.kube/config]
-    #[arg(long, global = true, value_name = "FILE", conflicts_with = "discovery")]
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "discovery", help_heading = HEADING)]
     kubeconfig: Option<PathBuf>,
     /// Context of the kube config [default: its current one]
-    #[arg(long, global = true, value_name = "NAME", conflicts_with = "discovery")]
+    #[arg(long, global = true, value_name = "NAME", conflicts_with = "discovery", help_heading = HEADING)]
     context: Option<String>,
     /// Namespace of the cluster that discovery runs in
-    #[arg(long, global = true, value_name = "NS", default_value = NAMESPACE, value_parser = |text: &str| label(text))]
+    #[arg(long, global = true, value_name = "NS", default_value = NAMESPACE, value_parser = |text: &str| label(text), help_heading = HEADING)]
     pub mesh_namespace: String,
 }
 

@@ -13,7 +13,8 @@ pub fn scenario() -> Scenario {
     Scenario {
         name: "features",
         about: "HTTP/1.1 as in http1-small through pairs of Weft's sidecars: metrics scraped each second, 1 % of requests \
-                traced to a collector, an access log of all requests, 100 routes, authorization with 100 rules, all of these",
+                traced to a collector, an access log of all requests, a tap that sees none of them, 100 routes, authorization with \
+                100 rules, all of these but the tap",
         traffic: Traffic::Http1,
         fresh: false,
         variants: VARIANTS,

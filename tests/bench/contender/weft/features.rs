@@ -8,7 +8,7 @@ use weft_examples::mesh::Workload;
 use weft_tests::world::NAMESPACE;
 
 /// Pairs that differ in their features, the plain one first.
-pub const VARIANTS: &[&str] = &["plain", "metrics", "tracing", "access-log", "routes", "authorization", "all"];
+pub const VARIANTS: &[&str] = &["plain", "metrics", "tracing", "access-log", "tap", "routes", "authorization", "all"];
 
 /// How many routes, and how many rules.
 const MANY: usize = 100;
@@ -24,6 +24,8 @@ pub struct Features {
     pub tracing: bool,
     /// A line of JSON for each request.
     pub access_log: bool,
+    /// Somebody watches both for requests that do not come.
+    pub tap: bool,
     /// [`MANY`] of them.
     pub routes: bool,
     /// By [`MANY`] rules.
@@ -39,9 +41,12 @@ impl Features {
             "metrics" => Self { metrics: true, ..none },
             "tracing" => Self { tracing: true, ..none },
             "access-log" => Self { access_log: true, ..none },
+            "tap" => Self { tap: true, ..none },
             "routes" => Self { routes: true, ..none },
             "authorization" => Self { authorization: true, ..none },
-            "all" => Self { metrics: true, tracing: true, access_log: true, routes: true, authorization: true },
+            "all" => {
+                Self { metrics: true, tracing: true, access_log: true, tap: false, routes: true, authorization: true }
+            }
             _ => return None,
         })
     }

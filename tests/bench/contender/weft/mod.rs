@@ -17,9 +17,9 @@ use features::Features;
 use std::net::SocketAddr;
 use std::time::Instant;
 use weft_examples::mesh::Workload;
-use weft_examples::pods::{Network, Pod, Process};
+use weft_examples::pods::{Network, Pod, Process, poll_until};
 use weft_tests::collector::{self, Collector};
-use weft_tests::world::NAMESPACE;
+use weft_tests::world::{NAMESPACE, SOON};
 use weft_tests::{Plan, World};
 
 /// The service's port of the first kind of traffic; the others follow.
@@ -33,8 +33,9 @@ pub struct Weft {
     features: Features,
     world: World,
     target: SocketAddr,
-    // Goes with its network.
+    // Go with their network.
     _collector: Option<Collector>,
+    _tap: Option<Process>,
 }
 
 impl Weft {
@@ -61,8 +62,19 @@ impl Weft {
         let world = plan.start_on(network)?;
         world.wait_served("server")?;
         let target = world.at("server", PORT);
-        Ok(Self { name, features, world, target, _collector: collector })
+        let tap = features.tap.then(|| watch(&world)).transpose()?;
+        Ok(Self { name, features, world, target, _collector: collector, _tap: tap })
     }
+}
+
+/// A watcher of requests for a path that nobody asks for, once both sidecars look out for them.
+fn watch(world: &World) -> anyhow::Result<Process> {
+    let tap = world.mesh().discovery()[0].weftctl_program()?.args(["tap", "-n", NAMESPACE, "--path", "/none"]);
+    let process = world.mesh().node().spawn(tap.label("tap"))?;
+    let watched = |name: &&str| world.member(name).metrics().sum("weft_taps_open", &[]) > 0.0;
+    let both = || PODS.iter().all(watched).then_some(());
+    poll_until(Instant::now() + SOON, "sidecars to be tapped", both).with_context(|| process.log())?;
+    Ok(process)
 }
 
 /// Why this machine cannot have the pair called `name`.
