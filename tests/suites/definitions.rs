@@ -67,7 +67,8 @@ async fn documented(api: &Api) -> Outcome {
         let Some(page) = path.file_name().and_then(|n| n.to_str()?.strip_suffix(".md")) else { continue };
         for (number, example) in examples(page)?.into_iter().enumerate() {
             for document in parse(&example).with_context(|| format!("{page} {number}"))? {
-                let kind = document.types.as_ref().map(|types| types.kind.clone()).unwrap_or_default();
+                // Without a kind it is another program's configuration.
+                let Some(kind) = document.types.as_ref().map(|types| types.kind.clone()) else { continue };
                 let namespace = document.metadata.namespace.clone().unwrap_or_else(|| "default".to_owned());
                 // A cluster has its own endpoints; ours are for machines outside.
                 if kind == "Endpoint" {
