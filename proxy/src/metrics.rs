@@ -97,6 +97,8 @@ struct AuthorizationLabels {
 pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     durations: Family<DurationLabels, LatencyHistogram>,
+    request_bytes: Family<DurationLabels, Counter>,
+    response_bytes: Family<DurationLabels, Counter>,
     retries: Family<RetryLabels, Counter>,
     retries_refused: Family<RetryLabels, Counter>,
     hedges: Family<ServiceLabels, Counter>,
@@ -131,6 +133,8 @@ impl Metrics {
             "From the request's head to the end of its response",
             m.durations.clone(),
         );
+        registry.register("request_bytes", "Of request bodies, towards the server", m.request_bytes.clone());
+        registry.register("response_bytes", "Of response bodies, towards the client", m.response_bytes.clone());
         m.register_policies(registry);
         registry.register("retries", "Tries after the first, by why the one before failed", m.retries.clone());
         registry.register(
@@ -163,18 +167,10 @@ impl Metrics {
 
     /// What policies and routes have had done.
     fn register_policies(&self, registry: &mut Registry) {
-        registry.register(
-            "retries_refused",
-            "Tries that would have been made but for the retry budget, by why the one before failed",
-            self.retries_refused.clone(),
-        );
+        registry.register("retries_refused", "Tries that were not allowed, by why", self.retries_refused.clone());
         registry.register("hedges", "Requests that were sent to a second endpoint as well", self.hedges.clone());
         registry.register("hedges_won", "Those that the second endpoint answered first", self.hedges_won.clone());
-        registry.register(
-            "mirrors_dropped",
-            "Copies of requests that were not sent to a mirror",
-            self.mirrors_dropped.clone(),
-        );
+        registry.register("mirrors_dropped", "Copies that were not sent to a mirror", self.mirrors_dropped.clone());
         registry.register(
             "load_reports_malformed",
             "Load reports of backends that could not be read",
@@ -286,6 +282,7 @@ impl Drop for OpenConnection {
 struct Series {
     counters: Vec<(String, u16, &'static str, Counter)>,
     durations: Vec<(String, LatencyHistogram)>,
+    bytes: Vec<(String, [Counter; 2])>,
 }
 
 /// Counts requests to one endpoint. One worker's own; the counters behind it are shared by all.
@@ -328,6 +325,21 @@ impl RequestMeter {
             None => series.durations[at].1.observe(took),
             Some(trace) => series.durations[at].1.observe_traced(took, trace),
         }
+    }
+
+    /// Bytes of bodies that a request moved, towards the server and back.
+    pub fn moved(&self, route: &str, sent: u64, received: u64) {
+        let bytes = &mut self.series.borrow_mut().bytes;
+        let at = bytes.iter().position(|(r, _)| r == route).unwrap_or_else(|| {
+            let (direction, service) = (self.direction, self.service.clone());
+            let labels = DurationLabels { direction, service, route: route.to_owned() };
+            let families = [&self.metrics.request_bytes, &self.metrics.response_bytes];
+            bytes.push((route.to_owned(), families.map(|family| family.get_or_create_owned(&labels))));
+            bytes.len() - 1
+        });
+        let [up, down] = &bytes[at].1;
+        up.inc_by(sent);
+        down.inc_by(received);
     }
 
     /// A connection was made, to the endpoint or to the application.

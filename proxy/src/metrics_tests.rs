@@ -11,11 +11,18 @@ fn a_request_is_counted_under_all_its_labels() {
     let meter = metrics.request_meter(Direction::Outbound, "cart.shop", "cart-0");
     meter.record("r/0", 200, "", Duration::from_millis(2));
     meter.record("r/0", 200, "", Duration::from_millis(2));
+    meter.moved("r/0", 0, 70_000);
+    meter.moved("r/0", 12, 5);
     meter.retried("connect-refused");
     meter.connected(true);
     let text = registry.encode().unwrap();
     let line = "weft_requests_total{direction=\"outbound\",service=\"cart.shop\",route=\"r/0\",endpoint=\"cart-0\",status=\"200\",reason=\"\"} 2";
     assert!(text.contains(line), "{text}");
+    for (name, bytes) in [("request", 12), ("response", 70_005)] {
+        let line =
+            format!("weft_{name}_bytes_total{{direction=\"outbound\",service=\"cart.shop\",route=\"r/0\"}} {bytes}");
+        assert!(text.contains(&line), "{text}");
+    }
     let made = "weft_upstream_connections_total{direction=\"outbound\",service=\"cart.shop\",mtls=\"true\"} 1";
     assert!(text.contains(made), "{text}");
     assert!(text.contains("weft_retries_total{service=\"cart.shop\",reason=\"connect-refused\"} 1"), "{text}");

@@ -106,6 +106,12 @@ const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
 async fn both(world: &World) -> Outcome {
     wait_unwatched(world)?;
+    let counted = |way: &str| {
+        world
+            .metrics("client")
+            .sum(&format!("weft_{way}_bytes_total"), &[("service", "echo.test"), ("direction", "outbound")])
+    };
+    let before = (counted("request"), counted("response"));
     let tap = Tap::start(world, "", &["client", "echo-0", "echo-1"])?;
     let mut client = Http1::dial(world.client(), world.echo(80))?;
     let traced = format!("traceparent: 00-{TRACE}-b7ad6b7169203331-00");
@@ -128,6 +134,8 @@ async fn both(world: &World) -> Outcome {
     let endpoint = out["endpoint"].as_str().unwrap_or_default();
     ensure!(endpoint.starts_with("echo-") && inside["proxy"] == format!("test/{endpoint}"), "{out} {inside}");
     ensure!(events.len() == 2, "{events:?}");
+    let counted = (counted("request") - before.0, counted("response") - before.1);
+    ensure!(counted == (5.0, out["receivedBytes"].as_f64().unwrap_or_default()), "{counted:?} bytes, {out}");
     Ok(())
 }
 

@@ -85,10 +85,12 @@ pub async fn start(discovery: &Discovery, request: v1::TapRequest) -> anyhow::Re
     let answers = discovery.each(async |mut admin| admin.tap(request.clone()).await).await;
     let (mut streams, mut proxies, mut notes, mut refusal) = (Vec::new(), 0, Vec::new(), None);
     for (address, answer) in answers {
+        // Errors of calls name the replica themselves.
+        let of = |why: &str| format!("discovery at {address}: {why}");
         let begun = match answer {
-            Ok(stream) => begin(stream).await.map_err(|status| status.message().to_owned()),
+            Ok(stream) => begin(stream).await.map_err(|status| of(status.message())),
             Err(CallError::Failed { status, .. }) if status.code() == Code::Unimplemented => {
-                Err("it is older than this weftctl and cannot tap: upgrade it".to_owned())
+                Err(of("it is older than this weftctl and cannot tap: upgrade it"))
             }
             Err(CallError::Refused(status)) => {
                 refusal = Some(status.message().to_owned());
@@ -101,12 +103,13 @@ pub async fn start(discovery: &Discovery, request: v1::TapRequest) -> anyhow::Re
                 proxies += count;
                 streams.push(told(stream, address.to_string()).boxed());
             }
-            Err(why) => notes.push(format!("discovery at {address}: {why}")),
+            Err(why) => notes.push(why),
         }
     }
     match refusal {
         // What one replica finds wrong, all do.
         Some(refusal) => bail!("{refusal}"),
+        None if streams.is_empty() && notes.len() == 1 => bail!("{}", notes.remove(0)),
         None if streams.is_empty() => bail!("no discovery replica taps:\n  {}", notes.join("\n  ")),
         None => Ok(Live { proxies, notes, told: stream::select_all(streams).boxed() }),
     }

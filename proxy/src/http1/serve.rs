@@ -375,6 +375,7 @@ impl<S: Story> Turn<'_, S> {
         let route = self.plan.route();
         let trace = self.plan.observed.sampled();
         upstream.meter.record_traced(route, status, reason, self.started.elapsed(), trace);
+        upstream.meter.moved(route, moved.0, moved.1);
         let end = End { status, grpc: None, reason, route, sent: moved.0, received: moved.1 };
         self.plan.observed.end(&View::new(&self.scratch.request), end);
     }

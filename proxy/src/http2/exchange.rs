@@ -317,6 +317,7 @@ impl<S: Story> Exchange<'_, S> {
         upstream.meter.record_traced(route, status, reason, self.started.elapsed(), trace);
         let grpc = self.grpc.then(|| grpc.unwrap_or(UNKNOWN));
         let sent = self.progress.get().map_or(0, |progress| progress.moved());
+        upstream.meter.moved(route, sent, received);
         self.plan.observed.end(&View::new(&self.head), End { status, grpc, reason, route, sent, received });
     }
 

@@ -246,7 +246,9 @@ fn led_to(world: &World, row: &Row, socket: &str, user: Option<u32>) -> anyhow::
 
 pub async fn nobody_there(world: &World) -> Outcome {
     let real = format!("unix://{}", world.mesh().discovery()[0].socket().display());
-    for row in rows(world)?.filter(|row| row.how != How::Alone) {
+    // `top` wants a terminal first, and the page of `dashboard` says it itself.
+    let elsewhere = |row: &&Row| row.how == How::Alone || ["top", "dashboard"].contains(&row.command);
+    for row in rows(world)?.filter(|row| !elsewhere(row)) {
         let name = row.name();
         let cases = [
             ("unix:///nowhere/discovery.sock", None, ["/nowhere/discovery.sock", "is weft-discovery running?"]),
