@@ -35,8 +35,16 @@ pub fn dial(pod: &Pod, to: SocketAddr) -> Result<TcpStream> {
     TcpStream::from_std(stream)
 }
 
+/// Dials and converses.
+///
+/// In one, for a connection that is reset at once can show its reset while it is being opened, or later: to the caller both are
+/// the same error.
+pub async fn exchange(pod: &Pod, to: SocketAddr, bytes: &[u8]) -> Result<Vec<u8>> {
+    converse(dial(pod, to)?, bytes).await
+}
+
 /// Sends `bytes`, closes this half and reads all that comes back.
-pub async fn exchange(mut stream: TcpStream, bytes: &[u8]) -> Result<Vec<u8>> {
+pub async fn converse(mut stream: TcpStream, bytes: &[u8]) -> Result<Vec<u8>> {
     patiently("the other side to close", async {
         stream.write_all(bytes).await?;
         stream.shutdown().await?;

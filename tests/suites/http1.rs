@@ -249,7 +249,7 @@ async fn upgrade(world: &World) -> Outcome {
     ensure!(response.status() == 101 && response.head.header("upgrade") == Some("parrot"), "{response:?}");
     let (stream, early) = client.into_parts();
     ensure!(early.is_empty(), "{early:?}");
-    let back = weft_tests::client::exchange(stream, b"\x00\x01 not HTTP at all \xff").await?;
+    let back = weft_tests::client::converse(stream, b"\x00\x01 not HTTP at all \xff").await?;
     ensure!(back == b"\x00\x01 not HTTP at all \xff", "{back:?}");
     Ok(())
 }

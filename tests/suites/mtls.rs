@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use weft_examples::capture::Capture;
 use weft_examples::mesh::Workload;
 use weft_examples::pods::Program;
-use weft_tests::client::{Http1, dial, exchange};
+use weft_tests::client::{Http1, exchange};
 use weft_tests::ports::{ECHO, HTTP};
 use weft_tests::programs::curl;
 use weft_tests::world::{NAMESPACE, SOON, server};
@@ -33,7 +33,7 @@ async fn nothing_readable(world: &World) -> Outcome {
     let other = world.mesh().join(Workload::new(NAMESPACE, "watched", "watched"))?;
     let said = curl(other.pod(), &["-d", "a secret of ours", &world.url("/echo")])?;
     ensure!(said.contains("a secret of ours"), "{said}");
-    let back = exchange(dial(other.pod(), world.echo(ECHO))?, b"another secret").await?;
+    let back = exchange(other.pod(), world.echo(ECHO), b"another secret").await?;
     ensure!(back == b"another secret");
     let seen = capture.stop();
     ensure!(seen.connections > 0 && seen.encrypted > 0, "the capture saw nothing: {seen:?}");

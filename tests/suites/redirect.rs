@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use std::process::ExitCode;
 use weft_examples::mesh::binary;
 use weft_examples::pods::{Network, Output, Pod, Program};
-use weft_tests::client::{dial, exchange};
+use weft_tests::client::exchange;
 use weft_tests::suite::Stage;
 use weft_tests::world::{SOON, server};
 use weft_tests::{Outcome, Suite, ports};
@@ -117,7 +117,7 @@ fn pair(wires: &Wires, name: &str, flags: &[&str]) -> anyhow::Result<(Pod, Pod, 
 
 /// Whether a connection to the far pod's `COUNT` port was taken over: the echo answers with what was sent.
 async fn taken_over(client: &Pod, far: std::net::IpAddr) -> anyhow::Result<bool> {
-    let answer = exchange(dial(client, (far, ports::COUNT).into())?, b"who?").await?;
+    let answer = exchange(client, (far, ports::COUNT).into(), b"who?").await?;
     match answer.as_slice() {
         b"who?" => Ok(true),
         b"4\n" => Ok(false),

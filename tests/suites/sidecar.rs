@@ -178,9 +178,7 @@ async fn opaque(world: &World) -> Outcome {
     let node = world.network().node();
     let to = SocketAddr::from((world.pod("echo-0").ip(), ports::ECHO));
     let garbled = b"GET / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n";
-    let stream = weft_tests::client::dial(node, to)?;
-    let answer = weft_tests::client::exchange(stream, garbled);
-    let answer = tokio::time::timeout(Duration::from_secs(20), answer).await??;
+    let answer = weft_tests::client::exchange(node, to, garbled).await?;
     ensure!(answer == garbled, "{:?}", String::from_utf8_lossy(&answer));
     Ok(())
 }

@@ -7,10 +7,9 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use weft_examples::mesh::binary;
 use weft_examples::pods::{Output, Process, Program, poll_until};
-use weft_tests::client::{Http1, Http2, dial, grpc};
+use weft_tests::client::{Http1, Http2, exchange, grpc};
 use weft_tests::grpc::Message;
 use weft_tests::{Outcome, Plan, Suite, World, ports};
 
@@ -240,12 +239,8 @@ async fn retried(world: &World) -> Outcome {
 async fn opaque(world: &World) -> Outcome {
     wait_unwatched(world)?;
     let tap = Tap::start(world, "--from client", &["client", "echo-0", "echo-1"])?;
-    let mut stream = dial(world.client(), world.echo(ports::ECHO))?;
-    stream.write_all(b"twelve bytes").await?;
-    stream.shutdown().await?;
-    let mut back = Vec::new();
-    stream.read_to_end(&mut back).await?;
-    let gone = dial(world.client(), world.echo(ports::GONE))?.read_u8().await;
+    exchange(world.client(), world.echo(ports::ECHO), b"twelve bytes").await?;
+    let gone = exchange(world.client(), world.echo(ports::GONE), b"anybody?").await;
     ensure!(gone.is_err(), "{gone:?}");
     let events = tap.end(4)?;
     let echoed: Vec<&Value> = events.iter().filter(|event| event["sentBytes"] == 12).collect();

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use weft_examples::pods::Program;
-use weft_tests::client::{dial, exchange, patiently};
+use weft_tests::client::{converse, dial, exchange, patiently};
 use weft_tests::ports::{BANNER, COUNT, ECHO, GONE, REDIS, RESET, SILENT, TLS};
 use weft_tests::programs::{python, redis};
 use weft_tests::world::SOON;
@@ -43,7 +43,7 @@ async fn banner(world: &World) -> anyhow::Result<Duration> {
     patiently("the banner", stream.read_exact(&mut line)).await?;
     let waited = started.elapsed();
     ensure!(&line == b"220 ready\r\n", "{line:?}");
-    let answer = exchange(stream, b"HELO\r\nQUIT\r\n").await?;
+    let answer = converse(stream, b"HELO\r\nQUIT\r\n").await?;
     ensure!(answer == b"250 HELO\r\n221 bye\r\n", "{:?}", String::from_utf8_lossy(&answer));
     Ok(waited)
 }
@@ -72,7 +72,7 @@ async fn undeclared(world: &World) -> Outcome {
 
 async fn echoes(world: &World, port: u16) -> Outcome {
     for text in [b"x".as_slice(), b"\x00\x01\x02\xff", b"GET things that are not HTTP", b"PRI or not\r\n\r\n"] {
-        let back = exchange(dial(world.client(), world.echo(port))?, text).await?;
+        let back = exchange(world.client(), world.echo(port), text).await?;
         ensure!(back == text, "{:?} came back as {:?}", String::from_utf8_lossy(text), String::from_utf8_lossy(&back));
     }
     Ok(())
@@ -93,7 +93,7 @@ async fn big(world: &World) -> Outcome {
 }
 
 async fn half_close(world: &World) -> Outcome {
-    let answer = exchange(dial(world.client(), world.echo(COUNT))?, &vec![7; 100_000]).await?;
+    let answer = exchange(world.client(), world.echo(COUNT), &vec![7; 100_000]).await?;
     ensure!(answer == b"100000\n", "{:?}", String::from_utf8_lossy(&answer));
     Ok(())
 }

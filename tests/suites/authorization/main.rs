@@ -73,7 +73,7 @@ async fn strict(world: &World) -> Outcome {
     until(world, "client", "/name", 403, "denied-by=default").await?;
     let said = Http1::dial(&stranger, at)?.get("/name").await?;
     ensure!(said.status() == 403 && said.head.header("weft-reason") == Some("denied-by=mtls"), "{said:?}");
-    let reset = exchange(dial(&stranger, (world.pod("echo-0").ip(), ECHO).into())?, b"\0opaque").await;
+    let reset = exchange(&stranger, (world.pod("echo-0").ip(), ECHO).into(), b"\0opaque").await;
     ensure!(reset.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset));
     let metrics = world.metrics("echo-0");
     ensure!(metrics.sum("weft_authorization_total", &[("policy", "mtls")]) >= 2.0);
@@ -176,10 +176,10 @@ async fn opaque(world: &World) -> Outcome {
     );
     let policies = Policies::apply(world, &allow("by-port", &rule))?;
     poll("the other client to be reset", async || {
-        Ok(exchange(dial(world.client(), world.echo(ECHO))?, b"hello").await.is_err())
+        Ok(exchange(world.client(), world.echo(ECHO), b"hello").await.is_err())
     })
     .await?;
-    ensure!(exchange(dial(world.pod("cart"), world.echo(ECHO))?, b"hello").await? == b"hello");
+    ensure!(exchange(world.pod("cart"), world.echo(ECHO), b"hello").await? == b"hello");
     ensure!(ask(world, "client", "/name").await?.status == 200);
     // What is open stays.
     patiently("an echo", async {

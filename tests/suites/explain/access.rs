@@ -9,7 +9,7 @@ use http::Request;
 use serde_json::Value;
 use std::time::Instant;
 use weft_examples::pods::poll_until;
-use weft_tests::client::{Http2, dial, exchange};
+use weft_tests::client::{Http2, exchange};
 use weft_tests::ports::ECHO;
 use weft_tests::world::SOON;
 use weft_tests::{Outcome, World};
@@ -74,7 +74,7 @@ async fn meets(world: &World, path: &str) -> Outcome {
     ensure!(told.is_none() || real.headers.get("grpc-status").is_some_and(|status| status == "7"), "{real:?}");
 
     let (ruling, _) = ruled(world, ECHO, "/", &[])?;
-    let reset = exchange(dial(world.client(), world.at("echo-v2", ECHO))?, b"hello").await.is_err();
+    let reset = exchange(world.client(), world.at("echo-v2", ECHO), b"hello").await.is_err();
     ensure!(ruling.get("refused").is_some() == reset, "{ruling:#}, reset: {reset}");
     ensure!(ruling["refused"]["answer"].is_null(), "{ruling:#}");
     Ok(())

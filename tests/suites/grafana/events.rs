@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 use weft_examples::mesh::Metrics;
 use weft_examples::pods::{Program, poll_until_async};
-use weft_tests::client::{Http1, dial, exchange};
+use weft_tests::client::{Http1, exchange};
 use weft_tests::programs::dig;
 use weft_tests::{Outcome, World, ports};
 
@@ -80,9 +80,9 @@ fn seen_by_server(server: &Metrics) -> Vec<&'static str> {
 async fn once(world: &World) -> Outcome {
     requests(world).await?;
     // A connection that is answered by a reset is an error of its own kind, and what is wanted.
-    let _ = exchange(dial(world.client(), NOBODY)?, b"anybody?").await;
-    let _ = exchange(dial(world.client(), world.echo(80))?, b"GET / HTTP/1.1\r\nno field\r\n\r\n").await;
-    exchange(dial(world.client(), world.echo(ports::COUNT))?, b"opaque").await?;
+    let _ = exchange(world.client(), NOBODY, b"anybody?").await;
+    let _ = exchange(world.client(), world.echo(80), b"GET / HTTP/1.1\r\nno field\r\n\r\n").await;
+    exchange(world.client(), world.echo(ports::COUNT), b"opaque").await?;
     dig(world.client(), &["echo.test.svc.cluster.local", "A"])?;
     // Somebody who passes for a sidecar and has no certificate.
     let at = format!("{}:{}", world.pod("echo-0").ip(), ports::HTTP);
