@@ -5,6 +5,9 @@
 //! gone go after a while.
 
 mod departed;
+mod open;
+
+pub use open::OpenConnection;
 
 use crate::drain::Direction;
 use departed::{Departed, Stay};
@@ -107,6 +110,7 @@ pub struct Metrics {
     connections: Family<ConnectionLabels, Counter>,
     open: Family<ConnectionLabels, Gauge>,
     upstream: Family<UpstreamLabels, Counter>,
+    idle: Family<ServiceLabels, Gauge>,
     refused: Family<ReasonLabels, Counter>,
     sent: Family<DirectionLabels, Counter>,
     received: Family<DirectionLabels, Counter>,
@@ -147,6 +151,7 @@ impl Metrics {
             "Connections made to endpoints or to the application",
             m.upstream.clone(),
         );
+        registry.register("upstream_connections_idle", "HTTP/1 connections kept for the next request", m.idle.clone());
         registry.register("connections_open", "Connections being served", m.open.clone());
         registry.register(
             "connections_refused",
@@ -173,7 +178,7 @@ impl Metrics {
         registry.register("mirrors_dropped", "Copies that were not sent to a mirror", self.mirrors_dropped.clone());
         registry.register(
             "load_reports_malformed",
-            "Load reports of backends that could not be read",
+            "Load reports that could not be read",
             self.reports_malformed.clone(),
         );
         registry.register(
@@ -212,9 +217,7 @@ impl Metrics {
     pub fn connection(&self, direction: Direction, protocol: &'static str, mtls: bool) -> OpenConnection {
         let labels = ConnectionLabels { direction: direction.word(), protocol, mtls: yes(mtls) };
         self.connections.get_or_create(&labels).inc();
-        let open = self.open.get_or_create(&labels).clone();
-        open.inc();
-        OpenConnection(open)
+        OpenConnection::counted(&self.open.get_or_create(&labels))
     }
 
     pub fn refused_connection(&self, reason: &'static str) {
@@ -265,16 +268,6 @@ impl Metrics {
 
 fn yes(flag: bool) -> &'static str {
     if flag { "true" } else { "false" }
-}
-
-/// One open connection.
-#[derive(Debug)]
-pub struct OpenConnection(Gauge);
-
-impl Drop for OpenConnection {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
 }
 
 /// The series that requests to one endpoint have used so far.
@@ -346,6 +339,11 @@ impl RequestMeter {
     pub fn connected(&self, mtls: bool) {
         let (direction, service) = (self.direction, self.service.clone());
         self.metrics.upstream.get_or_create(&UpstreamLabels { direction, service, mtls: yes(mtls) }).inc();
+    }
+
+    /// Of connections that are kept for the next request.
+    pub fn idle(&self) -> Gauge {
+        self.metrics.idle.get_or_create_owned(&ServiceLabels { service: self.service.clone() })
     }
 
     /// A try failed because of `reason` and another is made.

@@ -7,9 +7,11 @@
 use crate::breaker::Permit;
 use crate::conn::Conn;
 use crate::error::Failure;
+use crate::metrics::OpenConnection;
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use h2::client::SendRequest;
+use prometheus_client::metrics::gauge::Gauge;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
@@ -26,9 +28,19 @@ const MAX_SHARED: usize = 32;
 #[derive(Debug, Default)]
 pub struct Pool {
     /// Oldest first.
-    idle: RefCell<VecDeque<(Conn, Instant)>>,
+    idle: RefCell<VecDeque<Idle>>,
+    /// Of those, among all pools of the service.
+    gauge: Gauge,
     /// The lock is held while connecting, so that a burst of requests makes one connection, not one each.
     shared: Mutex<Shared>,
+}
+
+/// A connection that waits, and since when.
+#[derive(Debug)]
+struct Idle {
+    conn: Conn,
+    since: Instant,
+    _counted: OpenConnection,
 }
 
 #[derive(Debug, Default)]
@@ -106,16 +118,21 @@ impl Shared {
 }
 
 impl Pool {
+    /// `gauge` shows how many connections wait.
+    pub fn shown_by(gauge: Gauge) -> Self {
+        Self { gauge, ..Self::default() }
+    }
+
     /// The most recently used connection that is still alive and has not been idle for longer than `most_idle`.
     pub fn take(&self, now: Instant, most_idle: Duration) -> Option<Conn> {
         loop {
-            let (mut conn, since) = self.idle.borrow_mut().pop_back()?;
-            if now.saturating_duration_since(since) > most_idle {
-                self.idle.borrow_mut().push_back((conn, since));
+            let mut kept = self.idle.borrow_mut().pop_back()?;
+            if now.saturating_duration_since(kept.since) > most_idle {
+                self.idle.borrow_mut().push_back(kept);
                 return None;
             }
-            if conn.idle_and_alive() {
-                return Some(conn);
+            if kept.conn.idle_and_alive() {
+                return Some(kept.conn);
             }
         }
     }
@@ -129,13 +146,13 @@ impl Pool {
         if idle.len() >= MAX_IDLE {
             idle.pop_front();
         }
-        idle.push_back((conn, now));
+        idle.push_back(Idle { conn, since: now, _counted: OpenConnection::counted(&self.gauge) });
     }
 
     /// Closes what has been idle for longer than `limit`; returns how many connections are left.
     pub fn sweep(&self, now: Instant, limit: Duration) -> usize {
         let mut idle = self.idle.borrow_mut();
-        let keep_from = idle.partition_point(|(_, since)| now.saturating_duration_since(*since) > limit);
+        let keep_from = idle.partition_point(|kept| now.saturating_duration_since(kept.since) > limit);
         idle.drain(..keep_from);
         if idle.is_empty() {
             idle.shrink_to_fit();

@@ -100,7 +100,8 @@ async fn idle(listener: &tokio::net::TcpListener) -> (Conn, tokio::net::TcpStrea
 #[tokio::test]
 async fn a_full_pool_gives_up_its_oldest_connection() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (pool, now, second) = (Pool::default(), Instant::now(), Duration::from_secs(1));
+    let gauge = Gauge::default();
+    let (pool, now, second) = (Pool::shown_by(gauge.clone()), Instant::now(), Duration::from_secs(1));
     let mut peers = Vec::new();
     for _ in 0..MAX_IDLE {
         let (conn, peer) = idle(&listener).await;
@@ -113,5 +114,7 @@ async fn a_full_pool_gives_up_its_oldest_connection() {
     let (fresh, _peer) = idle(&listener).await;
     pool.put(fresh, later);
     assert!(pool.take(later, second).is_some());
-    assert_eq!(pool.idle.borrow().len(), MAX_IDLE - 1);
+    assert_eq!((pool.idle.borrow().len(), gauge.get()), (MAX_IDLE - 1, MAX_IDLE as i64 - 1));
+    pool.sweep(later + 60 * second, second);
+    assert_eq!(gauge.get(), 0, "what is closed is not shown");
 }

@@ -287,7 +287,7 @@ impl Upstream {
         match pools.iter().find(|(p, _)| *p == port) {
             Some((_, pool)) => Rc::clone(pool),
             None => {
-                let pool = Rc::new(Pool::default());
+                let pool = Rc::new(Pool::shown_by(self.meter.idle()));
                 pools.push((port, Rc::clone(&pool)));
                 pool
             }
