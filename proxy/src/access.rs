@@ -5,7 +5,6 @@
 
 use crate::config::{AccessLog, Filter, Number, Test, Text};
 use serde::Serialize;
-use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 use weft_telemetry::logs::Format;
 
@@ -123,7 +122,7 @@ pub fn written(line: &Line<'_>, format: Format) -> String {
     };
     let mut text = match format {
         // Strings and numbers: always JSON.
-        Format::Json => escaped(&serde_json::to_string(&fields).unwrap_or_default()).into_owned(),
+        Format::Json => escaped(serde_json::to_string(&fields).unwrap_or_default()),
         Format::Text => as_text(&fields),
     };
     text.push('\n');
@@ -148,7 +147,7 @@ fn as_text(fields: &Fields<'_>) -> String {
         match value {
             serde_json::Value::String(word) if is_bare(word) => text.push_str(word),
             // JSON's own quotation, whose escapes everybody knows.
-            other => text.push_str(&escaped(&other.to_string())),
+            other => text.push_str(&escaped(other.to_string())),
         }
     }
     text
@@ -179,9 +178,10 @@ fn is_bare(word: &str) -> bool {
 }
 
 /// JSON leaves DEL and the controls of C1 as they are, which terminals obey.
-fn escaped(json: &str) -> Cow<'_, str> {
-    if !json.contains(char::is_control) {
-        return Cow::Borrowed(json);
+fn escaped(json: String) -> String {
+    // Both have one of two bytes, which are seldom: the text is only read as characters where there is one.
+    if !json.bytes().any(|byte| matches!(byte, 0x7f | 0xc2)) {
+        return json;
     }
     let mut out = String::with_capacity(json.len() + 16);
     for c in json.chars() {
@@ -190,7 +190,7 @@ fn escaped(json: &str) -> Cow<'_, str> {
             false => out.push(c),
         }
     }
-    Cow::Owned(out)
+    out
 }
 
 #[cfg(test)]

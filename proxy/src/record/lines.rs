@@ -43,7 +43,7 @@ pub(super) fn tell(
         return;
     }
     if let Some((lines, format)) = &access.lines {
-        lines.send(&access::written(&line, *format));
+        lines.send(access::written(&line, *format));
     }
     if let Some(records) = &access.records {
         records.send(logs::record(&line, span, end.is_error()));
