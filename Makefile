@@ -29,6 +29,8 @@ NEED_CLIENTS := curl:curl:"a real HTTP client" nghttp:nghttp2-client:"a real HTT
 	dig:bind9-dnsutils:"a real DNS client" python3:python3:"plain sockets, as applications use them" \
 	tmux:tmux:"a real terminal" faketime:faketime:"machines whose clocks are wrong"
 NEED_PROMETHEUS := prometheus:prometheus:"a real Prometheus asks what the dashboards ask"
+NEED_NODE := runc:runc:"runs the containers of a Kubernetes node" \
+	/usr/lib/cni/ptp:containernetworking-plugins:"connects the pods of a Kubernetes node"
 NEED_BENCH := wrk:wrk:"loads HTTP/1.1" h2load:nghttp2-client:"loads HTTP/2" \
 	haproxy:haproxy:"to compare with" nginx:nginx:"to compare with" python3:python3:"Envoy comes from PyPI" \
 	dig:bind9-dnsutils:"asks for the service's address, as a client does"
@@ -46,13 +48,14 @@ demo: ## The mesh on one machine: a shop under load, shown working. STORE=etcd o
 
 # Programs are built with the features that the tests ask for, lest their dependencies are built twice.
 .PHONY: test
-test: ## Every test: units, conformance on real etcd, end-to-end suites in network namespaces, a real Kubernetes API server
+test: ## Every test: units, conformance on real etcd, end-to-end suites in network namespaces, a real Kubernetes node
 	@scripts/need $(NEED_BUILD) $(NEED_PODS) $(NEED_REDIS) $(NEED_ETCD) $(NEED_CLIENTS) $(NEED_PROMETHEUS)
 	@scripts/need $(NEED_PAGE) || echo "test: without npm, weftctl has no dashboard, and its tests are left out" >&2
 	@scripts/need $(NEED_BROWSER) || echo "test: without Chromium, tests in the browser are left out" >&2
 	@scripts/collector >/dev/null || echo "test: without a collector, the suites 'traces' and 'otlp' are left out" >&2
+	@scripts/need $(NEED_NODE) || echo "test: without runc and network plugins, tests on a whole Kubernetes node are left out" >&2
 	cargo build --workspace --bins --tests
-	@WEFT_BIN_DIR=$(TARGET)/debug WEFT_TEST_KUBERNETES=$$(scripts/kubernetes || true) \
+	@WEFT_BIN_DIR=$(TARGET)/debug WEFT_TEST_KUBERNETES=$$(scripts/kubernetes --node || true) \
 		WEFT_TEST_HELM=$$(scripts/helm || true) scripts/test $(TARGET)/test.log
 
 # Programs that run in an empty image: static, which with glibc needs a target named, lest build scripts are made so as well.
@@ -66,6 +69,13 @@ images: ## Container images without Docker, as archives in target/images: static
 	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --target $(HOST) \
 		--bin weft-proxy --bin weft-discovery --bin weft-injector --bin weft-shop
 	@scripts/images --programs $(TARGET)/$(HOST)/release --out $(TARGET)/images $(if $(TAG),--tag $(TAG))
+
+.PHONY: cluster
+cluster: images ## A whole Kubernetes cluster of one node with the project's images and Redis, until Ctrl-C; says how to reach it
+	@scripts/need $(NEED_NODE) $(NEED_PODS) $(NEED_REDIS) redis-cli:redis-tools:"goes into an image"
+	@scripts/images --programs $(TARGET)/$(HOST)/release --out $(TARGET)/images redis
+	cargo build --release --bin weft-test-cluster
+	@WEFT_TEST_KUBERNETES=$$(scripts/kubernetes --node) $(TARGET)/release/weft-test-cluster $(TARGET)/images/*.tar
 
 .PHONY: lint
 lint: ## Formatting, clippy, documentation and layout, all without a single warning

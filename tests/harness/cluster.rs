@@ -1,6 +1,6 @@
 //! Real Kubernetes components to test against: an API server with its etcd, in a network of their own.
 //!
-//! No pods run here: tests write Pods with a status and EndpointSlices themselves, as a kubelet and the controllers would.
+//! No pods run on an `Api`: tests write Pods with a status and EndpointSlices themselves, as a kubelet and the controllers would.
 //! Comes up in a few seconds or fails with the end of the server's log. Invariant: when the value is dropped, on a
 //! signal, or after a crash by the next test run, nothing of it is left.
 //!
@@ -10,6 +10,7 @@
 //!                                       -> documents   (apply YAML), objects (what tests write again and again),
 //!                                          rights
 //!                                       -> kubelet     (forwards ports, as one would)
+//!                               -> Node (an Api and all else of a cluster: pods run)
 //! ```
 
 mod binaries;
@@ -17,12 +18,14 @@ mod credentials;
 mod documents;
 mod forward;
 mod kubelet;
+mod node;
 mod objects;
 mod rights;
 
 pub use binaries::missing;
 pub use documents::parse;
 pub use kubelet::Kubelet;
+pub use node::{Images, NODE, Node, TAG, helm, missing_node};
 pub use objects::{TestPod, slice};
 pub use rights::discovery_rights;
 
@@ -216,5 +219,7 @@ fn server(binary: PathBuf, credentials: &Credentials, node: &Pod, port: u16, etc
         format!("--service-cluster-ip-range={SERVICE_ADDRESSES}"),
         "--authorization-mode=RBAC".to_owned(),
         "--allow-privileged=true".to_owned(),
+        // The node's name means something to itself alone.
+        "--kubelet-preferred-address-types=InternalIP".to_owned(),
     ])
 }

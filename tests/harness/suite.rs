@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
-/// How long a case may take.
+/// How long a case may take, unless its suite says otherwise.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// What a suite plays on.
@@ -24,6 +24,7 @@ pub trait Stage: Send + Sync + 'static {
 pub struct Suite<W> {
     runtime: Arc<Runtime>,
     missing: Option<String>,
+    limit: Duration,
     worlds: Vec<Arc<LazyWorld<W>>>,
     trials: Vec<Trial>,
 }
@@ -39,7 +40,7 @@ impl<W: Stage> Suite<W> {
     pub fn on(label: &'static str, make: impl Fn() -> anyhow::Result<W> + Send + Sync + 'static) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = Arc::new(runtime.expect("threads can be started"));
-        Self { runtime, missing: None, worlds: vec![], trials: vec![] }.and_on(label, make)
+        Self { runtime, missing: None, limit: LIMIT, worlds: vec![], trials: vec![] }.and_on(label, make)
     }
 
     /// One more world: every case from here on runs on it too.
@@ -51,6 +52,12 @@ impl<W: Stage> Suite<W> {
     /// What this machine is missing for the cases from here on, if anything: each is then reported as ignored, with this reason.
     pub fn unless(mut self, missing: Option<String>) -> Self {
         self.missing = missing;
+        self
+    }
+
+    /// How long each of the cases from here on may take.
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
         self
     }
 
@@ -81,7 +88,7 @@ impl<W: Stage> Suite<W> {
         case: impl AsyncFn(&W) -> anyhow::Result<()> + Send + 'static,
     ) {
         let trial = match self.missing.clone() {
-            None => trial(self.runtime.clone(), world, name, case),
+            None => trial(self.runtime.clone(), self.limit, world, name, case),
             Some(missing) => {
                 let ignored = move || Ok(Completion::ignored_with(missing));
                 Trial::ignorable_test(format!("{}: {name}", world.label), ignored)
@@ -109,13 +116,14 @@ impl<W: Stage> Suite<W> {
 
 fn trial<W: Stage>(
     runtime: Arc<Runtime>,
+    limit: Duration,
     world: Arc<LazyWorld<W>>,
     name: &str,
     case: impl AsyncFn(&W) -> anyhow::Result<()> + Send + 'static,
 ) -> Trial {
     Trial::test(format!("{}: {name}", world.label), move || {
         let stage = world.get()?;
-        let run = async { tokio::time::timeout(LIMIT, case(stage)).await.context("it took too long")? };
+        let run = async { tokio::time::timeout(limit, case(stage)).await.context("it took too long")? };
         let outcome = catch_unwind(AssertUnwindSafe(|| runtime.block_on(run)));
         let outcome = outcome.unwrap_or_else(|panic| Err(anyhow!("{}", said(panic.as_ref()))));
         outcome.map_err(|error| Failed::from(format!("{error:#}\n{}", stage.testimony())))

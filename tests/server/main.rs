@@ -57,9 +57,22 @@ async fn main() -> anyhow::Result<()> {
     serve(ports::SILENT, tcp::silent).await?;
     let tls = tls::acceptor(&state.name)?;
     serve(ports::TLS, move |stream| tls::echo(stream, tls.clone())).await?;
+    if std::process::id() == 1 {
+        end_on_sigterm()?;
+    }
     let grpc = bind(ports::GRPC).await?;
     println!("{} is ready", state.name);
     grpc::serve(grpc, state, health).await
+}
+
+/// The first process of a container is not ended by a signal that it does not handle, and its pod would wait for it in vain.
+fn end_on_sigterm() -> anyhow::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::spawn(async move {
+        terminate.recv().await;
+        std::process::exit(0)
+    });
+    Ok(())
 }
 
 async fn bind(port: u16) -> anyhow::Result<TcpListener> {

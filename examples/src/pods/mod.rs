@@ -25,6 +25,7 @@ mod place;
 mod sweep;
 mod ip;
 mod namespace;
+mod cgroup;
 mod poll;
 mod error;
 

@@ -3,6 +3,7 @@
 //! Reserved by the network, held by pods and processes alike: the last of them takes the place with it. Names and
 //! addresses are never given out twice at the same time.
 
+use super::cgroup;
 use super::error::Error;
 use super::namespace::Namespace;
 use super::sweep;
@@ -108,6 +109,7 @@ impl Wires {
 
 impl Drop for Wires {
     fn drop(&mut self) {
+        cgroup::remove(&self.prefix);
         let _ = fs::remove_dir_all(&self.dir);
     }
 }

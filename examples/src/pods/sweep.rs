@@ -4,7 +4,7 @@
 //! owners are left alone, except the caller's own in [`remove_all`].
 
 use super::error::Error;
-use super::namespace;
+use super::{cgroup, namespace};
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -72,6 +72,11 @@ fn remove(unwanted: impl Fn(u32) -> bool) {
     for name in namespace::named("weft-") {
         if owner(&name).is_some_and(&unwanted) {
             namespace::remove(&name);
+        }
+    }
+    for name in cgroup::named("weft-") {
+        if owner(&name).is_some_and(&unwanted) {
+            cgroup::remove(&name);
         }
     }
     for dir in [std::env::temp_dir(), "/etc/netns".into()] {

@@ -28,7 +28,7 @@ pub(super) fn gateway_api() -> anyhow::Result<PathBuf> {
     entries.find(named).ok_or_else(|| anyhow::anyhow!("no gateway-api-* in {}", directory.display()))
 }
 
-fn directory() -> anyhow::Result<PathBuf> {
+pub(super) fn directory() -> anyhow::Result<PathBuf> {
     let named = std::env::var_os(VARIABLE).filter(|value| !value.is_empty());
     let directory = named.map(PathBuf::from);
     directory.ok_or_else(|| anyhow::anyhow!("{VARIABLE} is not set to what `scripts/kubernetes` prints"))

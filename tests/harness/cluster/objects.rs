@@ -115,11 +115,13 @@ impl Api {
         self.account(name, "default").await
     }
 
-    /// Makes a service account.
+    /// Makes a service account; one that is there, as a controller made it, is left as it is.
     pub async fn account(&self, namespace: &str, name: &str) -> anyhow::Result<()> {
         let api = kube::Api::<ServiceAccount>::namespaced(self.client().await?, namespace);
-        let account = serde_json::from_value(json!({ "metadata": { "name": name } }))?;
-        let made = api.create(&PostParams::default(), &account).await;
+        let account: ServiceAccount = serde_json::from_value(json!({
+            "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": name },
+        }))?;
+        let made = api.patch(name, &PatchParams::apply("weft-tests"), &Patch::Apply(&account)).await;
         made.with_context(|| format!("service account {namespace}/{name}")).map(drop)
     }
 
