@@ -20,7 +20,7 @@ pub use kubectl::helm;
 
 use super::{Api, binaries};
 use crate::suite::Stage;
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Node as NodeObject;
 use serde_json::json;
@@ -294,10 +294,4 @@ fn volumes() -> String {
         })
     };
     (0..VOLUMES).map(|number| format!("---\n{}\n", volume(number))).collect()
-}
-
-/// Fails unless `archive` is there.
-fn existing(archive: PathBuf) -> anyhow::Result<PathBuf> {
-    ensure!(archive.is_file(), "{} was not packed", archive.display());
-    Ok(archive)
 }

@@ -3,7 +3,7 @@
 //! Those of the mesh hold the binaries under test, without debug information; each is packed again only when its program is newer.
 //! Fails with what the script says.
 
-use super::{binaries, existing};
+use crate::cluster::binaries;
 use anyhow::{Context, ensure};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -94,6 +94,12 @@ pub(super) fn own(dir: &Path) -> anyhow::Result<Images> {
         existing(out)
     };
     Ok(Images(vec![pack("pause", &pause)?, pack("coredns", &coredns)?]))
+}
+
+/// Fails unless `archive` is there.
+fn existing(archive: PathBuf) -> anyhow::Result<PathBuf> {
+    ensure!(archive.is_file(), "{} was not packed", archive.display());
+    Ok(archive)
 }
 
 fn modified(path: &Path) -> Option<SystemTime> {

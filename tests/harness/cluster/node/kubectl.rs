@@ -3,7 +3,8 @@
 //! Each returns what the program printed; one that fails is an error with both its streams. Everything that they keep stays in the
 //! node's directory.
 
-use super::{Node, binaries};
+use super::Node;
+use crate::cluster::binaries;
 use anyhow::ensure;
 use std::path::PathBuf;
 use std::process::{Command, Output};
