@@ -36,8 +36,10 @@ pub(super) fn remove(name: &str) {
 
 /// The files in a cgroup go with it, and cannot be removed otherwise.
 fn remove_tree(path: &Path) -> bool {
-    let emptied = folders(path).fold(true, |emptied, below| remove_tree(&below) && emptied);
-    emptied && fs::remove_dir(path).is_ok()
+    for below in folders(path) {
+        remove_tree(&below);
+    }
+    fs::remove_dir(path).is_ok()
 }
 
 fn folders(path: &Path) -> impl Iterator<Item = PathBuf> + use<> {
