@@ -5,8 +5,11 @@
 
 mod stage;
 mod services;
+mod hints;
 mod documents;
+mod statuses;
 mod speed;
+mod fleet;
 mod failures;
 mod size;
 
@@ -28,11 +31,16 @@ fn main() -> ExitCode {
         .case("a pod that is deleted goes at once, and one made anew comes back", services::made_anew)
         .case("headless names lead to pods, and their addresses to their identities", services::headless)
         .case("a service of each node is served by the own node alone", services::node_local)
+        .case("hints lead to the own node and zone, and hide nobody", hints::followed)
         .case("what others applied is left alone", services::others)
         .case("a route is followed, and its status says so", documents::route)
         .case("a faulty document leaves the old one in force and says why", documents::faulty)
+        .case("each parent of a route has its own status, and others' words stay", statuses::parents)
+        .case("a status names what is wrong with a backend", statuses::backends)
+        .case("the good rules of a route are in force, and its status names the others", statuses::partial)
         .case("policies of the cluster are in force", documents::policies)
         .case("a pod that is deleted is gone from proxies within a second", speed::deletion)
+        .case("a hundred proxies hear of what has gone within a second", fleet::hears)
         .case("an API server that is started again finds the mesh as it was", failures::api_server)
         .case("what changed while discovery was away is made good", failures::discovery)
         .case("a leader that was paused writes nothing afterwards", failures::paused)
@@ -42,5 +50,6 @@ fn main() -> ExitCode {
             size::thousand(cluster, lot - 1).await
         })
     };
-    (1..=lots).fold(suite, lot).run()
+    let suite = (1..=lots).fold(suite, lot);
+    suite.case("a new leader reads all of it in pages, and of no kind more than it needs", size::read_again).run()
 }
