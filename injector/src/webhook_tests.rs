@@ -63,22 +63,23 @@ fn anything() -> impl Strategy<Value = Value> {
 }
 
 /// Puts `new` in the place that the `turns` lead to, one for each level.
-fn change(mut at: &mut Value, turns: &[u8], new: Value) {
-    for turn in turns {
-        let turn = usize::from(*turn);
-        at = match at {
-            Value::Array(items) if !items.is_empty() => {
-                let n = turn % items.len();
-                &mut items[n]
-            }
-            Value::Object(fields) if !fields.is_empty() => {
-                let n = turn % fields.len();
-                fields.iter_mut().nth(n).map(|(_, value)| value).expect("there are as many")
-            }
-            _ => break,
-        };
+fn change(at: &mut Value, turns: &[u8], new: Value) {
+    let Some((turn, rest)) = turns.split_first() else {
+        *at = new;
+        return;
+    };
+    let turn = usize::from(*turn);
+    match at {
+        Value::Array(items) if !items.is_empty() => {
+            let n = turn % items.len();
+            change(&mut items[n], rest, new);
+        }
+        Value::Object(fields) if !fields.is_empty() => {
+            let n = turn % fields.len();
+            change(fields.values_mut().nth(n).expect("there are as many"), rest, new);
+        }
+        _ => *at = new,
     }
-    *at = new;
 }
 
 /// The pod after what the answer asks for.
