@@ -18,10 +18,10 @@ const PROXIES: usize = 100;
 const SERVICES: usize = 5;
 /// Of each service.
 const PODS: usize = 20;
-/// The bound that users are told, for half of the changes and for all ...
+/// The bound that users are told ...
 const BOUND: Duration = Duration::from_secs(1);
-/// ... and what a busy test machine may add to a few.
-const MOMENT: Duration = Duration::from_secs(3);
+/// ... and what a machine that stands still for a moment may add to a few.
+const MOMENT: Duration = Duration::from_secs(15);
 /// How long anything may take.
 const LONG: Duration = Duration::from_secs(60);
 

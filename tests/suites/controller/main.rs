@@ -15,9 +15,12 @@ mod size;
 
 use stage::Kubernetes;
 use std::process::ExitCode;
+use std::time::Duration;
 use weft_tests::Suite;
 use weft_tests::cluster::missing;
 
+/// Thousands of objects take their time where others build.
+const LIMIT: Duration = Duration::from_secs(600);
 /// Pods that are added to measure what they cost, in thousands; more than one takes minutes.
 const LOTS: &str = "WEFT_TEST_THOUSANDS";
 
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         .case("the good rules of a route are in force, and its status names the others", statuses::partial)
         .case("policies of the cluster are in force", documents::policies)
         .case("a pod that is deleted is gone from proxies within a second", speed::deletion)
+        .limit(LIMIT)
         .case("a hundred proxies hear of what has gone within a second", fleet::hears)
         .case("an API server that is started again finds the mesh as it was", failures::api_server)
         .case("what changed while discovery was away is made good", failures::discovery)

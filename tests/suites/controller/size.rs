@@ -2,7 +2,7 @@
 //!
 //! Pods as injected Deployments make them, with everything in their objects that nobody here needs.
 
-use crate::stage::{Kubernetes, SOON};
+use crate::stage::Kubernetes;
 use anyhow::{Context, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::Pod;
@@ -20,6 +20,9 @@ const PODS: usize = 1000;
 const EACH: usize = 10;
 /// What of the leader's memory may be for a thousand pods, in KiB: facts, mirror and registry, and what the allocator keeps.
 const BOUND: u64 = 32 * 1024;
+
+/// How long the controller may take for any of it.
+const LONG: Duration = Duration::from_secs(120);
 
 /// Resident memory in KiB.
 fn resident(replica: &Discovery) -> anyhow::Result<u64> {
@@ -104,7 +107,7 @@ pub async fn thousand(cluster: &Kubernetes, lot: usize) -> Outcome {
     telling.try_for_each(async |()| Ok(())).await.context("services")?;
     let told = Instant::now();
     let all = || (known() >= had + PODS as f64).then_some(());
-    poll_until(Instant::now() + SOON, "all endpoints", all).with_context(|| format!("{} are known", known()))?;
+    poll_until(Instant::now() + LONG, "all endpoints", all).with_context(|| format!("{} are known", known()))?;
     let (took, late) = (begun.elapsed(), told.elapsed());
     let after = resident(leader)?;
     let services = PODS / EACH;
@@ -137,16 +140,16 @@ pub async fn read_again(cluster: &Kubernetes) -> Outcome {
     let elected = Instant::now();
     let known = || new.metrics().sum("weft_discovery_endpoints", &[]);
     let followed = || (known() == had - 1.0).then_some(());
-    poll_until(Instant::now() + SOON, "what changed meanwhile", followed)
+    poll_until(Instant::now() + LONG, "what changed meanwhile", followed)
         .with_context(|| format!("{} of {had}", known()))?;
     println!(
         "a new leader has read {had} endpoints and their pods {:?} after its election",
         rounded(elected.elapsed())
     );
     put(true).await?;
-    poll_until(Instant::now() + SOON, "all endpoints", || (known() == had).then_some(()))?;
+    poll_until(Instant::now() + LONG, "all endpoints", || (known() == had).then_some(()))?;
     old.start_again()?;
-    old.wait_ready(SOON)?;
+    old.wait_ready(LONG)?;
     asked(cluster)
 }
 
