@@ -16,6 +16,7 @@ use crate::registry::{Registry, World, conditions};
 use crate::rpc::{seconds, store_status};
 use crate::serve::{Proxies, Session, Subject};
 use crate::translate::Kind;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -227,7 +228,7 @@ fn route_status(object: &v1::Object, world: &World) -> Option<String> {
     let attached: AttachedRoute = serde_json::from_str(&object.model_json).ok()?;
     let document: Option<serde_json::Value> = serde_json::from_str(&object.document_json).ok();
     let generation = document.and_then(|document| document.pointer("/metadata/generation")?.as_i64());
-    Some(conditions::status(&attached, generation, world).to_string())
+    Some(conditions::status(&attached, &BTreeSet::new(), generation, world).to_string())
 }
 
 fn apply_status(error: ApplyError) -> Status {

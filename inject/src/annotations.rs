@@ -73,7 +73,7 @@ pub const ANNOTATIONS: &[Annotation] = &[
         "weft.dev/rewrite-probes",
         SWITCH,
         "`enabled`",
-        "Whether the kubelet's HTTP, TCP and gRPC probes of the application go through the sidecar",
+        "Whether the kubelet's HTTP, TCP and gRPC probes, and HTTP hooks, of the application go through the sidecar",
     ),
     of("weft.dev/workers", "1 to 64", "`1`", "Data threads of the sidecar, at most as many as it has cores"),
     of(

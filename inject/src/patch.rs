@@ -44,16 +44,31 @@ pub fn inject(settings: &Settings, namespace: Namespace<'_>, pod: &Value) -> Res
         _ => probes::rewrite(spec),
     };
     let parts = Parts { settings, choices: &choices, probes: table, grace };
+    misshapen(pod, &mut faults);
     conflicts(spec, &parts, &mut faults);
     let mut editor = Editor { pod, operations: Vec::new() };
-    for probes::Rewritten { at: (list, index, field), probe } in rewritten {
-        editor.replace(&["spec", list, &index.to_string(), field], probe);
+    for probes::Rewritten { at: (list, index, fields), probe } in rewritten {
+        let index = index.to_string();
+        editor.replace(&[&["spec", list, &index][..], fields].concat(), probe);
     }
     editor.annotate(&parts);
     editor.insert_containers(&parts);
     editor.append(&["spec", "volumes"], parts.volumes());
     let warnings = unknown(annotations);
     faults.or(Outcome { decision, patch: Patch(editor.operations), warnings })
+}
+
+/// What is not of the shape that parts could be added to. The API server sends no such pods; files may be anything.
+fn misshapen(pod: &Value, faults: &mut Faults) {
+    let (metadata, spec) = (&pod["metadata"], &pod["spec"]);
+    let mappings = [("metadata", metadata), ("metadata.annotations", &metadata["annotations"]), ("spec", spec)];
+    for (at, _) in mappings.into_iter().filter(|(_, value)| !value.is_null() && !value.is_object()) {
+        faults.add(at, "is no mapping");
+    }
+    let lists = [("spec.initContainers", &spec["initContainers"]), ("spec.volumes", &spec["volumes"])];
+    for (at, _) in lists.into_iter().filter(|(_, value)| !value.is_null() && !value.is_array()) {
+        faults.add(at, "is no list");
+    }
 }
 
 /// What stands in the way of a sidecar.

@@ -98,3 +98,7 @@ async fn body(mut body: Body) -> Result<Vec<u8>, Malformed> {
     }
     if length > LARGEST { Err(Malformed::TooLarge(LARGEST)) } else { Ok(bytes) }
 }
+
+#[cfg(test)]
+#[path = "webhook_tests.rs"]
+mod tests;

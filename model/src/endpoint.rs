@@ -21,6 +21,20 @@ pub enum EndpointState {
     Terminating,
 }
 
+/// Whose clients an endpoint is meant for first, by zone and by node; both empty: nobody says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Hints {
+    pub zones: Vec<String>,
+    pub nodes: Vec<String>,
+}
+
+impl Hints {
+    pub fn is_empty(&self) -> bool {
+        self.zones.is_empty() && self.nodes.is_empty()
+    }
+}
+
 /// One instance of a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
@@ -42,6 +56,9 @@ pub struct Endpoint {
     pub zone: Option<String>,
     #[serde(default)]
     pub node: Option<String>,
+    /// As Kubernetes gives them (EndpointSlice, `hints`).
+    #[serde(default, skip_serializing_if = "Hints::is_empty")]
+    pub hints: Hints,
     /// 0 is used first; the next only as far as too few of those before it are healthy.
     #[serde(default)]
     pub priority: u32,

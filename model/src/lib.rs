@@ -22,7 +22,7 @@ pub mod explain;
 
 pub use address::{Cidr, Port};
 pub use authorization::{AuthorizationPolicy, NamespacePolicy, WorkloadPolicies};
-pub use endpoint::{Endpoint, EndpointState};
+pub use endpoint::{Endpoint, EndpointState, Hints};
 pub use names::ServiceName;
 pub use policy::TrafficPolicy;
 pub use route::Route;

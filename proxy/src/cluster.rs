@@ -9,7 +9,7 @@ mod upstream;
 
 pub use upstream::{Surroundings, Upstream};
 
-use crate::balance::{Chooser, Here, Member};
+use crate::balance::{Chooser, Followed, Here, Member};
 use crate::breaker::Breaker;
 use crate::catalog::Known;
 use crate::drain::Direction;
@@ -174,7 +174,12 @@ fn bound(known: &Known, upstreams: &Rc<[Rc<Upstream>]>) {
 
 fn chooser(known: &Known, upstreams: &[Rc<Upstream>], around: &Surroundings, before: Option<&Chooser>) -> Chooser {
     let policy = &known.view.policy;
-    let here = Here { zone: around.zone.as_deref(), location: around.location };
+    let (zone, node) = (around.zone.as_deref(), around.node.as_deref());
+    // What the policy says of places comes before what the cluster hints at.
+    let is_placed = known.view.service.node_local || policy.spread.zone.is_some() || !policy.spread.failover.is_empty();
+    let endpoints = upstreams.iter().map(|upstream| &upstream.endpoint);
+    let hints = if is_placed { None } else { Followed::of(endpoints, node, zone) };
+    let here = Here { zone, location: around.location, hints };
     let member = |u: &Rc<Upstream>| Member::of(&u.endpoint, here, &policy.spread.failover, u.since);
     let members = upstreams.iter().map(member).collect();
     Chooser::new(&policy.balancer, &policy.spread, members, around.client, before, fastrand::u64(..))

@@ -1,15 +1,16 @@
-//! The kubelet's probes of the application, made on its behalf: `/application-probes/<container>/<page>` on the admin port.
+//! The kubelet's probes and hooks of the application, made on its behalf: `/application-probes/<container>/<page>` on the admin port.
 //!
-//! The kubelet has no certificate of the mesh; a server that insists on mTLS would refuse its probes. It asks here instead,
-//! and the proxy makes the probe that the pod's author wrote, from within the pod. Only what the configuration lists can be
-//! asked for; the answer is the application's own status, or why there is none.
+//! The kubelet has no certificate of the mesh; a server that insists on mTLS would refuse it. It asks here instead, and the
+//! proxy asks what the pod's author wrote, from within the pod. Only what the configuration lists can be asked for; the answer
+//! is the application's own status, or why there is none.
 
 mod perform;
 
-use crate::config::Config;
+use crate::config::{Action, ApplicationProbe, Config};
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use perform::perform;
 use std::net::{IpAddr, Ipv4Addr};
@@ -38,22 +39,38 @@ async fn answer(
     State(pages): State<Pages>,
     Path((container, page)): Path<(String, String)>,
     asked: HeaderMap,
-) -> (StatusCode, String) {
+) -> Response {
     let Some(probe) = pages.config.application_probes.get(&format!("{container}/{page}")) else {
-        return (StatusCode::NOT_FOUND, "no such probe\n".to_owned());
+        return (StatusCode::NOT_FOUND, "no such probe\n").into_response();
     };
     let Ok(_place) = pages.room.try_acquire() else {
-        return (StatusCode::SERVICE_UNAVAILABLE, "too many probes at once\n".to_owned());
+        return (StatusCode::SERVICE_UNAVAILABLE, "too many probes at once\n").into_response();
     };
     // What the kubelet itself would have dialled.
     let own = pages.config.address.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let made = perform(probe, own, asked.get(header::USER_AGENT));
-    match tokio::time::timeout(probe.timeout, made).await {
+    let (status, why) = match tokio::time::timeout(probe.timeout, made).await {
         Ok(Ok(())) => (StatusCode::OK, "ok\n".to_owned()),
-        Ok(Err(perform::Trouble::Status(status))) => (status, format!("the application answers {status}\n")),
+        Ok(Err(perform::Trouble::Status(status))) => {
+            return (status, format!("the application answers {status}\n")).into_response();
+        }
         Ok(Err(trouble)) => (StatusCode::SERVICE_UNAVAILABLE, format!("{trouble}\n")),
         Err(_) => (StatusCode::GATEWAY_TIMEOUT, "the application does not answer in time\n".to_owned()),
+    };
+    match itself(probe, &asked).filter(|_| probe.hook && status != StatusCode::OK) {
+        // For a hook the kubelet takes any answer for success, ours too. It follows redirects within the pod, so that it
+        // meets itself what the application does not answer.
+        Some(location) => (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, location)], why).into_response(),
+        None => (status, why).into_response(),
     }
+}
+
+/// Where the application is, under the name that this page was asked for.
+fn itself(probe: &ApplicationProbe, asked: &HeaderMap) -> Option<String> {
+    let Action::Http { path, tls, .. } = &probe.action else { return None };
+    let host: http::uri::Authority = asked.get(header::HOST)?.to_str().ok()?.parse().ok()?;
+    let scheme = if *tls { "https" } else { "http" };
+    Some(format!("{scheme}://{}:{}{path}", host.host(), probe.port))
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::Code;
 use weft_identity::rotate::Identity;
-use weft_model::{Endpoint, EndpointState};
+use weft_model::{Endpoint, EndpointState, Hints};
 use weft_proto::v1::discovery_client::DiscoveryClient;
 use weft_proto::v1::{HeartbeatRequest, RegisterRequest, WithdrawRequest};
 use weft_telemetry::metrics::Registry;
@@ -110,6 +110,7 @@ fn endpoints(config: &Config) -> impl Iterator<Item = Endpoint> {
         weight: config.weight,
         zone: config.zone.clone(),
         node: None,
+        hints: Hints::default(),
         hostname: None,
         priority: config.priority,
         location: config.location,

@@ -51,6 +51,7 @@ pub struct Shared {
 pub struct Worker {
     pub shared: Arc<Shared>,
     zone: Option<Arc<str>>,
+    node: Option<Arc<str>>,
     client: Client,
     clusters: RefCell<HashMap<ServiceName, Rc<Cluster>>>,
     locals: RefCell<HashMap<SocketAddr, Rc<Upstream>>>,
@@ -69,6 +70,7 @@ impl Worker {
     pub fn new(shared: Arc<Shared>) -> Self {
         Self {
             zone: shared.config.zone.as_deref().map(Arc::from),
+            node: shared.config.node.as_deref().map(Arc::from),
             client: Client::named(&shared.config.name),
             shared,
             clusters: RefCell::default(),
@@ -88,6 +90,7 @@ impl Worker {
             catalog: self.shared.catalog.clone(),
             own: Arc::clone(&self.shared.own),
             zone: self.zone.clone(),
+            node: self.node.clone(),
             location: self.shared.config.location,
             client: self.client,
         }

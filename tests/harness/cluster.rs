@@ -49,6 +49,12 @@ const STARTUP: Duration = Duration::from_secs(60);
 /// Addresses of Services, of both families; the API server prefers the first.
 const SERVICE_ADDRESSES: &str = "10.96.0.0/16,fd00:10:96::/112";
 
+const AUDIT_POLICY: &str = "audit.yaml";
+const AUDIT_LOG: &str = "audit.log";
+/// How service accounts read the cluster: whoever reads more than it needs is a burden to all.
+const AUDITED: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n\
+    - { level: Metadata, userGroups: [\"system:serviceaccounts\"], verbs: [list, watch] }\n- { level: None }\n";
+
 /// Which of the Gateway API's definitions to install.
 #[derive(Debug, Clone, Copy)]
 pub enum Channel {
@@ -87,6 +93,7 @@ impl Api {
         let port = forward.port();
         let dir = node.dir().join("kubernetes");
         let credentials = Credentials::make(&dir, port, &node).context("certificates of the API server")?;
+        std::fs::write(credentials.file(AUDIT_POLICY), AUDITED).context("the audit policy")?;
         let program = server(binary, &credentials, &node, port, &etcd.endpoints().join(","));
         let (server, network) = (Mutex::new(None), network.clone());
         let api = Self { _forward: forward, server, etcd, credentials, program, port, node, _network: network };
@@ -138,6 +145,13 @@ impl Api {
     pub async fn kubeconfig_as(&self, namespace: &str, account: &str) -> anyhow::Result<PathBuf> {
         let token = self.token(namespace, account, &[]).await?;
         Ok(self.credentials.kubeconfig_with(&format!("{namespace}-{account}"), &token)?)
+    }
+
+    /// What `user`, a service account, has listed and watched so far, as the audit log has it.
+    pub fn asked(&self, user: &str) -> anyhow::Result<Vec<serde_json::Value>> {
+        let log = std::fs::read_to_string(self.credentials.file(AUDIT_LOG)).context("the audit log")?;
+        let requests = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        Ok(requests.filter(|request| request["user"]["username"] == user).collect())
     }
 
     /// Sends a signal such as SIGSTOP to the API server.
@@ -217,6 +231,8 @@ fn server(binary: PathBuf, credentials: &Credentials, node: &Pod, port: u16, etc
         format!("--service-account-key-file={}", file("accounts.pub")),
         format!("--service-account-signing-key-file={}", file("accounts.key")),
         format!("--service-cluster-ip-range={SERVICE_ADDRESSES}"),
+        format!("--audit-policy-file={}", file(AUDIT_POLICY)),
+        format!("--audit-log-path={}", file(AUDIT_LOG)),
         "--authorization-mode=RBAC".to_owned(),
         "--allow-privileged=true".to_owned(),
         // The node's name means something to itself alone.

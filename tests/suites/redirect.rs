@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         .case("a half-done state is completed", half_done)
         .case("redirected connections go to the proxy's ports", redirected)
         .case("excluded ports, networks and users go their own way", exclusions)
+        .case("incoming connections are taken over but for what is excluded", incoming)
         .case("wrong flags are refused by name", wrong_flags)
         .run()
 }
@@ -145,6 +146,26 @@ async fn exclusions(wires: &Wires) -> Outcome {
         let (client, far, _servers) = pair(wires, name, &[flag, value])?;
         ensure!(!taken_over(&client, far.ip().into()).await?, "{flag} {value}: IPv4 was taken over");
         ensure!(!taken_over(&client, far.ip6().into()).await?, "{flag} {value}: IPv6 was taken over");
+    }
+    Ok(())
+}
+
+async fn incoming(wires: &Wires) -> Outcome {
+    let (port, echo) = (ports::COUNT.to_string(), ports::ECHO.to_string());
+    let cases: [(&str, &[&str], bool); 4] = [
+        ("all", &[], true),
+        ("in-port", &["--exclude-inbound-ports", &port], false),
+        ("in-net", &["--exclude-inbound-cidrs", "10.77.0.0/16,fd77::/64"], false),
+        ("in-other", &["--exclude-inbound-ports", "1", "--exclude-inbound-cidrs", "192.0.2.0/24,2001:db8::/32"], true),
+    ];
+    for (name, flags, taken) in cases {
+        let (client, far) = (wires.0.pod(&format!("{name}-near"))?, wires.0.pod(&format!("{name}-far"))?);
+        let server = far.spawn(server("far"))?;
+        server.wait_log("is ready", SOON)?;
+        done(&far, &[&["apply", "--inbound-port", &echo, "--dns-port", "0"], flags].concat())?;
+        for address in [std::net::IpAddr::from(far.ip()), far.ip6().into()] {
+            ensure!(taken_over(&client, address).await? == taken, "{flags:?}: {address} (to be taken over: {taken})");
+        }
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use serde_json::json;
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use weft_examples::mesh::{PROXY_ADMIN_PORT, PROXY_UID, Reply, binary, get};
 use weft_examples::pods::{Pod, Program, poll_until};
 use weft_tests::ports::{self, GRPC, HTTP};
@@ -22,7 +22,7 @@ fn main() -> ExitCode {
         .case("who answers in the redirect's place is found out", stranger)
         .case("the redirect needs NET_ADMIN alone, legacy tables NET_RAW as well", capabilities)
         .case("wait ends when the sidecar is ready", wait)
-        .case("the kubelet's probes pass where plaintext is refused", probes)
+        .case("the kubelet's probes and hooks pass where plaintext is refused", probes)
         .case("an opaque port is carried as bytes", opaque)
         .run()
 }
@@ -41,6 +41,8 @@ fn world() -> anyhow::Result<World> {
         "rpc/live": probe(json!({"grpc": {"port": GRPC}}), GRPC),
         "rpc/ready": probe(json!({"grpc": {"port": GRPC, "service": "nobody"}}), GRPC),
         "gone/live": probe(json!({"tcpSocket": {"port": NOBODY}}), NOBODY),
+        "web/pre-stop": probe(json!({"httpGet": {"path": "/name", "port": "http"}, "hook": true}), HTTP),
+        "web/post-start": probe(json!({"httpGet": {"path": "/status/503", "port": HTTP}, "hook": true}), HTTP),
     });
     let arg = format!("--application-probes={table}");
     let opaque = format!("--opaque-ports={}", ports::ECHO);
@@ -153,6 +155,8 @@ async fn probes(world: &World) -> Outcome {
         ("rpc/live", 200),
         ("rpc/ready", 503),
         ("gone/live", 503),
+        ("web/pre-stop", 200),
+        ("web/post-start", 503),
         ("web/other", 404),
     ];
     for (name, status) in expected {
@@ -164,6 +168,10 @@ async fn probes(world: &World) -> Outcome {
     world.member("echo-0").kill_application();
     let dead = page("web/live")?;
     ensure!(dead.status == 503, "{dead:?}");
+    // The kubelet takes any answer to a hook for success; it is led to the application, so that it finds nobody there.
+    let dead = page("web/pre-stop")?;
+    let itself = format!("http://{}:{HTTP}/name", echo.ip());
+    ensure!(dead.status == 307 && dead.header("location") == Some(itself.as_str()), "{dead:?}");
     world.member("echo-0").start_application()?;
     let back = || page("web/live").is_ok_and(|reply| reply.status == 200).then_some(());
     poll_until(Instant::now() + SOON, "the application to be well again", back)?;

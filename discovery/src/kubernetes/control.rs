@@ -15,7 +15,7 @@ use crate::metrics::Metrics;
 use crate::record::{Content, Key, Record, Source};
 use crate::registry::Registry;
 use crate::store::{Revision, Store, StoreError};
-use crate::translate::Kind;
+use crate::translate::{Fault, Kind};
 use bytes::Bytes;
 use kube::Client;
 use std::collections::BTreeMap;
@@ -188,24 +188,35 @@ impl<'a> Reign<'a> {
         let (kind, (namespace, name)) = due;
         let Some(key) = Key::of(*kind, namespace, name).map(|key| key.to_string()) else { return Ok(()) };
         let document = self.cluster.documents.get(kind).and_then(|cache| cache.get(&due.1));
-        let translated = document.map(|document| document.translate(&self.controller.trust_domain));
+        let attached = document.filter(|document| !document.is_detached(*kind));
+        let translated = attached.map(|document| document.translate(*kind, &self.controller.trust_domain));
         self.looked = None;
-        match &translated {
-            Some(translated) => drop(self.verdicts.insert(due.clone(), Verdict::of(*kind, translated))),
-            None => drop(self.verdicts.remove(due)),
+        match (&translated, document) {
+            (Some(translated), _) => drop(self.verdicts.insert(due.clone(), Verdict::of(*kind, translated))),
+            (None, Some(_)) => drop(self.verdicts.insert(due.clone(), Verdict::Detached)),
+            (None, None) => drop(self.verdicts.remove(due)),
         }
         let wanted = match translated {
             None => None,
-            Some(Ok(translated)) => Some(Content::of(&translated, Source::Kubernetes).encode()),
+            Some(Ok(partial)) => {
+                self.tell(&partial.faults, "rules of a route are dropped");
+                Some(Content::of(&partial.translated, Source::Kubernetes).encode())
+            }
             Some(Err(faults)) => {
                 // What was in force stays in force; its status says why.
-                self.controller.metrics.faults.inc_by(faults.len() as u64);
-                let faults = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-                tracing::warn!(faults, "a document is not taken");
+                self.tell(&faults, "a document is not taken");
                 return Ok(());
             }
         };
         passable(self.keeper.keep_record(&key, wanted).await, &key)
+    }
+
+    fn tell(&self, faults: &[Fault], what: &str) {
+        if !faults.is_empty() {
+            self.controller.metrics.faults.inc_by(faults.len() as u64);
+            let faults = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+            tracing::warn!(faults, "{what}");
+        }
     }
 
     /// Has statuses written that are not as they should be, if anything can have changed.

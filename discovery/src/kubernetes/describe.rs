@@ -106,6 +106,7 @@ fn endpoint(
         weight: 1,
         zone: member.zone.clone().or_else(|| member.node.as_ref().and_then(zone_of)),
         node: member.node.clone(),
+        hints: member.hints.clone(),
         priority: 0,
         location: None,
         identity,
@@ -127,6 +128,8 @@ fn join(known: &mut Endpoint, other: Endpoint) {
     known.ports.extend(other.ports);
     known.zone = known.zone.take().max(other.zone);
     known.node = known.node.take().max(other.node);
+    known.hints.zones.extend(other.hints.zones);
+    known.hints.nodes.extend(other.hints.nodes);
     known.hostname = known.hostname.take().max(other.hostname);
     let eager = |state: EndpointState| match state {
         EndpointState::Terminating => 2,
@@ -139,10 +142,14 @@ fn join(known: &mut Endpoint, other: Endpoint) {
     }
 }
 
-/// One address of each family, the service's first family first.
+/// One address of each family, the service's first family first, and hints in an order of their own.
 fn settle(endpoint: &mut Endpoint, prefers_v6: bool) {
     endpoint.addresses.sort_by_key(|address| (address.is_ipv6() != prefers_v6, *address));
     endpoint.addresses.dedup_by_key(|address| address.is_ipv6());
+    for names in [&mut endpoint.hints.zones, &mut endpoint.hints.nodes] {
+        names.sort();
+        names.dedup();
+    }
 }
 
 /// The name of an endpoint that is no pod, as the Kubernetes DNS specification gives it: its address with dashes.

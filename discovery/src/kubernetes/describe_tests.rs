@@ -31,6 +31,7 @@ fn member(address: &str, pod: Option<&str>) -> SliceMember {
         hostname: None,
         node: Some("node-a".to_owned()),
         zone: None,
+        hints: weft_model::Hints::default(),
         ready: true,
         terminating: false,
     }

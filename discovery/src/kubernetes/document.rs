@@ -1,11 +1,15 @@
 //! Routes, grants and policies of a cluster, as documents for the one translator.
 //!
 //! Pure. What Kubernetes adds to a document (managed fields, owners, times) is dropped as it comes in. A route that is attached
-//! to no Service is a gateway's and none of ours; of one that is attached to both, the mesh sees its Services alone.
+//! to no Service is a gateway's and none of ours, once nothing is said of it in our name; of one that is attached to both, the
+//! mesh sees its Services alone.
 
-use crate::translate::{Fault, Kind, Translated, translate_value};
+use super::partial::{self, Partial};
+use crate::registry::conditions::CONTROLLER;
+use crate::translate::{Fault, Kind, translate_value};
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 
 /// What `kubectl apply` keeps for itself: the whole document once more.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -48,7 +52,7 @@ impl Document {
         let DynamicObject { metadata, mut data, .. } = object;
         let status = data.get_mut("status").map(Value::take).unwrap_or_default();
         let mut spec = data.get_mut("spec").map(Value::take).unwrap_or_default();
-        if matches!(kind, Kind::HttpRoute | Kind::GrpcRoute) && !keep_services(&mut spec) {
+        if is_route(kind) && !keep_services(&mut spec) && !is_spoken_for(&status) {
             return None;
         }
         let mut named = Map::new();
@@ -71,9 +75,28 @@ impl Document {
         Some(Self { value, generation, version: metadata.resource_version.unwrap_or_default(), status })
     }
 
-    pub fn translate(&self, trust_domain: &str) -> Result<Translated, Vec<Fault>> {
-        translate_value(self.value.clone(), trust_domain)
+    /// As far as it can be in force.
+    pub fn translate(&self, kind: Kind, trust_domain: &str) -> Result<Partial, Vec<Fault>> {
+        if is_route(kind) {
+            return partial::translate(&self.value, trust_domain);
+        }
+        let translated = translate_value(self.value.clone(), trust_domain)?;
+        Ok(Partial { translated, dropped: BTreeSet::new(), faults: Vec::new() })
     }
+
+    /// It was attached to a Service and is no more; what is left are words of ours.
+    pub fn is_detached(&self, kind: Kind) -> bool {
+        is_route(kind) && self.value["spec"]["parentRefs"].as_array().is_none_or(Vec::is_empty)
+    }
+}
+
+pub fn is_route(kind: Kind) -> bool {
+    matches!(kind, Kind::HttpRoute | Kind::GrpcRoute)
+}
+
+/// Whether its status has a word of ours.
+fn is_spoken_for(status: &Value) -> bool {
+    status["parents"].as_array().into_iter().flatten().any(|parent| parent["controllerName"] == CONTROLLER)
 }
 
 /// Leaves only the parents that are Services; `false`: there are none.
@@ -118,7 +141,7 @@ mod tests {
         let metadata = json!({"name": "split", "namespace": "shop", "annotations": {"owner": "shop"}});
         assert_eq!(document.value["metadata"], metadata);
         assert_eq!((document.generation, document.version.as_str()), (3, "77"));
-        let translated = document.translate("weft.local").unwrap();
+        let translated = document.translate(Kind::HttpRoute, "weft.local").unwrap().translated;
         assert_eq!((translated.kind, translated.name.as_str()), (Kind::HttpRoute, "split"));
     }
 
@@ -128,14 +151,20 @@ mod tests {
         assert!(route(json!([gateway])).is_none());
         assert!(route(json!([{"name": "edge"}])).is_none(), "a Gateway by default");
         let both = route(json!([gateway, {"group": "", "kind": "Service", "name": "cart"}])).unwrap();
-        assert!(both.translate("weft.local").is_ok());
+        assert!(both.translate(Kind::HttpRoute, "weft.local").is_ok());
+        // What was said of it when it had another parent has to be taken back.
+        let mut spoken = object(Kind::HttpRoute, json!({"parentRefs": [{"name": "edge"}], "rules": []}));
+        spoken.data["status"] = json!({"parents": [{"controllerName": CONTROLLER}]});
+        assert!(Document::read(Kind::HttpRoute, spoken.clone()).unwrap().is_detached(Kind::HttpRoute));
+        spoken.data["status"] = json!({"parents": [{"controllerName": "example.com/gateway"}]});
+        assert!(Document::read(Kind::HttpRoute, spoken).is_none());
     }
 
     #[test]
     fn faults_name_the_field() {
         let document =
             Document::read(Kind::TrafficPolicy, object(Kind::TrafficPolicy, json!({"targetRef": {}}))).unwrap();
-        let faults = document.translate("weft.local").unwrap_err();
+        let faults = document.translate(Kind::TrafficPolicy, "weft.local").unwrap_err();
         assert!(faults.iter().all(|fault| fault.document == "TrafficPolicy shop/split"), "{faults:?}");
     }
 }

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{Container, Node as NodeObject, Pod as PodObject
 use k8s_openapi::api::discovery::v1::{Endpoint as SliceEndpoint, EndpointSlice};
 use kube::api::{ObjectMeta, PartialObjectMeta};
 use std::net::IpAddr;
-use weft_model::{Port, Protocol, ServicePort};
+use weft_model::{Hints, Port, Protocol, ServicePort};
 
 /// Put on pods by the injector: the version that injected them.
 pub const INJECTED: &str = "weft.dev/injected";
@@ -59,6 +59,7 @@ pub struct SliceMember {
     pub hostname: Option<String>,
     pub node: Option<String>,
     pub zone: Option<String>,
+    pub hints: Hints,
     pub ready: bool,
     pub terminating: bool,
 }
@@ -156,11 +157,20 @@ impl SliceMember {
             hostname: endpoint.hostname.clone(),
             node: endpoint.node_name.clone(),
             zone: endpoint.zone.clone(),
+            hints: hints(endpoint),
             // What is not said is ready (discovery.k8s.io/v1).
             ready: conditions.ready.unwrap_or(true),
             terminating: conditions.terminating.unwrap_or(false),
         })
     }
+}
+
+/// For whom the EndpointSlice controller means it: what became of `trafficDistribution` and of `topology-mode`.
+fn hints(endpoint: &SliceEndpoint) -> Hints {
+    let Some(hints) = &endpoint.hints else { return Hints::default() };
+    let zones = hints.for_zones.iter().flatten().map(|zone| zone.name.clone());
+    let nodes = hints.for_nodes.iter().flatten().map(|node| node.name.clone());
+    Hints { zones: zones.collect(), nodes: nodes.collect() }
 }
 
 impl Pod {

@@ -48,6 +48,7 @@ fn slice(change: impl FnOnce(&mut Value)) -> Option<Slice> {
         "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}, {"name": "dns", "port": 53, "protocol": "UDP"}],
         "endpoints": [{
             "addresses": ["10.0.0.1"], "nodeName": "node-a", "zone": "a", "hostname": "web-0",
+            "hints": {"forZones": [{"name": "a"}, {"name": "b"}], "forNodes": [{"name": "node-a"}]},
             "conditions": {"ready": false, "serving": true, "terminating": true},
             "targetRef": {"kind": "Pod", "name": "web-0", "namespace": "shop", "uid": "u0"},
         }],
@@ -63,6 +64,10 @@ fn slices_and_their_conditions() {
     let member = &read.endpoints[0];
     assert_eq!(member.pod, Some(("web-0".to_owned(), "u0".to_owned())));
     assert_eq!((member.ready, member.terminating), (false, true));
+    assert_eq!(
+        (&member.hints.zones[..], &member.hints.nodes[..]),
+        (&["a", "b"].map(String::from)[..], &["node-a".to_owned()][..])
+    );
     let unsaid = slice(|object| object["endpoints"][0]["conditions"] = Value::Null).unwrap();
     assert_eq!((unsaid.endpoints[0].ready, unsaid.endpoints[0].terminating), (true, false));
     let node = slice(|object| object["endpoints"][0]["targetRef"]["kind"] = "Node".into()).unwrap();

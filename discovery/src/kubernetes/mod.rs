@@ -16,6 +16,7 @@ mod cache;
 mod cluster;
 mod describe;
 mod document;
+mod partial;
 mod keep;
 mod plan;
 mod report;

@@ -3,7 +3,7 @@
 
 use super::*;
 use proptest::prelude::*;
-use weft_model::{Endpoint, EndpointState};
+use weft_model::{Endpoint, EndpointState, Hints};
 
 fn name() -> ServiceName {
     ServiceName::new("shop", "web").unwrap()
@@ -19,6 +19,7 @@ fn endpoint(id: &str, weight: u32, source: Source) -> (String, Bytes) {
         weight,
         zone: None,
         node: None,
+        hints: Hints::default(),
         priority: 0,
         location: None,
         identity: None,

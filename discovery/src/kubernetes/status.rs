@@ -4,23 +4,33 @@
 //! conditions themselves. What other controllers say about the same route stays.
 
 use super::cluster::Cluster;
-use super::document::Document;
+use super::document::{Document, is_route};
 use super::facts::ObjectName;
+use super::partial::Partial;
 use crate::record::AttachedRoute;
 use crate::registry::World;
 use crate::registry::conditions::{self, CONTROLLER};
-use crate::translate::{Fault, Kind, Object, Translated};
+use crate::translate::{Fault, Kind, Object};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
+/// The types of conditions that are ours to write.
+const OURS: [&str; 3] = ["Accepted", "ResolvedRefs", "PartiallyInvalid"];
 /// The longest message that the Gateway API's schema takes, in characters.
 const LONGEST_MESSAGE: usize = 32_768;
 
 /// What the translator said of a document.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
-    Route(Box<AttachedRoute>),
+    Route {
+        attached: Box<AttachedRoute>,
+        /// Rules that are not in force, and why not.
+        dropped: BTreeSet<usize>,
+        why: String,
+    },
+    /// A route that is attached to no Service any more.
+    Detached,
     Policy,
     /// A kind without status.
     Silent,
@@ -38,20 +48,25 @@ pub struct Patch {
 }
 
 impl Verdict {
-    pub fn of(kind: Kind, translated: &Result<Translated, Vec<Fault>>) -> Self {
+    pub fn of(kind: Kind, translated: &Result<Partial, Vec<Fault>>) -> Self {
         match translated {
             _ if kind == Kind::ReferenceGrant => Self::Silent,
-            Ok(Translated { object: Object::Route { parents, route }, .. }) => {
-                Self::Route(Box::new(AttachedRoute { parents: parents.clone(), route: route.clone() }))
-            }
-            Ok(_) => Self::Policy,
-            Err(faults) => {
-                let faults: Vec<String> =
-                    faults.iter().map(|fault| format!("{}: {}", fault.field, fault.reason)).collect();
-                Self::Faulty(faults.join("; ").chars().take(LONGEST_MESSAGE).collect())
-            }
+            Ok(partial) => match &partial.translated.object {
+                Object::Route { parents, route } => Self::Route {
+                    attached: Box::new(AttachedRoute { parents: parents.clone(), route: route.clone() }),
+                    dropped: partial.dropped.clone(),
+                    why: told(&partial.faults),
+                },
+                _ => Self::Policy,
+            },
+            Err(faults) => Self::Faulty(told(faults).chars().take(LONGEST_MESSAGE).collect()),
         }
     }
+}
+
+fn told(faults: &[Fault]) -> String {
+    let faults: Vec<String> = faults.iter().map(|fault| format!("{}: {}", fault.field, fault.reason)).collect();
+    faults.join("; ")
 }
 
 /// The statuses that are not as they should be.
@@ -71,30 +86,44 @@ pub fn patches(
 
 /// The status that `document` should have; `None`: it has it.
 fn status(kind: Kind, document: &Document, verdict: &Verdict, world: &World, now: SystemTime) -> Option<Value> {
-    let is_route = matches!(kind, Kind::HttpRoute | Kind::GrpcRoute);
     match verdict {
         Verdict::Silent => None,
-        Verdict::Route(attached) => {
-            let said = conditions::status(attached, Some(document.generation), world);
-            parents(said["parents"].as_array()?.clone(), document, now)
+        Verdict::Detached => parents(Vec::new(), document, now),
+        Verdict::Route { attached, dropped, why } => {
+            let mut said = conditions::status(attached, dropped, Some(document.generation), world);
+            let ours = said["parents"].as_array_mut()?;
+            if !dropped.is_empty() {
+                ours.iter_mut().for_each(|parent| partly(parent, why, document));
+            }
+            parents(std::mem::take(ours), document, now)
         }
-        Verdict::Faulty(why) if is_route => {
+        Verdict::Faulty(why) if is_route(kind) => {
             let refs = document.value["spec"]["parentRefs"].as_array()?;
             let refused = refs.iter().map(|parent| {
-                let conditions = [condition(false, "UnsupportedValue", why, document)];
+                let conditions = [condition("Accepted", false, "UnsupportedValue", why, document)];
                 json!({ "parentRef": parent, "controllerName": CONTROLLER, "conditions": conditions })
             });
             parents(refused.collect(), document, now)
         }
-        Verdict::Faulty(why) => own(condition(false, "Invalid", why, document), document, now),
-        Verdict::Policy => own(condition(true, "Accepted", "in force", document), document, now),
+        Verdict::Faulty(why) => own(condition("Accepted", false, "Invalid", why, document), document, now),
+        Verdict::Policy => own(condition("Accepted", true, "Accepted", "in force", document), document, now),
     }
 }
 
-fn condition(holds: bool, reason: &str, message: &str, document: &Document) -> Value {
+/// Says of a parent that accepts the route that not all of it is in force.
+fn partly(parent: &mut Value, why: &str, document: &Document) {
+    let Some(conditions) = parent["conditions"].as_array_mut() else { return };
+    if conditions.iter().any(|condition| condition["type"] == "Accepted" && condition["status"] == "True") {
+        // The Gateway API has the message begin like this.
+        let message: String = format!("Dropped Rule: {why}").chars().take(LONGEST_MESSAGE).collect();
+        conditions.push(condition("PartiallyInvalid", true, "UnsupportedValue", &message, document));
+    }
+}
+
+fn condition(kind: &str, holds: bool, reason: &str, message: &str, document: &Document) -> Value {
     let status = if holds { "True" } else { "False" };
     json!({
-        "type": "Accepted", "status": status, "reason": reason, "message": message,
+        "type": kind, "status": status, "reason": reason, "message": message,
         "observedGeneration": document.generation,
     })
 }
@@ -128,12 +157,16 @@ fn own(condition: Value, document: &Document, now: SystemTime) -> Option<Value> 
 /// Says since when each condition is as it is: since the last time it turned.
 fn dated(conditions: &mut Value, before: Option<&Value>, now: SystemTime) {
     let before = before.and_then(Value::as_array).cloned().unwrap_or_default();
-    for condition in conditions.as_array_mut().into_iter().flatten() {
+    let Some(conditions) = conditions.as_array_mut() else { return };
+    for condition in conditions.iter_mut() {
         let same = before.iter().find(|old| old["type"] == condition["type"] && old["status"] == condition["status"]);
         let since = same.and_then(|old| old["lastTransitionTime"].as_str()).map(str::to_owned);
         let since = since.unwrap_or_else(|| humantime::format_rfc3339_seconds(now).to_string());
         condition["lastTransitionTime"] = since.into();
     }
+    // Whoever else says something here says it in another type.
+    let others = before.into_iter().filter(|old| !OURS.iter().any(|ours| old["type"] == **ours));
+    conditions.extend(others);
 }
 
 #[cfg(test)]

@@ -25,7 +25,10 @@ fn route(status: Value) -> Document {
 
 fn said(kind: Kind, document: Document) -> Option<Patch> {
     let name = ("shop".to_owned(), "split".to_owned());
-    let verdict = Verdict::of(kind, &document.translate("weft.local"));
+    let verdict = match document.is_detached(kind) {
+        true => Verdict::Detached,
+        false => Verdict::of(kind, &document.translate(kind, "weft.local")),
+    };
     let mut cluster = Cluster::default();
     cluster.take(News::Document(kind, Seen::Put(name.clone(), document)), &mut Due::default());
     let verdicts = BTreeMap::from([((kind, name), verdict)]);
@@ -81,4 +84,60 @@ fn faults_are_told_where_people_look() {
 #[test]
 fn grants_have_no_status() {
     assert_eq!(said(Kind::ReferenceGrant, document(Kind::ReferenceGrant, json!({}), Value::Null)), None);
+}
+
+#[test]
+fn words_about_parents_that_are_gone_are_taken_back() {
+    let edge = json!({"parentRef": {"name": "edge"}, "controllerName": "example.com/gateway", "conditions": []});
+    let mut both = said(Kind::HttpRoute, route(json!({"parents": [edge]}))).unwrap().status;
+    let old = json!({"parentRef": {"group": "", "kind": "Service", "name": "old"}, "controllerName": CONTROLLER, "conditions": []});
+    both["parents"].as_array_mut().unwrap().push(old);
+    let names = |status: &Value| {
+        let parents = status["parents"].as_array().unwrap().iter();
+        parents.map(|parent| parent["parentRef"]["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&said(Kind::HttpRoute, route(both.clone())).unwrap().status), ["edge", "cart"]);
+    let mut detached = route(both);
+    detached.value["spec"]["parentRefs"] = json!([]);
+    assert_eq!(names(&said(Kind::HttpRoute, detached).unwrap().status), ["edge"]);
+}
+
+#[test]
+fn a_route_that_is_partly_in_force_says_so() {
+    let mut partly = route(Value::Null);
+    let strange = json!({"matches": [{"path": {"type": "RegularExpression", "value": "/("}}], "backendRefs": [{"name": "cart", "port": 80}]});
+    let odd = json!({"backendRefs": [{"group": "example.com", "kind": "Bucket", "name": "cart"}]});
+    let rules = partly.value["spec"]["rules"].as_array_mut().unwrap();
+    rules.insert(0, strange);
+    rules.push(odd);
+    let verdict = Verdict::of(Kind::HttpRoute, &partly.translate(Kind::HttpRoute, "weft.local"));
+    let Verdict::Route { attached, dropped, why } = &verdict else { panic!("{verdict:?}") };
+    assert_eq!((attached.route.rules.len(), dropped), (2, &BTreeSet::from([0])));
+    let said = conditions::status(attached, dropped, Some(3), &World::default());
+    let message = said["parents"][0]["conditions"][1]["message"].as_str().unwrap().to_owned();
+    // The world is empty: what is told first is the first rule that is left, by its number in the document.
+    assert!(message.starts_with("spec.rules[1].backendRefs[0]: "), "{message}");
+    let mut parent = json!({"conditions": [{"type": "Accepted", "status": "True"}]});
+    super::partly(&mut parent, why, &partly);
+    let condition = &parent["conditions"][1];
+    assert_eq!((&condition["type"], &condition["reason"]), (&json!("PartiallyInvalid"), &json!("UnsupportedValue")));
+    assert!(
+        condition["message"].as_str().unwrap().starts_with("Dropped Rule: spec.rules[0].matches[0].path"),
+        "{condition}"
+    );
+    let mut refused = json!({"conditions": [{"type": "Accepted", "status": "False"}]});
+    super::partly(&mut refused, why, &partly);
+    assert_eq!(refused["conditions"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn conditions_of_other_types_stay() {
+    let mut earlier = said(Kind::HttpRoute, route(Value::Null)).unwrap().status;
+    let other = json!({"type": "example.com/Audited", "status": "True", "reason": "Yes", "message": ""});
+    let conditions = earlier["parents"][0]["conditions"].as_array_mut().unwrap();
+    conditions.push(other.clone());
+    assert_eq!(said(Kind::HttpRoute, route(earlier.clone())), None, "nothing is to be said anew");
+    earlier["parents"][0]["conditions"][0]["message"] = "old".into();
+    let now = said(Kind::HttpRoute, route(earlier)).unwrap().status;
+    assert_eq!(now["parents"][0]["conditions"][2], other);
 }

@@ -120,6 +120,7 @@ mod tests {
             weight,
             zone: None,
             node: None,
+            hints: Default::default(),
             hostname: None,
             priority: 0,
             location: None,

@@ -7,6 +7,7 @@ use super::references;
 use super::world::World;
 use crate::record::AttachedRoute;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use weft_model::route::{Parent, Route, RouteKind};
 use weft_model::{Port, ServiceName};
 
@@ -34,7 +35,12 @@ impl Condition {
 
 /// `Accepted` and `ResolvedRefs` of `attached` for `parent`.
 pub fn of(attached: &AttachedRoute, parent: &Parent, world: &World) -> [Condition; 2] {
-    [accepted(&attached.route, parent, world), resolved(&attached.route, &parent.service, world)]
+    conditions(attached, &BTreeSet::new(), parent, world)
+}
+
+/// `dropped`: rules of the document, by number, that the route has not.
+fn conditions(attached: &AttachedRoute, dropped: &BTreeSet<usize>, parent: &Parent, world: &World) -> [Condition; 2] {
+    [accepted(&attached.route, parent, world), resolved(&attached.route, dropped, &parent.service, world)]
 }
 
 fn accepted(route: &Route, parent: &Parent, world: &World) -> Condition {
@@ -61,14 +67,22 @@ fn accepted(route: &Route, parent: &Parent, world: &World) -> Condition {
     Condition::yes(KIND, "attached")
 }
 
-fn resolved(route: &Route, parent: &ServiceName, world: &World) -> Condition {
+fn resolved(route: &Route, dropped: &BTreeSet<usize>, parent: &ServiceName, world: &World) -> Condition {
     const KIND: &str = "ResolvedRefs";
-    for (n, rule) in route.rules.iter().enumerate() {
+    let numbers = (0..).filter(|number| !dropped.contains(number));
+    for (rule, n) in route.rules.iter().zip(numbers) {
         let backends = rule.backends.iter().enumerate();
-        let backends = backends.map(|(m, b)| (format!("spec.rules[{n}].backendRefs[{m}]"), &b.service, b.port));
-        let mirrors = rule.mirrors.iter().map(|m| (format!("spec.rules[{n}].filters"), &m.service, m.port));
-        let unresolved = backends.chain(mirrors).find_map(|(at, service, port)| {
-            let (reason, what) = unresolved(route, parent, service, port, world)?;
+        let backends =
+            backends.map(|(m, b)| (format!("spec.rules[{n}].backendRefs[{m}]"), (&b.service, b.port, b.refused)));
+        let mirrors =
+            rule.mirrors.iter().map(|m| (format!("spec.rules[{n}].filters"), (&m.service, m.port, m.refused)));
+        let unresolved = backends.chain(mirrors).find_map(|(at, (service, port, is_other))| {
+            let (reason, what) = match is_other {
+                true => {
+                    ("InvalidKind", "is no Service; requests that it would have had are answered with 500".to_owned())
+                }
+                false => unresolved(route, parent, service, port, world)?,
+            };
             Some(Condition::no(KIND, reason, format!("{at}: {what}")))
         });
         if let Some(condition) = unresolved {
@@ -100,8 +114,9 @@ fn unresolved(
     }
 }
 
-/// `status` of the route's document. `generation`: of the document, where there is one.
-pub fn status(attached: &AttachedRoute, generation: Option<i64>, world: &World) -> Value {
+/// `status` of the route's document. `dropped`: rules of the document, by number, that are not in force. `generation`: of the
+/// document, where there is one.
+pub fn status(attached: &AttachedRoute, dropped: &BTreeSet<usize>, generation: Option<i64>, world: &World) -> Value {
     let condition = |condition: Condition| {
         let status = if condition.holds { "True" } else { "False" };
         let mut value = json!({
@@ -119,7 +134,7 @@ pub fn status(attached: &AttachedRoute, generation: Option<i64>, world: &World) 
         if let Some(port) = parent.port {
             named["port"] = port.get().into();
         }
-        let conditions: Vec<Value> = of(attached, parent, world).into_iter().map(condition).collect();
+        let conditions: Vec<Value> = conditions(attached, dropped, parent, world).into_iter().map(condition).collect();
         json!({ "parentRef": named, "controllerName": CONTROLLER, "conditions": conditions })
     };
     json!({ "parents": attached.parents.iter().map(parent).collect::<Vec<_>>() })

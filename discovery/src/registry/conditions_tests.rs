@@ -94,7 +94,7 @@ fn a_grpcroute_overrules_httproutes_of_its_port() {
 
 #[test]
 fn the_status_is_as_the_gateway_api_writes_it() {
-    let status = status(&route("shop/next", 80), Some(7), &world(&["shop/cart"]));
+    let status = status(&route("shop/next", 80), &BTreeSet::new(), Some(7), &world(&["shop/cart"]));
     let parent = &status["parents"][0];
     assert_eq!(parent["controllerName"], CONTROLLER);
     assert_eq!(parent["parentRef"], json!({"group": "", "kind": "Service", "namespace": "shop", "name": "cart"}));
@@ -103,4 +103,14 @@ fn the_status_is_as_the_gateway_api_writes_it() {
         json!({"type": "ResolvedRefs", "status": "False", "reason": "BackendNotFound", "observedGeneration": 7,
             "message": "spec.rules[0].backendRefs[0]: Service next.shop does not exist"})
     );
+}
+
+#[test]
+fn what_is_no_service_is_an_invalid_kind() {
+    let mut odd = route("shop/next", 80);
+    odd.route.rules[0].backends[0].refused = true;
+    assert_eq!(reasons(&odd, &world(&["shop/cart", "shop/next"])), ["Accepted", "InvalidKind"]);
+    let said = status(&odd, &BTreeSet::from([0, 2]), None, &world(&["shop/cart"]));
+    let message = said["parents"][0]["conditions"][1]["message"].as_str().unwrap().to_owned();
+    assert!(message.starts_with("spec.rules[1].backendRefs[0]: is no Service"), "{message}");
 }

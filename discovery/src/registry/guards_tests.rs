@@ -65,6 +65,7 @@ impl Books {
             weight: 1,
             zone: None,
             node: None,
+            hints: Default::default(),
             hostname: None,
             identity: None,
             state: Default::default(),

@@ -8,7 +8,7 @@ use weft_model::ServiceName;
 use weft_model::route::{Grant, Route};
 
 /// The route as it is attached to `service`, once for each of its ports that it names, with what is not allowed marked as
-/// refused.
+/// refused. What is no Service is so marked already.
 pub(super) fn checked<'a>(
     attached: &AttachedRoute,
     service: &ServiceName,
@@ -17,8 +17,8 @@ pub(super) fn checked<'a>(
     let mut route = attached.route.clone();
     let refused = |to: &ServiceName| refused(&attached.route, service, to, grants.clone());
     for rule in &mut route.rules {
-        rule.backends.iter_mut().for_each(|backend| backend.refused = refused(&backend.service));
-        rule.mirrors.iter_mut().for_each(|mirror| mirror.refused = refused(&mirror.service));
+        rule.backends.iter_mut().for_each(|backend| backend.refused |= refused(&backend.service));
+        rule.mirrors.iter_mut().for_each(|mirror| mirror.refused |= refused(&mirror.service));
     }
     let parents = attached.parents.iter().filter(|parent| parent.service == *service);
     parents.map(move |parent| Route { port: parent.port.or(route.port), ..route.clone() })

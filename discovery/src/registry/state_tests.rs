@@ -9,7 +9,7 @@ use super::*;
 use crate::record::{Record, Source, withdraw};
 use crate::store::Op;
 use weft_model::route::{Backend, Parent, Rule};
-use weft_model::{EndpointState, Route, ServicePort, TrafficPolicy};
+use weft_model::{EndpointState, Hints, Route, ServicePort, TrafficPolicy};
 
 /// The store, as far as the registry sees it.
 #[derive(Default)]
@@ -76,6 +76,7 @@ fn endpoint(service: &str, id: &str, at: &str) -> Op {
         weight,
         zone,
         node,
+        hints: Hints::default(),
         priority: 0,
         location,
         identity,

@@ -56,7 +56,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::{BTreeMap, BTreeSet};
-    use weft_model::{Endpoint, EndpointState, Protocol, Service, ServicePort, TrafficPolicy};
+    use weft_model::{Endpoint, EndpointState, Hints, Protocol, Service, ServicePort, TrafficPolicy};
 
     fn name() -> ServiceName {
         ServiceName::new("shop", "cart").unwrap()
@@ -76,6 +76,7 @@ mod tests {
             weight: weight.into(),
             zone: None,
             node: None,
+            hints: Hints::default(),
             hostname: None,
             priority: 0,
             location: None,

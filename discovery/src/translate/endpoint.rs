@@ -8,7 +8,7 @@ use super::field;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use weft_model::balance::Location;
-use weft_model::{Endpoint, EndpointState, SpiffeId};
+use weft_model::{Endpoint, EndpointState, Hints, SpiffeId};
 
 /// `spec` of `weft.dev/v1alpha1 Endpoint`.
 #[derive(Debug, Deserialize)]
@@ -104,6 +104,7 @@ pub fn translate(
         weight: weight?,
         zone,
         node,
+        hints: Hints::default(),
         priority: priority?,
         location,
         identity,

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use weft_discovery::record::{Key, Record, Source, withdraw};
 use weft_discovery::registry::{BrakeSettings, Registry};
 use weft_discovery::store::{Batch, Compare, Entry, Event, LeaseId, Op, Range, Revision, Store, StoreError, Watch};
-use weft_model::{Endpoint, EndpointState, Service, ServiceName, ServicePort};
+use weft_model::{Endpoint, EndpointState, Hints, Service, ServiceName, ServicePort};
 use weft_proto::v1;
 
 both! {
@@ -152,6 +152,7 @@ fn endpoints(count: u8) -> Vec<Op> {
         weight: 1,
         zone: None,
         node: None,
+        hints: Hints::default(),
         hostname: None,
         priority: 0,
         location: None,

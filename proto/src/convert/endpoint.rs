@@ -7,7 +7,7 @@ use super::{ConvertError, Result, name, name_text, parsed, port, some_text};
 use crate::v1;
 use std::net::IpAddr;
 use weft_model::balance::Location;
-use weft_model::{Endpoint, EndpointState};
+use weft_model::{Endpoint, EndpointState, Hints};
 
 impl From<&Endpoint> for v1::Endpoint {
     fn from(endpoint: &Endpoint) -> Self {
@@ -23,6 +23,8 @@ impl From<&Endpoint> for v1::Endpoint {
             state: v1::EndpointState::from(&endpoint.state).into(),
             priority: endpoint.priority,
             hostname: endpoint.hostname.clone().unwrap_or_default(),
+            hint_zones: endpoint.hints.zones.clone(),
+            hint_nodes: endpoint.hints.nodes.clone(),
             location: endpoint.location.map(|location| {
                 let (latitude, longitude) = location.millionths();
                 v1::Location { latitude, longitude }
@@ -61,6 +63,7 @@ impl TryFrom<v1::Endpoint> for Endpoint {
             state: state.into(),
             priority: wire.priority,
             hostname: some_text(wire.hostname),
+            hints: Hints { zones: wire.hint_zones, nodes: wire.hint_nodes },
             location: location.transpose()?,
             id: wire.id,
         })

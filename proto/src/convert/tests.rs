@@ -20,7 +20,7 @@ use weft_model::policy::{
 use weft_model::route::{Backend, HeaderEdit, Match, Mirror, PathMatch, PathRewrite, Redirect, Rewrite};
 use weft_model::route::{Route, RouteKind, RouteRetry, Rule, Scheme, ValueMatch, ValuePattern};
 use weft_model::session::{Carrier, Session};
-use weft_model::{Binding, Endpoint, EndpointState, Protocol, Service, ServicePort, ServiceView, SpiffeId};
+use weft_model::{Binding, Endpoint, EndpointState, Hints, Protocol, Service, ServicePort, ServiceView, SpiffeId};
 
 const LABEL: &str = "[a-z]([a-z0-9-]{0,8}[a-z0-9])?";
 const TOKEN: &str = "[a-z0-9!#$%&'*+.^_`|~-]{1,10}";
@@ -75,6 +75,8 @@ prop_compose! {
         weight: u32,
         zone in of(LABEL),
         node in of(LABEL),
+        zones in prop::collection::vec(LABEL, 0..3),
+        nodes in prop::collection::vec(LABEL, 0..3),
         identity in of((LABEL, LABEL, LABEL)),
         priority: u32,
         location in of((-90_000_000..=90_000_000, -180_000_000..=180_000_000)),
@@ -87,7 +89,8 @@ prop_compose! {
         }
         let identity = identity.map(|(domain, namespace, account)| SpiffeId::new(&domain, &namespace, &account).unwrap());
         let location = location.and_then(|(latitude, longitude)| Location::from_millionths(latitude, longitude));
-        Endpoint { id, service, hostname, addresses, ports, weight, zone, node, priority, location, identity, state }
+        let hints = Hints { zones, nodes };
+        Endpoint { id, service, hostname, addresses, ports, weight, zone, node, hints, priority, location, identity, state }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Made of the model's endpoint as a proxy in its place sees it. Pure data.
 
 use super::hash;
+use super::hints::Followed;
 use super::load::Load;
 use std::rc::Rc;
 use std::time::Instant;
@@ -34,6 +35,8 @@ impl<C: Candidate> Candidate for Rc<C> {
 pub struct Here<'a> {
     pub zone: Option<&'a str>,
     pub location: Option<Location>,
+    /// Whose hints are followed, in the place of an order of fail-over.
+    pub hints: Option<Followed<'a>>,
 }
 
 /// What is known of an endpoint until endpoints change.
@@ -47,7 +50,7 @@ pub struct Member {
     pub near: bool,
     /// Kilometres away; infinite if nobody can say.
     pub distance: f64,
-    /// 0 is used first: priority, then the zone's place in the order of fail-over.
+    /// 0 is used first: priority, then the zone's place in the order of fail-over, or what hints say.
     pub level: u64,
     /// When it appeared or became ready; `None`: it was there from the start.
     pub since: Option<Instant>,
@@ -57,7 +60,11 @@ impl Member {
     /// `endpoint` as a proxy sees it that is `here`, with zones in the order of `failover`.
     pub fn of(endpoint: &Endpoint, here: Here<'_>, failover: &[String], since: Option<Instant>) -> Self {
         let near = here.zone.is_some() && endpoint.zone.as_deref() == here.zone;
-        let place = failover.iter().position(|zone| endpoint.zone.as_ref() == Some(zone)).unwrap_or(failover.len());
+        let of_zone = || failover.iter().position(|zone| endpoint.zone.as_ref() == Some(zone));
+        let place = match here.hints {
+            Some(followed) => usize::from(!followed.means(endpoint)),
+            None => of_zone().unwrap_or(failover.len()),
+        };
         Self {
             level: u64::from(endpoint.priority) << 32 | place as u64,
             distance: match here.location.zip(endpoint.location) {

@@ -7,6 +7,7 @@ pub mod chooser;
 mod admission;
 mod standing;
 mod failover;
+mod hints;
 mod part;
 mod member;
 pub mod p2c;
@@ -28,5 +29,6 @@ pub mod eject;
 mod growth_tests;
 
 pub use chooser::Chooser;
+pub use hints::Followed;
 pub use load::Load;
 pub use member::{Candidate, Here, Member};

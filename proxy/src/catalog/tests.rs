@@ -4,7 +4,7 @@
 
 use super::*;
 use std::collections::BTreeMap;
-use weft_model::{Endpoint, EndpointState, Port, Protocol, Service, ServicePort, ServiceView, TrafficPolicy};
+use weft_model::{Endpoint, EndpointState, Hints, Port, Protocol, Service, ServicePort, ServiceView, TrafficPolicy};
 
 pub(super) fn name(text: &str) -> ServiceName {
     ServiceName::parse(text).unwrap()
@@ -23,6 +23,7 @@ pub(super) fn endpoint(service: &str, id: &str, weight: u32) -> Endpoint {
         weight,
         zone: None,
         node: None,
+        hints: Hints::default(),
         hostname: None,
         priority: 0,
         location: None,

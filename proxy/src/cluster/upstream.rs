@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 use weft_identity::rotate::Identity;
 use weft_identity::tls::Alpn;
 use weft_model::balance::{LoadReports, Location};
-use weft_model::{Endpoint, EndpointState, ServiceName, SpiffeId};
+use weft_model::{Endpoint, EndpointState, Hints, ServiceName, SpiffeId};
 
 /// What upstreams need from their worker.
 #[derive(Clone)]
@@ -42,6 +42,7 @@ pub struct Surroundings {
     /// This pod's own addresses: an endpoint there is the application next door, reached without its sidecar.
     pub own: Arc<[IpAddr]>,
     pub zone: Option<Arc<str>>,
+    pub node: Option<Arc<str>>,
     pub location: Option<Location>,
     /// Which endpoints of big services are this proxy's.
     pub client: Client,
@@ -135,6 +136,7 @@ impl Upstream {
             weight: 1,
             zone: None,
             node: None,
+            hints: Hints::default(),
             hostname: None,
             priority: 0,
             location: None,

@@ -1,4 +1,4 @@
-//! The application's probes that the kubelet makes through this proxy, as the injector writes them.
+//! The application's probes and hooks that the kubelet makes through this proxy, as the injector writes them.
 //!
 //! Parsed once at start. Each keeps what the pod's author wrote (`httpGet`, `tcpSocket` or `grpc`, as in a pod), beside the
 //! port as a number. Fails naming the probe.
@@ -17,6 +17,8 @@ pub struct ApplicationProbe {
     pub action: Action,
     pub port: Port,
     pub timeout: Duration,
+    /// A hook: whatever is answered is success, and no answer is a failure.
+    pub hook: bool,
 }
 
 /// What is asked.
@@ -38,6 +40,8 @@ struct Written {
     grpc: Option<Grpc>,
     resolved_port: Port,
     timeout_seconds: u64,
+    #[serde(default)]
+    hook: bool,
 }
 
 #[derive(Deserialize)]
@@ -82,7 +86,7 @@ fn probe(written: Written) -> Result<ApplicationProbe, String> {
         _ => return Err("one of httpGet, tcpSocket and grpc is needed".to_owned()),
     };
     let timeout = Duration::from_secs(written.timeout_seconds.clamp(1, 3600));
-    Ok(ApplicationProbe { action, port: written.resolved_port, timeout })
+    Ok(ApplicationProbe { action, port: written.resolved_port, timeout, hook: written.hook })
 }
 
 fn http(get: HttpGet) -> Result<Action, String> {
@@ -106,6 +110,7 @@ mod tests {
             "web/live": {"httpGet": {"path": "live?a=b", "port": "http", "scheme": "HTTPS",
                 "httpHeaders": [{"name": "Host", "value": "a"}]}, "resolvedPort": 8443, "timeoutSeconds": 3},
             "web/ready": {"tcpSocket": {"port": 80}, "resolvedPort": 80, "timeoutSeconds": 1},
+            "web/pre-stop": {"httpGet": {"path": "/"}, "resolvedPort": 80, "timeoutSeconds": 3600, "hook": true},
             "db/startup": {"grpc": {"port": 90}, "resolvedPort": 90, "timeoutSeconds": 0}
         }"#;
         let probes = parse(text).unwrap();
@@ -113,6 +118,7 @@ mod tests {
         assert_eq!((path.as_str(), *tls, headers.len()), ("/live?a=b", true, 1));
         assert_eq!((probes["web/live"].port.get(), probes["web/live"].timeout.as_secs()), (8443, 3));
         assert_eq!(probes["web/ready"].action, Action::Tcp);
+        assert!(probes["web/pre-stop"].hook && !probes["web/live"].hook);
         assert_eq!(probes["db/startup"].action, Action::Grpc { service: String::new() });
     }
 

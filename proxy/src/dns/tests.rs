@@ -34,6 +34,7 @@ fn view(service: &str, virtual_addresses: &[&str], endpoints: usize) -> ServiceV
         weight: 1,
         zone: None,
         node: None,
+        hints: Default::default(),
         hostname: None,
         priority: 0,
         location: None,

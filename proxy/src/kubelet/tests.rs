@@ -35,7 +35,7 @@ fn http(path: &str, headers: &[(&'static str, &'static str)]) -> Action {
 /// What the kubelet is told by the page of the probe `web/live`.
 async fn told(action: Action, port: u16) -> (u16, String) {
     let timeout = Duration::from_secs(if matches!(action, Action::Tcp) { 5 } else { 2 });
-    let probe = crate::config::ApplicationProbe { action, port: Port::new(port).unwrap(), timeout };
+    let probe = crate::config::ApplicationProbe { action, port: Port::new(port).unwrap(), timeout, hook: false };
     let mut config = example();
     config.address = vec!["127.0.0.1".parse().unwrap()];
     config.application_probes.insert("web/live".to_owned(), probe);
@@ -119,10 +119,35 @@ async fn only_what_is_configured_can_be_asked_for() {
     assert_eq!(told(http("/", &[]), port).await.0, 200);
     let mut config = example();
     let action = http("/", &[]);
-    let probe = crate::config::ApplicationProbe { action, port: Port::MIN, timeout: Duration::from_secs(1) };
+    let probe =
+        crate::config::ApplicationProbe { action, port: Port::MIN, timeout: Duration::from_secs(1), hook: false };
     config.application_probes.insert("web/live".to_owned(), probe);
     let config = Arc::new(config);
     for path in ["/application-probes/web/ready", "/application-probes/web/live/x", "/application-probes//live"] {
         assert_eq!(ask(&config, path).await.0, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_hook_that_is_not_answered_leads_the_kubelet_to_the_application() {
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let busy = application(|_| "HTTP/1.1 503 X\r\ncontent-length: 0\r\n\r\n".to_owned()).await;
+    let rude = application(|_| "SSH-2.0-x\r\n".to_owned()).await;
+    for (port, status, to) in [(closed, 307, true), (rude, 307, true), (busy, 503, false)] {
+        let probe = crate::config::ApplicationProbe {
+            action: http("/drain?now", &[]),
+            port: Port::new(port).unwrap(),
+            timeout: Duration::from_secs(30),
+            hook: true,
+        };
+        let mut config = example();
+        config.address = vec!["127.0.0.1".parse().unwrap()];
+        config.application_probes.insert("web/pre-stop".to_owned(), probe);
+        let request = http::Request::get("/application-probes/web/pre-stop").header("host", "10.244.0.7:15020");
+        let request = request.body(axum::body::Body::empty()).unwrap();
+        let response = pages(&Arc::new(config)).oneshot(request).await.unwrap();
+        let location = response.headers().get("location").map(|location| location.to_str().unwrap().to_owned());
+        let expected = to.then(|| format!("http://10.244.0.7:{port}/drain?now"));
+        assert_eq!((response.status().as_u16(), location), (status, expected));
     }
 }

@@ -8,7 +8,7 @@ use anyhow::Context;
 use std::net::{IpAddr, Ipv4Addr};
 use weft_discovery::record::{Content, Key, Record, Source};
 use weft_discovery::store::{OPS_LIMIT, Op, Store};
-use weft_model::{Endpoint, EndpointState, Port, Protocol, Service, ServiceName, ServicePort, SpiffeId};
+use weft_model::{Endpoint, EndpointState, Hints, Port, Protocol, Service, ServiceName, ServicePort, SpiffeId};
 use weft_tests::fleet;
 
 /// Zones that endpoints are spread over.
@@ -52,6 +52,7 @@ fn endpoint(name: &ServiceName, n: usize, index: usize) -> anyhow::Result<Op> {
         weight: 1,
         zone: Some(format!("zone-{}", index % ZONES)),
         node: Some(format!("node-{}", number % 500)),
+        hints: Hints::default(),
         priority: 0,
         location: None,
         identity: Some(identity),

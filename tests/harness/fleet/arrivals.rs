@@ -22,6 +22,7 @@ struct Change {
     last: AtomicU64,
 }
 
+const LEAVING: &str = "leaving-";
 /// Endpoints that nobody has changed yet weigh this much.
 pub const UNCHANGED: u32 = 1;
 
@@ -49,6 +50,24 @@ impl Arrivals {
             change.last.fetch_max(self.now(), Ordering::Relaxed);
             change.heard.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// A proxy heard that the endpoint [`leaving`](Self::leaving) change number `n` is gone.
+    pub fn gone(&self, id: &str) {
+        let number = id.strip_prefix(LEAVING).and_then(|number| number.parse().ok());
+        if let Some(number) = number.and_then(|number: usize| u32::try_from(number).ok()) {
+            self.heard(number.saturating_add(UNCHANGED + 1));
+        }
+    }
+
+    /// What the endpoint is called whose end is change number `n`.
+    pub fn leaving(n: usize) -> String {
+        format!("{LEAVING}{n}")
+    }
+
+    /// Whether everybody has heard of change number `n`.
+    pub fn reached_all(&self, n: usize) -> bool {
+        self.changes[n].heard.load(Ordering::Relaxed) >= self.listeners
     }
 
     /// Whether everybody has heard of everything.
@@ -93,5 +112,12 @@ mod tests {
         arrivals.heard(Arrivals::weight(1));
         assert!(arrivals.complete());
         assert_eq!(arrivals.latencies().len(), 2);
+        let leaving = Arrivals::new(1, 2);
+        for id in [Arrivals::leaving(0).as_str(), "leaving-x", "leaving-4294967295", "other-0"] {
+            leaving.gone(id);
+        }
+        assert!(!leaving.reached_all(0));
+        leaving.gone("leaving-0");
+        assert!(leaving.reached_all(0));
     }
 }

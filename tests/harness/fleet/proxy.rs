@@ -86,6 +86,7 @@ impl Proxy {
             }
             Heard::Delta(delta) => {
                 delta.upserted.iter().for_each(|endpoint| self.arrivals.heard(endpoint.weight));
+                delta.removed.iter().for_each(|id| self.arrivals.gone(id));
                 Ok(true)
             }
             Heard::Gone(gone) => Err(anyhow!("there is no service {}", gone.service)),

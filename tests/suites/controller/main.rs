@@ -5,16 +5,22 @@
 
 mod stage;
 mod services;
+mod hints;
 mod documents;
+mod statuses;
 mod speed;
+mod fleet;
 mod failures;
 mod size;
 
 use stage::Kubernetes;
 use std::process::ExitCode;
+use std::time::Duration;
 use weft_tests::Suite;
 use weft_tests::cluster::missing;
 
+/// Thousands of objects take their time where others build.
+const LIMIT: Duration = Duration::from_secs(600);
 /// Pods that are added to measure what they cost, in thousands; more than one takes minutes.
 const LOTS: &str = "WEFT_TEST_THOUSANDS";
 
@@ -28,11 +34,17 @@ fn main() -> ExitCode {
         .case("a pod that is deleted goes at once, and one made anew comes back", services::made_anew)
         .case("headless names lead to pods, and their addresses to their identities", services::headless)
         .case("a service of each node is served by the own node alone", services::node_local)
+        .case("hints lead to the own node and zone, and hide nobody", hints::followed)
         .case("what others applied is left alone", services::others)
         .case("a route is followed, and its status says so", documents::route)
         .case("a faulty document leaves the old one in force and says why", documents::faulty)
+        .case("each parent of a route has its own status, and others' words stay", statuses::parents)
+        .case("a status names what is wrong with a backend", statuses::backends)
+        .case("the good rules of a route are in force, and its status names the others", statuses::partial)
         .case("policies of the cluster are in force", documents::policies)
         .case("a pod that is deleted is gone from proxies within a second", speed::deletion)
+        .limit(LIMIT)
+        .case("a hundred proxies hear of what has gone within a second", fleet::hears)
         .case("an API server that is started again finds the mesh as it was", failures::api_server)
         .case("what changed while discovery was away is made good", failures::discovery)
         .case("a leader that was paused writes nothing afterwards", failures::paused)
@@ -42,5 +54,6 @@ fn main() -> ExitCode {
             size::thousand(cluster, lot - 1).await
         })
     };
-    (1..=lots).fold(suite, lot).run()
+    let suite = (1..=lots).fold(suite, lot);
+    suite.case("a new leader reads the thousands in pages, and of no kind more than it needs", size::read_again).run()
 }

@@ -81,7 +81,8 @@ impl Kubernetes {
         let flags = ["--kubernetes", "--kubeconfig", &kubeconfig.display().to_string()].map(str::to_owned);
         let options = Options { store, replicas: 2, discovery_args: flags.to_vec() };
         let web = |name: &&str| Workload::new(NAMESPACE, name, "web").application(server(name));
-        let client = Workload::new(NAMESPACE, "client", "client").proxy_arg("--node").proxy_arg("node-0");
+        let client =
+            Workload::new(NAMESPACE, "client", "client").zone("zone-a").proxy_arg("--node").proxy_arg("node-0");
         // Somebody's own, for the controller to leave alone.
         let plan = Plan::new().options(options).documents(service_document(NAMESPACE, "applied")).workload(client);
         let world = WEB.iter().fold(plan, |plan, name| plan.workload(web(name))).start_on(network)?;

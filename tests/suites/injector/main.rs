@@ -52,6 +52,7 @@ pub fn web() -> Value {
                 "name": "web", "image": "i", "ports": [{"name": "http", "containerPort": 8080}],
                 "livenessProbe": {"httpGet": {"path": "/live", "port": "http"}, "periodSeconds": 3},
                 "readinessProbe": {"grpc": {"port": 9000}}, "startupProbe": {"tcpSocket": {"port": 8080}},
+                "lifecycle": {"postStart": {"httpGet": {"path": "/warm", "port": 8080}}, "preStop": {"sleep": {"seconds": 2}}},
             }],
         },
     })
@@ -83,6 +84,9 @@ async fn injected(cluster: &Cluster) -> Outcome {
     ensure!(proxy["restartPolicy"] == "Always" && proxy["startupProbe"]["httpGet"]["path"] == "/readyz", "{proxy}");
     let live = &spec["containers"][0]["livenessProbe"];
     ensure!(live["httpGet"]["path"] == "/application-probes/web/live" && live["periodSeconds"] == 3, "{live}");
+    let hooks = &spec["containers"][0]["lifecycle"];
+    ensure!(hooks["postStart"]["httpGet"]["path"] == "/application-probes/web/post-start", "{hooks}");
+    ensure!(hooks["preStop"] == json!({"sleep": {"seconds": 2}}), "{hooks}");
     let volumes = spec["volumes"].as_array().context("volumes")?;
     let token = volumes.iter().find(|volume| volume["name"] == "weft-token").context("the token")?;
     let source = &token["projected"]["sources"][0]["serviceAccountToken"];

@@ -42,6 +42,10 @@ pub async fn same_pods(cluster: &Cluster) -> Outcome {
             json!({"weft.dev/rewrite-probes": "disabled", "weft.dev/dns-capture": "disabled"}),
         ),
         with("/metadata/annotations", json!({"weft.dev/inject": "disabled"})),
+        with(
+            "/spec/containers/0/lifecycle",
+            json!({"preStop": {"httpGet": {"path": "drain", "port": "http", "scheme": "HTTPS"}}}),
+        ),
         with("/spec/hostNetwork", json!(true)),
         with("/spec/terminationGracePeriodSeconds", json!(5)),
         with("/spec/volumes", json!([{"name": "a", "emptyDir": {}}])),
