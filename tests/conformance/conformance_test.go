@@ -34,7 +34,9 @@ func TestConformance(t *testing.T) {
 	}
 	mesh := features.SetsToNamesSet(features.MeshCoreFeatures, features.MeshExtendedFeatures)
 	options.SupportedFeatures = append(mesh.UnsortedList(), claimed...)
-	options.NamespaceLabels = map[string]string{"weft.dev/inject": "enabled"}
+	if options.NamespaceLabels == nil {
+		options.NamespaceLabels = map[string]string{"weft.dev/inject": "enabled"}
+	}
 	options.Implementation = reports.Implementation{
 		Organization: "weft",
 		Project:      "weft",
