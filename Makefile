@@ -77,6 +77,15 @@ cluster: images ## A whole Kubernetes cluster of one node with the project's ima
 	cargo build --release --bin weft-test-cluster
 	@WEFT_TEST_KUBERNETES=$$(scripts/kubernetes --node) $(TARGET)/release/weft-test-cluster $(TARGET)/images/*.tar
 
+.PHONY: test-conformance
+test-conformance: ## The Gateway API's public conformance suite against the mesh on a whole Kubernetes node; its report goes to docs/conformance
+	@scripts/need $(NEED_BUILD) $(NEED_PODS) $(NEED_NODE) openssl:openssl:"a certificate for the suite's application" \
+		python3:python3:"packs images"
+	cargo build --workspace --bins --test conformance
+	@programs=$$(scripts/kubernetes --node); helm=$$(scripts/helm); suite=$$(scripts/conformance); \
+		WEFT_BIN_DIR=$(TARGET)/debug WEFT_TEST_KUBERNETES=$$programs WEFT_TEST_HELM=$$helm WEFT_TEST_CONFORMANCE=$$suite \
+		WEFT_CONFORMANCE_REPORT=$(CURDIR)/docs/conformance/report.yaml cargo test --workspace --test conformance
+
 .PHONY: lint
 lint: ## Formatting, clippy, documentation and layout, all without a single warning
 	@scripts/need $(NEED_BUILD)
