@@ -80,10 +80,12 @@ fn each_part_may_do_what_it_needs_and_no_more() {
             assert_eq!(security["capabilities"]["drop"], json!(["ALL"]));
         }
         assert!(parts[1]["securityContext"]["capabilities"]["add"].is_null());
-        parts[0]["securityContext"]["capabilities"]["add"].clone()
+        (parts[0]["securityContext"]["capabilities"]["add"].clone(), parts[0]["env"].clone())
     };
-    assert_eq!(capabilities(&[]), json!(["NET_ADMIN"]));
-    assert_eq!(capabilities(&["--redirect-backend=legacy"]), json!(["NET_ADMIN", "NET_RAW"]));
+    assert_eq!(capabilities(&[]), (json!(["NET_ADMIN"]), Value::Null));
+    // The legacy tables take a raw socket, and a lock in a folder that can be written to.
+    let lock = json!([{"name": "XTABLES_LOCKFILE", "value": "/dev/shm/xtables.lock"}]);
+    assert_eq!(capabilities(&["--redirect-backend=legacy"]), (json!(["NET_ADMIN", "NET_RAW"]), lock));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::names::{
     ADMIN_PORT, ANCHORS_VOLUME, CHECK_PORT, DNS_PORT, PROBES_VARIABLE, PROXY, PROXY_UID, REDIRECT, STATE_VOLUME,
     TOKEN_VOLUME, TRUST_ANCHORS,
 };
-use crate::settings::{Resources, Settings, Style};
+use crate::settings::{Backend, Resources, Settings, Style};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 use weft_model::Port;
@@ -22,6 +22,8 @@ const TOKEN_SECONDS: u64 = 3600;
 const DRAIN: Duration = Duration::from_secs(30);
 /// A sidecar that is not ready by then is started anew.
 const START_SECONDS: u64 = 120;
+/// Which the legacy iptables locks, and would look for in /run: nothing but this folder can be written to.
+const LOCK_FILE: &str = "/dev/shm/xtables.lock";
 /// Key, certificate and snapshot: in memory, so that the key is on no disk.
 const STATE_SIZE: &str = "64Mi";
 
@@ -142,7 +144,7 @@ impl Parts<'_> {
             ("--exclude-inbound-cidrs", listed(&choices.exclude_inbound_cidrs)),
         ];
         args.extend(flags.into_iter().filter_map(|(flag, value)| Some([flag.to_owned(), value?])).flatten());
-        json!({
+        let mut redirect = json!({
             "name": REDIRECT,
             "image": self.settings.image,
             "imagePullPolicy": self.settings.pull_policy,
@@ -151,7 +153,11 @@ impl Parts<'_> {
             "resources": self.resources().value(),
             "securityContext": security(0, self.settings.backend.capabilities()),
             "terminationMessagePolicy": "FallbackToLogsOnError",
-        })
+        });
+        if self.settings.backend == Backend::Legacy {
+            redirect["env"] = json!([{"name": "XTABLES_LOCKFILE", "value": LOCK_FILE}]);
+        }
+        redirect
     }
 
     /// The volumes of the sidecar.
