@@ -5,9 +5,6 @@
 //! gone go after a while.
 
 mod departed;
-mod open;
-
-pub use open::OpenConnection;
 
 use crate::drain::Direction;
 use departed::{Departed, Stay};
@@ -18,7 +15,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use weft_telemetry::metrics::{LatencyHistogram, Registry};
+use weft_telemetry::metrics::{LatencyHistogram, OpenConnection, Registry};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {

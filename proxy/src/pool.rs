@@ -7,7 +7,6 @@
 use crate::breaker::Permit;
 use crate::conn::Conn;
 use crate::error::Failure;
-use crate::metrics::OpenConnection;
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use h2::client::SendRequest;
@@ -18,6 +17,7 @@ use std::future::Future;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
+use weft_telemetry::metrics::OpenConnection;
 
 /// Idle HTTP/1 connections kept per endpoint port and worker.
 const MAX_IDLE: usize = 256;

@@ -5,12 +5,14 @@
 
 mod exposition;
 mod latency;
+mod open;
 mod points;
 mod process;
 mod push;
 
 pub use exposition::Exposition;
 pub use latency::LatencyHistogram;
+pub use open::OpenConnection;
 pub use push::Push;
 
 use prometheus_client::collector::Collector;
