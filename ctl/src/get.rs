@@ -99,7 +99,7 @@ pub async fn fetch(
 }
 
 /// Those that discovery has signed for proxies of this name; `None` means all namespaces, or all names.
-async fn signed(
+pub async fn signed(
     namespace: Option<&str>,
     name: Option<&str>,
     discovery: &Discovery,
@@ -134,7 +134,8 @@ async fn certificates(args: &Args, discovery: &Discovery) -> anyhow::Result<Outp
     .into())
 }
 
-fn certificate(certificate: &v1::Certificate) -> Value {
+/// For programs.
+pub fn certificate(certificate: &v1::Certificate) -> Value {
     let date = |seconds| humantime::format_rfc3339_seconds(time(seconds)).to_string();
     json!({
         "identity": certificate.identity,
@@ -142,7 +143,19 @@ fn certificate(certificate: &v1::Certificate) -> Value {
         "serial": certificate.serial,
         "notBefore": date(certificate.not_before),
         "notAfter": date(certificate.not_after),
+        "anchor": certificate.anchor,
+        "renewals": certificate.renewals,
+        "state": standing(certificate),
     })
+}
+
+/// Whether its owner uses it, in a word.
+pub fn standing(certificate: &v1::Certificate) -> &'static str {
+    match (certificate.replaced, certificate.confirmed) {
+        (true, _) => "replaced",
+        (false, true) => "in-use",
+        (false, false) => "unconfirmed",
+    }
 }
 
 fn nothing(plural: &str, args: &Args) -> anyhow::Result<Output> {

@@ -20,6 +20,7 @@ mod check;
 mod dashboard;
 mod token;
 mod trust;
+mod certificates;
 mod inject;
 mod completion;
 mod documents;
@@ -107,6 +108,8 @@ enum Command {
     /// Whom the mesh trusts
     #[command(subcommand)]
     Trust(trust::Command),
+    /// Show who has which certificate until when, and under which anchor
+    Certificates(certificates::Args),
     /// Put sidecars into the pods of YAML documents, as the webhook would, and print all of them
     Inject(Box<inject::Args>),
     /// Take the sidecars out of the pods of YAML documents, and print all of them
@@ -136,6 +139,7 @@ async fn run(cli: Cli) -> anyhow::Result<Output> {
         Command::Check(args) => check::run(args, &discovery).await,
         Command::Token(command) => token::run(command, &discovery).await,
         Command::Trust(command) => trust::run(command, &discovery).await,
+        Command::Certificates(args) => certificates::run(args, &discovery).await,
         Command::Manual(args) => manual::run::<Cli>(&args),
         Command::Inject(args) => inject::run(&args),
         Command::Uninject(files) => inject::undo(&files),

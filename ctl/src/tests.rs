@@ -103,6 +103,14 @@ impl v1::admin_server::Admin for Replica {
         Err(Status::internal("broken"))
     }
 
+    async fn get_trust(&self, _: Request<v1::GetTrustRequest>) -> Answer<v1::TrustState> {
+        Ok(Response::new(Default::default()))
+    }
+
+    async fn rotate_trust(&self, _: Request<v1::RotateTrustRequest>) -> Answer<v1::TrustState> {
+        Err(Status::failed_precondition("certificates in use need it"))
+    }
+
     async fn status(&self, _: Request<v1::StatusRequest>) -> Answer<v1::StatusResponse> {
         let replica = self.name.to_owned();
         Ok(Response::new(v1::StatusResponse { replica, ready: true, revision: 7, ..Default::default() }))
@@ -304,6 +312,9 @@ fn every_form_in_the_manual_is_understood() {
         "weftctl tap -A --from shop/web --to cart --reason no-endpoints --direction in -o json",
         "weftctl top routes -n shop --to search -w 10s",
         "weftctl trust anchors",
+        "weftctl trust status -o json",
+        "weftctl trust rotate --issuer dir --dry-run --wait 1h",
+        "weftctl certificates cart-0 -n shop --replaced -o wide",
         "weftctl completion zsh",
     ] {
         assert!(parse(line).is_ok(), "{line}");
@@ -328,6 +339,8 @@ fn wrong_command_lines_are_refused() {
         "weftctl status --discovery /a.sock --kubeconfig a.yaml",
         "weftctl status --mesh-namespace Mesh",
         "weftctl completion csh",
+        "weftctl trust rotate --wait soon",
+        "weftctl certificates -n shop -A",
         "weftctl tap search --proxy search-0",
         "weftctl tap --status 50x",
         "weftctl top gadgets",

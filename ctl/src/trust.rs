@@ -1,20 +1,59 @@
-//! `weftctl trust anchors`: the roots that every proxy trusts, as PEM.
+//! `weftctl trust`: whom the mesh trusts (`anchors`, `status`), and the replacement of its root (`rotate`).
 //!
-//! What a proxy is given at its start to know discovery by. Two of them: the root is being replaced.
+//! How far a replacement is stands in discovery's store and nowhere else: whoever calls again goes on from there. What could cut anybody
+//! off is refused by discovery, not here.
+
+mod rotate;
+mod tell;
+
+pub use tell::short;
 
 use crate::connect::Discovery;
-use crate::print::Output;
+use crate::print::{self, Format, Output};
+use serde_json::json;
+use std::time::SystemTime;
 use weft_proto::v1;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Print the trust anchors, PEM
     Anchors,
+    /// Show the trust anchors, how many certificates lead to each, and how far a replacement is
+    Status(Status),
+    /// Replace the root of trust while everything runs: trust a new one, issue all certificates anew, trust the old one no more
+    #[command(long_about = rotate::ABOUT)]
+    Rotate(rotate::Args),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Status {
+    /// How to print
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    output: Format,
 }
 
 pub async fn run(command: Command, discovery: &Discovery) -> anyhow::Result<Output> {
-    let Command::Anchors = command;
-    let anchors =
-        discovery.call(async |mut admin| admin.get_trust_anchors(v1::GetTrustAnchorsRequest {}).await).await?;
-    Ok(anchors.pem.into())
+    match command {
+        Command::Anchors => {
+            let request = v1::GetTrustAnchorsRequest {};
+            Ok(discovery.call(async |mut admin| admin.get_trust_anchors(request).await).await?.pem.into())
+        }
+        Command::Status(args) => status(&args, discovery).await,
+        Command::Rotate(args) => rotate::run(args, discovery).await,
+    }
+}
+
+async fn state(discovery: &Discovery) -> anyhow::Result<v1::TrustState> {
+    Ok(discovery.call(async |mut admin| admin.get_trust(v1::GetTrustRequest {}).await).await?)
+}
+
+async fn status(args: &Status, discovery: &Discovery) -> anyhow::Result<Output> {
+    let state = state(discovery).await?;
+    let now = SystemTime::now();
+    Ok(match args.output {
+        Format::Table => tell::table(&state, false, now).into(),
+        Format::Wide => tell::table(&state, true, now).into(),
+        Format::Json => print::json(&tell::value(&state))?.into(),
+        Format::Yaml => print::yaml(&[json!(tell::value(&state))])?.into(),
+    })
 }

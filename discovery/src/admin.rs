@@ -6,11 +6,12 @@
 mod socket;
 mod ask;
 mod tap;
+mod trust;
 
 pub use socket::{Claimed, SocketError, claim};
 
 use crate::apply::{ApplyError, Documents};
-use crate::authority::{Authority, Ledger, OWN_ACCOUNT, OWN_NAMESPACE, TokenError};
+use crate::authority::{Authority, OWN_ACCOUNT, OWN_NAMESPACE, TokenError};
 use crate::record::AttachedRoute;
 use crate::registry::{Registry, World, conditions};
 use crate::rpc::{seconds, store_status};
@@ -167,16 +168,7 @@ impl v1::admin_server::Admin for Admin {
         &self,
         _: Request<v1::ListCertificatesRequest>,
     ) -> Result<Response<v1::ListCertificatesResponse>, Status> {
-        let issued = self.authority.issued().await.map_err(store_status)?;
-        let certificates =
-            issued.into_iter().map(|Ledger { identity, proxy, serial, not_before, not_after, .. }| v1::Certificate {
-                identity: identity.to_string(),
-                proxy,
-                serial,
-                not_before,
-                not_after,
-            });
-        Ok(Response::new(v1::ListCertificatesResponse { certificates: certificates.collect() }))
+        Ok(Response::new(v1::ListCertificatesResponse { certificates: trust::certificates(&self.authority).await? }))
     }
 
     async fn create_join_token(
@@ -207,6 +199,15 @@ impl v1::admin_server::Admin for Admin {
         _: Request<v1::GetTrustAnchorsRequest>,
     ) -> Result<Response<v1::GetTrustAnchorsResponse>, Status> {
         Ok(Response::new(v1::GetTrustAnchorsResponse { pem: to_pem(&self.authority.anchors()) }))
+    }
+
+    async fn get_trust(&self, _: Request<v1::GetTrustRequest>) -> Result<Response<v1::TrustState>, Status> {
+        Ok(Response::new(trust::state(&self.authority).await?))
+    }
+
+    async fn rotate_trust(&self, request: Request<v1::RotateTrustRequest>) -> Result<Response<v1::TrustState>, Status> {
+        trust::step(&self.authority, request.into_inner()).await?;
+        Ok(Response::new(trust::state(&self.authority).await?))
     }
 
     async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<v1::StatusResponse>, Status> {

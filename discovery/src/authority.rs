@@ -5,15 +5,25 @@
 
 mod certify;
 mod review;
+mod rotate;
 mod sign;
+mod follow;
+mod secret;
+mod pods;
+mod ledger;
 mod token;
-mod root;
+mod trust;
 mod sessions;
 mod fault;
 
 pub use certify::Certify;
 pub use fault::AuthorityError;
+pub use follow::follow;
+pub use ledger::{Ledger, Proven, in_use};
 pub use review::Reviewer;
+pub use rotate::{RotateError, waiting};
+pub use secret::{SecretName, keep as keep_secret};
 pub use sessions::keep as keep_session_keys;
-pub use sign::{Authority, Issued, Ledger, OWN_ACCOUNT, OWN_NAMESPACE};
+pub use sign::{Asked, Authority, Issued, OWN_ACCOUNT, OWN_NAMESPACE};
 pub use token::{JoinToken, TokenError};
+pub use trust::{Rotation, Trust};

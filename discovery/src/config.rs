@@ -2,6 +2,9 @@
 //!
 //! Read once at the start. All faults are told at once, each naming its flag; a [`Config`] that exists is usable.
 
+mod store;
+
+use crate::authority::SecretName;
 use crate::kubernetes::Connection;
 use crate::store::{EmbeddedSettings, EtcdSettings};
 use clap::Parser;
@@ -19,12 +22,28 @@ use weft_telemetry::{logs, otlp};
     about = "Weft's control plane: what exists, who is who, and telling every proxy"
 )]
 pub struct Flags {
-    /// Where the mesh is kept: `embedded:/path/to/file`, or `etcd:http://a:2379,http://b:2379`
+    /// Where the mesh is kept: `embedded:/path/to/file`, or `etcd:http://a:2379,http://b:2379`; `https` wants --store-ca
     #[arg(long, env = "WEFT_STORE", default_value = "embedded:/var/lib/weft/discovery.redb")]
     pub store: String,
     /// What all keys of this mesh begin with in etcd
     #[arg(long, env = "WEFT_STORE_PREFIX", default_value = "/weft/")]
     pub store_prefix: String,
+    /// File with the authorities that etcd's certificates are signed by, PEM. This file and the next ones are read again for each new
+    /// connection
+    #[arg(long, env = "WEFT_STORE_CA", value_name = "FILE")]
+    pub store_ca: Option<PathBuf>,
+    /// File with the certificate that is shown to etcd, PEM
+    #[arg(long, env = "WEFT_STORE_CERTIFICATE", value_name = "FILE")]
+    pub store_certificate: Option<PathBuf>,
+    /// File with its key, PEM
+    #[arg(long, env = "WEFT_STORE_KEY", value_name = "FILE")]
+    pub store_key: Option<PathBuf>,
+    /// The user of etcd, where it has authentication enabled
+    #[arg(long, env = "WEFT_STORE_USER", value_name = "NAME")]
+    pub store_user: Option<String>,
+    /// File with that user's password
+    #[arg(long, env = "WEFT_STORE_PASSWORD_FILE", value_name = "FILE")]
+    pub store_password_file: Option<PathBuf>,
     /// Where proxies connect to (TLS)
     #[arg(long, env = "WEFT_LISTEN", default_value = "0.0.0.0:15010")]
     pub listen: String,
@@ -47,9 +66,13 @@ pub struct Flags {
     /// A file to write the trust anchors to (PEM), for proxies to be given
     #[arg(long, env = "WEFT_TRUST_ANCHORS_OUT")]
     pub trust_anchors_out: Option<PathBuf>,
-    /// A directory with `tls.crt` and `tls.key` (PEM): the root of trust for a store that has none yet; made by default
+    /// A directory with `tls.crt` and `tls.key` (PEM): the root of trust for a store that has none yet; made by default. `tls.crt` may be
+    /// an authority below the root, with those between them behind it; `ca.crt` then has the root, and others to be trusted
     #[arg(long, env = "WEFT_ROOT")]
     pub root: Option<PathBuf>,
+    /// NAMESPACE/NAME of the Secret behind --root, which is kept equal to the trust anchors while they are replaced
+    #[arg(long, env = "WEFT_TRUST_SECRET")]
+    pub trust_secret: Option<String>,
     /// How long certificates are valid; their owners renew them at half time
     #[arg(long, env = "WEFT_CERTIFICATE_LIFETIME", default_value = "24h")]
     pub certificate_lifetime: String,
@@ -96,6 +119,8 @@ pub struct Config {
     pub trust_anchors_out: Option<PathBuf>,
     /// The root of trust that the operator brings.
     pub root: Option<PathBuf>,
+    /// The Secret that it is mounted from.
+    pub trust_secret: Option<SecretName>,
     pub certificate_lifetime: Duration,
     pub session_key_lifetime: Duration,
     pub replica: String,
@@ -116,7 +141,7 @@ impl Config {
     /// What the flags mean, or everything that is wrong with them.
     pub fn check(flags: Flags) -> Result<Self, Vec<String>> {
         let mut faults = Vec::new();
-        let store = keep(store(&flags.store, &flags.store_prefix), &mut faults);
+        let store = store::check(&flags, &mut faults);
         let listen = keep(socket("--listen", &flags.listen), &mut faults);
         let admin_listen = keep(socket("--admin-listen", &flags.admin_listen), &mut faults);
         let domain = names::subdomain(&flags.trust_domain).map_err(|e| format!("--trust-domain: {e}"));
@@ -137,6 +162,11 @@ impl Config {
         if flags.kubeconfig.is_some() && !flags.kubernetes {
             faults.push("--kubeconfig: means nothing without --kubernetes".to_owned());
         }
+        if flags.trust_secret.is_some() && !flags.kubernetes {
+            faults.push("--trust-secret: means nothing without --kubernetes".to_owned());
+        }
+        let secret = flags.trust_secret.as_deref().map(|name| name.parse().map_err(|e| format!("--trust-secret: {e}")));
+        let trust_secret = keep(secret.transpose(), &mut faults);
         let kubernetes = flags.kubernetes.then_some(Connection { kubeconfig: flags.kubeconfig });
         let checked = || {
             Some(Self {
@@ -149,6 +179,7 @@ impl Config {
                 virtual_range: virtual_range?,
                 trust_anchors_out: flags.trust_anchors_out,
                 root: flags.root,
+                trust_secret: trust_secret?,
                 certificate_lifetime: certificate_lifetime?,
                 session_key_lifetime: session_key_lifetime?,
                 replica: replica?,
@@ -167,30 +198,6 @@ impl Config {
 
 fn keep<T>(checked: Result<T, String>, faults: &mut Vec<String>) -> Option<T> {
     checked.map_err(|fault| faults.push(fault)).ok()
-}
-
-fn store(text: &str, prefix: &str) -> Result<StoreConfig, String> {
-    let refused = |reason: &str| format!("--store: {text:?} {reason}");
-    match text.split_once(':') {
-        Some(("embedded", "")) => Err(refused("names no file: write embedded:/path/to/file")),
-        Some(("embedded", path)) => Ok(StoreConfig::Embedded(EmbeddedSettings::new(path))),
-        Some(("etcd", list)) => {
-            let endpoints: Vec<String> = list.split(',').map(str::trim).map(str::to_owned).collect();
-            if let Some(bad) = endpoints.iter().find(|url| !is_url(url)) {
-                return Err(refused(&format!("has {bad:?}, which is not http://HOST:PORT")));
-            }
-            if prefix.len() < 2 || !prefix.starts_with('/') || !prefix.ends_with('/') {
-                return Err(format!("--store-prefix: {prefix:?} is not a path such as /weft/"));
-            }
-            Ok(StoreConfig::Etcd(EtcdSettings { endpoints, prefix: prefix.to_owned(), ..EtcdSettings::default() }))
-        }
-        _ => Err(refused("is neither embedded:/path/to/file nor etcd:http://HOST:PORT,...")),
-    }
-}
-
-fn is_url(text: &str) -> bool {
-    let authority = text.parse::<http::Uri>().ok().filter(|uri| uri.scheme_str() == Some("http"));
-    authority.is_some_and(|uri| uri.port_u16().is_some_and(|port| port != 0) && uri.path() == "/")
 }
 
 fn socket(flag: &str, text: &str) -> Result<SocketAddr, String> {
@@ -237,7 +244,7 @@ mod tests {
     #[test]
     fn all_faults_are_told_at_once() {
         let args = "--store=x --listen=15010 --admin-listen=nowhere --trust-domain=Weft --virtual-range=10.0.0.0/40 \
-                    --certificate-lifetime=1s --replica=A_b --kubeconfig=/kubeconfig --log-format=xml";
+                    --certificate-lifetime=1s --replica=A_b --kubeconfig=/kubeconfig --trust-secret=weft --log-format=xml";
         let args: Vec<&str> = args.split_whitespace().collect();
         let flags = Flags::try_parse_from([&["weft-discovery"], &args[..]].concat()).unwrap();
         let faults = Config::check(flags).err().unwrap();
@@ -246,6 +253,32 @@ mod tests {
                 faults.iter().any(|fault| fault.starts_with(&format!("{flag}:"))),
                 "{flag} is missing in {faults:?}"
             );
+        }
+    }
+
+    #[test]
+    fn etcd_over_tls() {
+        let etcd = ["--store", "etcd:https://a:2379,https://b:2379"];
+        let all = "--store-ca=/ca --store-certificate=/crt --store-key=/key --store-user=weft --store-password-file=/p";
+        let all: Vec<&str> = all.split(' ').collect();
+        let StoreConfig::Etcd(settings) = check(&[&etcd[..], &all].concat()).ok().unwrap().store else { panic!() };
+        assert!(settings.tls.is_some_and(|tls| tls.own.is_some()) && settings.user.is_some());
+        for (flags, said) in [
+            (&etcd[..], "--store-ca: is missing"),
+            (&["--store", "etcd:http://a:2379", "--store-ca=/ca"], "--store-ca: means nothing without https"),
+            (
+                &["--store", "etcd:https://a:2379,http://b:2379", "--store-ca=/ca"],
+                "--store: \"etcd:https://a:2379,http",
+            ),
+            (
+                &["--store", "etcd:https://a:2379", "--store-ca=/ca", "--store-key=/key"],
+                "--store-certificate: is missing",
+            ),
+            (&["--store", "etcd:http://a:2379", "--store-user=a"], "--store-password-file: is missing"),
+            (&["--store-user=a", "--store-password-file=/p"], "--store-user: means nothing without etcd"),
+        ] {
+            let faults = check(flags).err().unwrap();
+            assert!(faults.iter().any(|fault| fault.starts_with(said)), "{faults:?} instead of {said}");
         }
     }
 

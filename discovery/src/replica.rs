@@ -5,7 +5,7 @@
 
 use crate::admin::{self, Admin, SocketError};
 use crate::apply::Documents;
-use crate::authority::{Authority, AuthorityError, Certify, Reviewer, keep_session_keys};
+use crate::authority::{Authority, AuthorityError, Certify, Reviewer, follow, keep_secret, keep_session_keys};
 use crate::config::Config;
 use crate::kubernetes::Controller;
 use crate::listen::Listener;
@@ -99,7 +99,7 @@ impl Replica {
         claimed: admin::Claimed,
     ) -> Result<Self, ReplicaError> {
         let Ground { store, registry, metrics, streams, shutdown, .. } = ground;
-        let (authority, credentials) = trust(config, store).await?;
+        let (authority, credentials) = trust(config, ground).await?;
         let authority = Arc::new(authority);
         if let Some(file) = &config.trust_anchors_out {
             write(file, &to_pem(&authority.anchors())).map_err(ReplicaError::Anchors)?;
@@ -119,6 +119,7 @@ impl Replica {
         let supply = Supply {
             registry: registry.clone(),
             proxies: proxies.clone(),
+            authority: authority.clone(),
             metrics: metrics.clone(),
             settings: *streams,
             shutdown: shutdown.clone(),
@@ -132,7 +133,7 @@ impl Replica {
         let routes = Routes::new(discovery).add_service(certify).prepare();
         let listener = Listener { tls: tls.clone(), routes, metrics: metrics.clone() };
         tasks.spawn(listener.serve(bound, shutdown.clone()));
-        tasks.spawn(renew(authority, credentials, tls, config.replica.clone(), shutdown.clone()));
+        keep_trust(&tasks, ground, Own { authority, credentials, tls, config: config.clone() });
         if let Some(client) = &ground.kubernetes {
             let controller = Controller {
                 client: client.clone(),
@@ -158,11 +159,12 @@ impl Replica {
 }
 
 /// The authority and discovery's own certificate, as soon as the store answers.
-async fn trust(config: &Config, store: &Arc<dyn Store>) -> Result<(Authority, Credentials), ReplicaError> {
+async fn trust(config: &Config, ground: &Ground) -> Result<(Authority, Credentials), ReplicaError> {
     loop {
         let tried = async {
             let (lifetime, root) = (config.certificate_lifetime, config.root.as_deref());
-            let authority = Authority::open(store.clone(), &config.trust_domain, lifetime, root).await?;
+            let authority = Authority::open(ground.store.clone(), &config.trust_domain, lifetime, root).await?;
+            let authority = authority.within(ground.kubernetes.clone());
             let credentials = authority.own_credentials(&config.replica).await?;
             Ok((authority, credentials))
         };
@@ -233,29 +235,66 @@ fn server_config(credentials: &Credentials) -> Arc<ServerConfig> {
     tls::server_config(credentials, &[Alpn::Rpc], Clients::Optional)
 }
 
-/// Gets discovery a new certificate at half the life of the present one, for as long as it runs.
-async fn renew(
+/// What looks after the trust anchors, and after all that follows them.
+fn keep_trust(tasks: &TaskTracker, Ground { kubernetes, shutdown, .. }: &Ground, own: Own) {
+    tasks.spawn(follow(own.authority.clone(), shutdown.clone()));
+    if let (Some(client), Some(secret)) = (kubernetes, &own.config.trust_secret) {
+        tasks.spawn(keep_secret(own.authority.clone(), client.clone(), secret.clone(), shutdown.clone()));
+    }
+    tasks.spawn(own.renew(shutdown.clone()));
+}
+
+/// Discovery's own certificate, and what shows it.
+struct Own {
     authority: Arc<Authority>,
-    mut credentials: Credentials,
+    credentials: Credentials,
     tls: Arc<ArcSwap<ServerConfig>>,
-    replica: String,
-    shutdown: CancellationToken,
-) {
-    loop {
-        let due = renew_at(credentials.not_before, credentials.not_after, fastrand::f64());
-        let wait = due.duration_since(SystemTime::now()).unwrap_or_default().max(AGAIN);
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(wait) => {}
+    config: Config,
+}
+
+impl Own {
+    /// Gets a new one at half the life of the present one, and whenever the trust anchors change, for as long as discovery runs.
+    async fn renew(mut self, shutdown: CancellationToken) {
+        let mut trust = self.authority.watch();
+        // They may have changed since the first certificate was made.
+        if self.authority.anchors() != self.credentials.anchors {
+            trust.mark_changed();
         }
-        match authority.own_credentials(&replica).await {
-            Ok(renewed) => {
-                tls.store(server_config(&renewed));
-                credentials = renewed;
-                tracing::info!("renewed discovery's own certificate");
+        let mut due = self.due();
+        loop {
+            let wait = due.duration_since(SystemTime::now()).unwrap_or_default().max(AGAIN);
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                Ok(()) = trust.changed() => {}
+                () = tokio::time::sleep(wait) => {}
             }
-            Err(error) => tracing::warn!(%error, "cannot renew discovery's own certificate; trying again"),
+            trust.mark_unchanged();
+            match self.once().await {
+                Ok(()) => {
+                    due = self.due();
+                    tracing::info!("renewed discovery's own certificate");
+                }
+                Err(error) => {
+                    // Soon again, whatever was the reason for it.
+                    due = SystemTime::now();
+                    tracing::warn!(%error, "cannot renew discovery's own certificate; trying again");
+                }
+            }
         }
+    }
+
+    fn due(&self) -> SystemTime {
+        renew_at(self.credentials.not_before, self.credentials.not_after, fastrand::f64())
+    }
+
+    async fn once(&mut self) -> Result<(), ReplicaError> {
+        let renewed = self.authority.own_credentials(&self.config.replica).await?;
+        if let Some(file) = &self.config.trust_anchors_out {
+            write(file, &to_pem(&renewed.anchors)).map_err(ReplicaError::Anchors)?;
+        }
+        self.tls.store(server_config(&renewed));
+        self.credentials = renewed;
+        Ok(())
     }
 }
 

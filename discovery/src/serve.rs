@@ -6,6 +6,7 @@ mod service;
 mod stream;
 mod difference;
 mod guard;
+mod confirm;
 mod proxies;
 mod questions;
 mod taps;

@@ -23,9 +23,19 @@ const POLL: Duration = Duration::from_millis(50);
 /// The machine's own, looked up in PATH.
 const PROGRAM: &str = "etcd";
 
+/// PEM files of a server that speaks TLS and wants a certificate from its clients.
+#[derive(Debug, Clone)]
+pub struct ServerTls {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    /// Authorities of clients' certificates.
+    pub clients: PathBuf,
+}
+
 /// Members by number, from 0.
 pub struct EtcdCluster {
     program: PathBuf,
+    tls: Option<ServerTls>,
     members: Vec<Member>,
     directory: TempDir,
 }
@@ -34,13 +44,20 @@ struct Member {
     name: String,
     client: u16,
     peer: u16,
+    /// Answers whether it is well, without TLS.
+    health: u16,
     process: Option<Child>,
 }
 
 impl EtcdCluster {
     /// Starts `size` members and waits until all of them serve. `NotFound`: there is no etcd on this machine.
     pub async fn start(size: usize) -> io::Result<Self> {
-        Self::start_in(Path::new(PROGRAM), size, &std::env::temp_dir()).await
+        Self::start_in(Path::new(PROGRAM), size, &std::env::temp_dir(), None).await
+    }
+
+    /// One member that serves nobody without a certificate.
+    pub async fn start_secured(tls: ServerTls) -> io::Result<Self> {
+        Self::start_in(Path::new(PROGRAM), 1, &std::env::temp_dir(), Some(tls)).await
     }
 
     /// The same on the loopback of `pod`, with all files in its network's directory. Blocks the thread. To restart a member,
@@ -53,20 +70,26 @@ impl EtcdCluster {
     pub fn start_program_on(program: &Path, pod: &Pod, size: usize) -> io::Result<Self> {
         let start = || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(Self::start_in(program, size, pod.dir()))
+            runtime.block_on(Self::start_in(program, size, pod.dir(), None))
         };
         pod.within(start)?
     }
 
-    async fn start_in(program: &Path, size: usize, directory: &Path) -> io::Result<Self> {
-        let ports = free_ports(2 * size)?;
+    async fn start_in(program: &Path, size: usize, directory: &Path, tls: Option<ServerTls>) -> io::Result<Self> {
+        let ports = free_ports(3 * size)?;
         let members = ports
-            .chunks(2)
+            .chunks(3)
             .enumerate()
-            .map(|(i, pair)| Member { name: format!("etcd-{i}"), client: pair[0], peer: pair[1], process: None })
+            .map(|(i, own)| Member {
+                name: format!("etcd-{i}"),
+                client: own[0],
+                peer: own[1],
+                health: own[2],
+                process: None,
+            })
             .collect();
         let directory = tempfile::Builder::new().prefix("etcd-").tempdir_in(directory)?;
-        let mut cluster = Self { program: program.to_owned(), members, directory };
+        let mut cluster = Self { program: program.to_owned(), tls, members, directory };
         for member in 0..size {
             cluster.spawn(member)?;
         }
@@ -76,9 +99,13 @@ impl EtcdCluster {
         Ok(cluster)
     }
 
-    /// `http://127.0.0.1:port` of every member, running or not.
+    /// `http://127.0.0.1:port` of every member (`https` when it is secured), running or not.
     pub fn endpoints(&self) -> Vec<String> {
-        self.members.iter().map(|m| format!("http://127.0.0.1:{}", m.client)).collect()
+        self.members.iter().map(|m| format!("{}://127.0.0.1:{}", self.scheme(), m.client)).collect()
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
     }
 
     /// The process of a running member.
@@ -121,9 +148,16 @@ impl EtcdCluster {
         let peer = |m: &Member| format!("{}=http://127.0.0.1:{}", m.name, m.peer);
         let cluster = self.members.iter().map(peer).collect::<Vec<_>>().join(",");
         let log = File::options().create(true).append(true).open(self.log(member))?;
+        let scheme = self.scheme();
         let m = &mut self.members[member];
-        let (client, peer) = (format!("http://127.0.0.1:{}", m.client), format!("http://127.0.0.1:{}", m.peer));
-        let child = Command::new(&self.program)
+        let (client, peer) = (format!("{scheme}://127.0.0.1:{}", m.client), format!("http://127.0.0.1:{}", m.peer));
+        let mut command = Command::new(&self.program);
+        if let Some(ServerTls { certificate, key, clients }) = &self.tls {
+            command.arg("--cert-file").arg(certificate).arg("--key-file").arg(key);
+            command.arg("--client-cert-auth").arg("--trusted-ca-file").arg(clients);
+        }
+        let child = command
+            .args(["--listen-metrics-urls", &format!("http://127.0.0.1:{}", m.health)])
             .args(["--name", &m.name, "--data-dir"])
             .arg(self.directory.path().join(&m.name))
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
@@ -149,7 +183,7 @@ impl EtcdCluster {
 
     async fn serving(&mut self, member: usize) -> io::Result<()> {
         let deadline = Instant::now() + STARTUP;
-        let port = self.members[member].client;
+        let port = self.members[member].health;
         loop {
             if matches!(timeout(Duration::from_secs(1), healthy(port)).await, Ok(Ok(true))) {
                 return Ok(());

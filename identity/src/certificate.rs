@@ -7,12 +7,13 @@ mod fault;
 mod encoding;
 mod key;
 mod credentials;
+mod issuer;
 mod authority;
 
 pub use authority::{Authority, Signed};
 pub use credentials::Credentials;
 pub(crate) use credentials::roots;
-pub use encoding::{from_pem, to_pem, validity};
+pub use encoding::{fingerprint, from_pem, serial, subject, to_pem, validity};
 pub use fault::CertificateError;
 pub use key::Key;
 

@@ -1,7 +1,8 @@
 //! How this workload comes by its identity and keeps it: a certificate from discovery's authority.
 //!
 //! First of all parts to run: without an identity there is no mTLS. The stored certificate serves as long as it is valid;
-//! otherwise a token brings one. Renewed at half life; while that fails, the present one stays in use to its end.
+//! otherwise a token brings one. Renewed at half life, and when it leads to an anchor that is being replaced; while that fails, the
+//! present one stays in use to its end. Anchors that would cut off the own certificate are refused.
 
 mod stored;
 
@@ -9,6 +10,7 @@ use crate::backoff::Backoff;
 use crate::config::Config;
 use crate::discovery::{Discovery, DiscoveryError};
 use crate::state_dir::StateDir;
+use crate::trust::{Told, Trust};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -32,6 +34,9 @@ use weft_telemetry::metrics::Registry;
 
 /// Clocks can be set: the time to renew is looked at again at least this often.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// When all proxies are to have new certificates, they ask for them within this time, each at another moment.
+const REISSUE_SPREAD: Duration = Duration::from_secs(5);
 
 /// Why there is no (new) certificate.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +97,7 @@ pub struct Certifier {
     discovery: Discovery,
     directory: StateDir,
     anchors: Vec<CertificateDer<'static>>,
+    trust: Trust,
     token: Option<Token>,
     condition: Condition,
     tries: Family<Outcome, Counter>,
@@ -104,6 +110,7 @@ impl Certifier {
         config: &Config,
         discovery: Discovery,
         directory: StateDir,
+        trust: Trust,
         readiness: &Readiness,
         registry: &mut Registry,
     ) -> Result<Self, CertifyError> {
@@ -121,6 +128,7 @@ impl Certifier {
             discovery,
             directory,
             anchors,
+            trust,
             token: Token::of(config),
             condition: readiness.require("identity", "no certificate yet"),
             tries,
@@ -152,21 +160,36 @@ impl Certifier {
         }
     }
 
-    /// Renews the identity for as long as the process lives.
+    /// Renews the identity for as long as the process lives, and trusts whom discovery says.
     pub async fn keep(self, identity: Identity) {
         let mut backoff = Backoff::default();
         let mut earliest = SystemTime::now();
+        let mut told = self.trust.told();
+        // What was told before this began is taken up as well.
+        told.mark_changed();
+        let mut anew = None;
         loop {
-            let due = identity.renew_at().max(earliest);
+            let due = anew.unwrap_or_else(|| identity.renew_at().max(earliest));
             let left = due.duration_since(SystemTime::now()).unwrap_or_default();
             if !left.is_zero() {
-                tokio::time::sleep(left.min(LOOK_AGAIN)).await;
+                tokio::select! {
+                    Ok(()) = told.changed() => {
+                        let said = told.borrow_and_update().clone();
+                        if let Some(said) = said {
+                            self.adopt(&said, &identity);
+                            anew = anew.or_else(|| leads_elsewhere(&identity, &said));
+                        }
+                    }
+                    () = tokio::time::sleep(left.min(LOOK_AGAIN)) => {}
+                }
                 continue;
             }
             match self.renew(&identity).await {
                 Ok(credentials) => {
                     earliest = half_spent(SystemTime::now(), credentials.not_after);
                     identity.install(self.in_force(credentials));
+                    // A replica that has not heard of the new anchor yet signs under the old one.
+                    anew = told.borrow().as_ref().and_then(|said| leads_elsewhere(&identity, said));
                     backoff.reset();
                 }
                 Err(error) => {
@@ -180,6 +203,25 @@ impl Certifier {
                     tokio::time::sleep(backoff.pause()).await;
                 }
             }
+        }
+    }
+
+    /// Trusts whom discovery says, unless the certificate in use would lead to none of them.
+    fn adopt(&self, told: &Told, identity: &Identity) {
+        let present = identity.credentials();
+        let same = present.anchors.len() == told.anchors.len()
+            && told.anchors.iter().all(|anchor| present.anchors.contains(anchor));
+        if same {
+            return;
+        }
+        match present.trusting(told.anchors.clone()) {
+            Ok(credentials) => {
+                self.save(&credentials);
+                tracing::info!(anchors = credentials.anchors.len(), "new trust anchors in force");
+                self.trust.put_in_force(&credentials);
+                identity.install(credentials);
+            }
+            Err(error) => tracing::warn!(%error, "the trust anchors stay what they were"),
         }
     }
 
@@ -214,7 +256,9 @@ impl Certifier {
         anchors: &[CertificateDer<'static>],
     ) -> Result<Credentials, CertifyError> {
         let key = Key::generate();
-        let request = CertifyRequest { csr: key.csr(), proof: Some(proof), proxy: self.proxy.clone() };
+        let replaces = self.trust.in_force().borrow().as_ref().map(|present| present.serial.clone());
+        let replaces = replaces.unwrap_or_default();
+        let request = CertifyRequest { csr: key.csr(), proof: Some(proof), proxy: self.proxy.clone(), replaces };
         let asked = self.discovery.ask(&tls, |channel| {
             let request = request.clone();
             async move { AuthorityClient::new(channel).certify(request).await.map(tonic::Response::into_inner) }
@@ -243,12 +287,15 @@ impl Certifier {
             let (got, wanted) = (Box::new(credentials.id), Box::new(self.wanted.clone()));
             return Err(CertifyError::Identity { got, wanted });
         }
-        let stored = Stored::new(key, &credentials, &self.anchors);
-        if let Err(error) = stored.save(&self.directory) {
+        self.save(&credentials);
+        Ok(credentials)
+    }
+
+    fn save(&self, credentials: &Credentials) {
+        if let Err(error) = Stored::new(credentials, &self.anchors).save(&self.directory) {
             // It serves all the same; a restart will ask again.
             tracing::warn!(%error, "the certificate could not be stored");
         }
-        Ok(credentials)
     }
 
     fn in_force(&self, credentials: Credentials) -> Credentials {
@@ -258,8 +305,15 @@ impl Certifier {
         let valid_for = credentials.not_after.duration_since(SystemTime::now()).unwrap_or_default();
         let valid_for = humantime::format_duration(Duration::from_secs(valid_for.as_secs()));
         tracing::info!(identity = %credentials.id, %valid_for, "identity in force");
+        self.trust.put_in_force(&credentials);
         credentials
     }
+}
+
+/// When a certificate is to be asked for that leads to the anchor which signs now; `None`: the present one does.
+fn leads_elsewhere(identity: &Identity, told: &Told) -> Option<SystemTime> {
+    let elsewhere = !identity.credentials().rests_on(&told.issuing);
+    elsewhere.then(|| SystemTime::now() + REISSUE_SPREAD.mul_f64(fastrand::f64()))
 }
 
 /// Certificates begin before they are signed, for the sake of late clocks: half of a short life may have passed before it

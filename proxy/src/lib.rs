@@ -16,6 +16,7 @@ pub mod plan;
 pub mod record;
 pub mod observe;
 pub mod tap;
+pub mod trust;
 pub mod trace;
 pub mod access;
 pub mod gate;

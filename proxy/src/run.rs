@@ -22,6 +22,7 @@ use crate::redirect::{Check, Look};
 use crate::register::{Registrar, Registrations};
 use crate::state_dir::StateDir;
 use crate::tap::Taps;
+use crate::trust::Trust;
 use crate::worker::Shared;
 use crate::{admin, describe, dns, footprint, kubelet, serve};
 use about::About;
@@ -109,7 +110,7 @@ async fn start(config: &Arc<Config>, (filter, recent): Logged, ended: Cancellati
     let told = CancellationToken::new();
     let (observer, mut telling) = Observer::new(config, &mut registry);
     let discovery = Discovery::new(config);
-    let certifier = Certifier::new(config, discovery.clone(), directory.clone(), &readiness, &mut registry)?;
+    let (certifier, trust) = certifier(config, &discovery, &directory, &readiness, &mut registry)?;
     let (catalog, feed) = catalog::channel(config.resolve_timeout);
     let known = readiness.require("discovery", "nothing heard from discovery yet, and nothing on disk");
     let listening = readiness.require("listeners", "not listening yet");
@@ -129,7 +130,7 @@ async fn start(config: &Arc<Config>, (filter, recent): Logged, ended: Cancellati
     let look = look(config);
     let (answers, questions) = questions::channel(config.workers, questions::here::answers(registry, filter, recent));
     let answers = About::new(config, &identity, &look).before(answers);
-    let said = (describe, answers, observer.taps.clone());
+    let said = (describe, answers, observer.taps.clone(), trust);
     follow(config, &catalog, catalog_metrics, discovery, &identity, said, known, feed, directory);
     dns.map(|dns| tokio::spawn(dns.run()));
     let own: Arc<[IpAddr]> = config.address.clone().into();
@@ -157,6 +158,19 @@ async fn start(config: &Arc<Config>, (filter, recent): Logged, ended: Cancellati
     let registrations = registrar.start(&identity);
     tracing::info!(name = config.name, identity = %config.identity(), workers = config.workers, "serving");
     Ok(Up { registrations, drain, workers, told, exports, _writer: telling.writer })
+}
+
+/// Keeps the certificate, with what it and the stream tell each other about whom to trust.
+fn certifier(
+    config: &Config,
+    discovery: &Discovery,
+    directory: &StateDir,
+    readiness: &Readiness,
+    registry: &mut Registry,
+) -> anyhow::Result<(Certifier, Trust)> {
+    let trust = Trust::default();
+    let certifier = Certifier::new(config, discovery.clone(), directory.clone(), trust.clone(), readiness, registry)?;
+    Ok((certifier, trust))
 }
 
 /// What all workers share and is counted when somebody looks.
@@ -214,7 +228,7 @@ fn follow(
     metrics: CatalogMetrics,
     discovery: Discovery,
     identity: &Identity,
-    (describe, answers, taps): (Describe, Answers, Taps),
+    (describe, answers, taps, trust): (Describe, Answers, Taps, Trust),
     ready: Condition,
     feed: catalog::Feed,
     directory: StateDir,
@@ -229,8 +243,18 @@ fn follow(
     };
     tokio::spawn(keep_on_disk(catalog.clone(), directory.clone(), metrics.clone()));
     let registers = config.register.iter().map(|registration| registration.service.clone()).collect();
-    let stream =
-        Stream { discovery, identity: identity.clone(), hello, registers, describe, answers, taps, metrics, ready };
+    let stream = Stream {
+        discovery,
+        identity: identity.clone(),
+        hello,
+        registers,
+        describe,
+        answers,
+        taps,
+        trust,
+        metrics,
+        ready,
+    };
     tokio::spawn(stream.run(feed, directory));
 }
 

@@ -107,10 +107,23 @@ async fn rendered(kept: &Kept) -> Outcome {
     ];
     let least: &[&str] =
         &["networkPolicies=false", "etcd.endpoints={http://etcd.storage:2379}", "trust.existingSecret=mine"];
-    for (set, documents) in [(&[][..], 23), (most, 23), (least, 16)] {
+    for (set, documents) in [(&[][..], 25), (most, 25), (least, 18)] {
         let yaml = kept.template(set)?;
         let accepted = kept.api.dry_run(&yaml).await.with_context(|| format!("{set:?}"))?;
         ensure!(accepted.len() == documents, "{} documents with {set:?}", accepted.len());
+    }
+    let secured = [
+        "etcd.endpoints={https://etcd.storage:2379}",
+        "etcd.tls.existingSecret=etcd-client",
+        "etcd.auth.user=weft",
+        "etcd.auth.existingSecret=etcd-user",
+    ];
+    let yaml = kept.template(&secured)?;
+    kept.api.dry_run(&yaml).await?;
+    for flag in
+        ["store=etcd:https://etcd.storage:2379", "store-ca=", "store-certificate=", "store-key=", "store-user=weft"]
+    {
+        ensure!(yaml.contains(&format!("- --{flag}")), "--{flag} is missing");
     }
     let operators = kept.template(&["metrics.podMonitor=true", "metrics.prometheusRule=true"])?;
     let operators = parse(&operators)?;
@@ -156,6 +169,9 @@ async fn wrong_values(kept: &Kept) -> Outcome {
         ("proxy.sidecar=none", "/proxy/sidecar"),
         ("proxy.resources.requests.cpu=lots", "/proxy/resources/requests/cpu"),
         ("etcd.endpoints={etcd.storage:2379}", "/etcd/endpoints/0"),
+        ("etcd.endpoints={https://etcd.storage:2379}", "/etcd/endpoints/0"),
+        ("etcd.tls.existingSecret=etcd-client", "/etcd/endpoints"),
+        ("etcd.auth.user=weft", "/etcd/auth/existingSecret"),
         ("etcd.prefix=weft", "/etcd/prefix"),
         ("images.pullPolicy=Sometimes", "/images/pullPolicy"),
         ("images.registry=images.test/mesh", "/images/registry"),

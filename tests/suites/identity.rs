@@ -4,7 +4,7 @@
 //! they log is what their operators would read.
 
 use anyhow::{Context, ensure};
-use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::api::DeleteParams;
 use nix::sys::signal::Signal;
 use std::fs::Permissions;
@@ -12,6 +12,7 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 use weft_examples::mesh::{Mesh, Options, binary};
 use weft_examples::pods::{Network, Process, Program};
 use weft_tests::cluster::{Api, TestPod, discovery_rights, missing};
@@ -21,6 +22,27 @@ use weft_tests::{Outcome, Suite};
 
 /// What discovery needs for this, and all that it has here.
 const AUDIENCE: &[&str] = &["weft.local"];
+
+/// The Secret, and discovery's right to it, as the chart gives it.
+const TRUST: &str = r#"
+apiVersion: v1
+kind: Secret
+metadata: { name: weft-trust, namespace: weft-system }
+type: kubernetes.io/tls
+stringData: { tls.crt: something else, tls.key: something else }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: { name: weft-discovery, namespace: weft-system }
+rules:
+  - { apiGroups: [""], resources: [secrets], resourceNames: [weft-trust], verbs: [get, patch] }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: { name: weft-discovery, namespace: weft-system }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: weft-discovery }
+subjects: [{ kind: ServiceAccount, name: weft-discovery, namespace: weft-system }]
+"#;
 
 struct Kept {
     mesh: Mesh,
@@ -47,7 +69,9 @@ fn start() -> anyhow::Result<Kept> {
         api.kubeconfig_as("weft-system", "weft-discovery").await
     })?;
     // So short that every certificate is due at once: they begin five minutes before they are signed.
-    let flags = ["--kubernetes", "--certificate-lifetime=60s", &format!("--kubeconfig={}", kubeconfig.display())];
+    let kubeconfig = format!("--kubeconfig={}", kubeconfig.display());
+    let secret = "--trust-secret=weft-system/weft-trust";
+    let flags = ["--kubernetes", "--certificate-lifetime=60s", secret, &kubeconfig];
     let discovery_args = flags.map(str::to_owned).to_vec();
     let mesh = Mesh::start_on(network.clone(), &Options { discovery_args, ..Options::default() })?;
     Ok(Kept { mesh, api, network })
@@ -65,6 +89,7 @@ fn main() -> ExitCode {
         .case("the token of a deleted pod is refused", pod_gone)
         .case("a proxy does not become what its token says", another)
         .case("no account can stand for discovery", own)
+        .case("the Secret follows the root of trust, also when it is replaced", secret)
         .case("an API server that hangs is waited for in vain, then in earnest", hangs)
         .run()
 }
@@ -185,6 +210,46 @@ async fn own(kept: &Kept) -> Outcome {
     kept.api.account("weft", "weft-discovery").await?;
     let token = kept.api.token("weft", "weft-discovery", AUDIENCE).await?;
     refused(kept, "usurper", &token, "no service account that can have an identity")
+}
+
+/// The Secret's field, once it is what it should be.
+async fn holds(kept: &Kept, field: &str, wanted: impl Fn(&str) -> bool) -> anyhow::Result<String> {
+    let secrets = kube::Api::<Secret>::namespaced(kept.api.client().await?, "weft-system");
+    let deadline = Instant::now() + SOON;
+    loop {
+        let data = secrets.get("weft-trust").await?.data.unwrap_or_default();
+        let text = data.get(field).map(|bytes| String::from_utf8_lossy(&bytes.0).into_owned()).unwrap_or_default();
+        if wanted(&text) {
+            return Ok(text);
+        }
+        ensure!(Instant::now() < deadline, "{field} stays {text:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn secret(kept: &Kept) -> Outcome {
+    // As it is brought without anchors, by an operator who has written something else into it.
+    kept.api.apply(TRUST).await?;
+    let anchors = kept.mesh.weftctl(&["trust", "anchors"])?;
+    holds(kept, "ca.crt", |text| text.trim() == anchors.trim()).await?;
+    let first = holds(kept, "tls.crt", |text| text.contains("BEGIN CERTIFICATE")).await?;
+    ensure!(first.trim() == anchors.trim(), "{first}");
+    // Nobody waits for proxies whose pods are gone, though their certificates have not ended.
+    kept.mesh.weftctl(&["trust", "rotate", "--wait", "2m"])?;
+    let anchors = kept.mesh.weftctl(&["trust", "anchors"])?;
+    ensure!(anchors.trim() != first.trim(), "the same root");
+    holds(kept, "ca.crt", |text| text.trim() == anchors.trim()).await?;
+    let second = holds(kept, "tls.crt", |text| text.trim() == anchors.trim()).await?;
+    let key = holds(kept, "tls.key", |text| text.contains("PRIVATE KEY")).await?;
+    // It can be brought to another mesh as it stands.
+    let brought = state(kept, "brought")?;
+    for (name, text) in [("tls.crt", &second), ("tls.key", &key), ("ca.crt", &anchors)] {
+        std::fs::write(brought.join(name), text)?;
+    }
+    let flags = vec![format!("--root={}", brought.display())];
+    let other = Mesh::start(&Options { discovery_args: flags, ..Options::default() })?;
+    ensure!(other.weftctl(&["trust", "anchors"])? == anchors);
+    Ok(())
 }
 
 async fn hangs(kept: &Kept) -> Outcome {

@@ -25,7 +25,14 @@ fn at(ends_in: i64) -> Validity {
 fn certificate(proxy: &str, ends_in: i64) -> v1::Certificate {
     let Validity { not_before, not_after } = at(ends_in);
     let identity = "spiffe://d/ns/shop/sa/cart".to_owned();
-    v1::Certificate { identity, proxy: proxy.to_owned(), serial: String::new(), not_before, not_after }
+    v1::Certificate {
+        identity,
+        proxy: proxy.to_owned(),
+        serial: String::new(),
+        not_before,
+        not_after,
+        ..Default::default()
+    }
 }
 
 fn sidecar(name: &str) -> Sidecar {

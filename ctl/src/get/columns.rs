@@ -289,7 +289,7 @@ pub fn certificates(certificates: &[v1::Certificate], wide: bool, now: SystemTim
     let view = View { wide, namespaces: false };
     let mut table = view.table(&["IDENTITY", "PROXY", "EXPIRES"], &["NOT BEFORE", "NOT AFTER", "SERIAL"]);
     for certificate in certificates {
-        let v1::Certificate { identity, proxy, serial, not_before, not_after } = certificate;
+        let v1::Certificate { identity, proxy, serial, not_before, not_after, .. } = certificate;
         let expires = relative(time(*not_after), now);
         let date = |seconds| humantime::format_rfc3339_seconds(time(seconds)).to_string();
         let wide = vec![date(*not_before), date(*not_after), serial.clone()];
@@ -402,6 +402,7 @@ mod tests {
             serial: "4a".to_owned(),
             not_before: 1_000,
             not_after: 87_400,
+            ..Default::default()
         };
         let table = certificates(&[certificate], true, time(4_600)).render();
         assert!(table.contains("cart-0  in 23h   1970-01-01T00:16:40Z  1970-01-02T00:16:40Z  4a"), "{table}");

@@ -4,8 +4,9 @@
 //! identity is the proof's and never the request's; every refusal is counted by its reason.
 
 use super::fault::AuthorityError;
+use super::ledger::Proven;
 use super::review::{ReviewError, Reviewer};
-use super::sign::{Authority, Proven};
+use super::sign::{Asked, Authority};
 use super::token::TokenError;
 use crate::metrics::{Metrics, Outcome};
 use crate::rpc::{Caller, seconds, store_status};
@@ -39,11 +40,13 @@ impl Certify {
             }
         };
         let (id, proof) = self.identity(request.proof, caller).await?;
-        let issued = self.authority.issue(&request.csr, id, &proxy, proof).await.map_err(refused)?;
+        let asked = Asked { proxy, proof, replaces: request.replaces };
+        let issued = self.authority.issue(&request.csr, id, &asked).await.map_err(refused)?;
+        let proxy = asked.proxy;
         tracing::info!(identity = %issued.id, proxy, "issued a certificate");
         Ok(CertifyResponse {
             chain: issued.chain.iter().map(|der| der.to_vec()).collect(),
-            trust_anchors: self.authority.anchors().iter().map(|der| der.to_vec()).collect(),
+            trust_anchors: issued.anchors.iter().map(|der| der.to_vec()).collect(),
             identity: issued.id.to_string(),
             not_after: seconds(issued.not_after),
         })

@@ -18,7 +18,10 @@ pub enum AuthorityError {
     Damaged { key: &'static str, reason: String },
     #[error("--root: {0}")]
     Brought(String),
-    #[error("--root: the mesh already has another root of trust, which certificates in use rest on")]
+    #[error(
+        "--root: the mesh already has another root of trust, which certificates in use rest on; weftctl trust rotate \
+             --issuer replaces it"
+    )]
     Another,
     #[error("{0}")]
     Identity(String),

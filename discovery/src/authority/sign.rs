@@ -1,24 +1,29 @@
-//! The authority of one replica: signs with the root that all replicas share, and keeps the ledger of what it signed.
+//! The authority of one replica: signs with the key that all replicas share, and keeps the ledger of what it signed.
 //!
 //! A certificate is handed out only after the store has it on record; the record ends with the certificate. Who may have
 //! one is decided before, by `certify`.
 
 use super::fault::AuthorityError;
+use super::ledger::{Ledger, Proven, in_use};
+use super::pods::Pods;
 use super::token::{self, JoinToken, TokenError};
-use super::{root, sessions};
+use super::trust::Trust;
+use super::{sessions, trust};
 use crate::rpc::seconds;
-
-use crate::store::{Op, Store, StoreError};
+use crate::store::{Compare, Entry, Op, Store, StoreError};
 use rustls::pki_types::CertificateDer;
-use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use weft_identity::certificate::{self, Credentials, Key, Signed};
+use tokio::sync::watch;
+use weft_identity::certificate::{Credentials, Key, Signed, fingerprint};
 use weft_model::SpiffeId;
 
 /// Where the records of issued certificates stand, by serial number.
 const CERTIFICATES: &str = "certificates/";
+
+/// As many anchors are kept of what an owner trusts.
+const MOST_ANCHORS: usize = 16;
 
 /// Discovery's own workload: no join token may stand for it.
 pub const OWN_NAMESPACE: &str = "weft";
@@ -30,54 +35,75 @@ pub struct Issued {
     pub id: SpiffeId,
     /// Leaf first, without the anchor.
     pub chain: Vec<CertificateDer<'static>>,
+    pub anchors: Vec<CertificateDer<'static>>,
     pub not_after: SystemTime,
 }
 
-/// How the owner of a certificate first proved who it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Proven {
-    /// By a join token, which need not be there any more when the certificate is renewed.
-    #[default]
-    Joined,
-    /// By a service account's token, which has to be shown each time.
-    Account,
-}
-
-/// What is kept of an issued certificate, as long as it is valid.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ledger {
-    pub identity: SpiffeId,
-    /// The proxy that asked for it.
+/// What a certificate is signed for.
+#[derive(Debug, Clone, Default)]
+pub struct Asked {
+    /// The proxy that asks.
     pub proxy: String,
-    pub serial: String,
-    #[serde(default)]
     pub proof: Proven,
-    /// Seconds since the epoch.
-    pub not_before: i64,
-    pub not_after: i64,
+    /// The serial number of the certificate that this one is to replace; empty: there is none.
+    pub replaces: String,
 }
 
 /// The authority of one replica.
 pub struct Authority {
     store: Arc<dyn Store>,
-    root: certificate::Authority,
+    trust: watch::Sender<Arc<Trust>>,
     trust_domain: String,
     lifetime: Duration,
+    /// Knows which pods there are.
+    cluster: Option<kube::Client>,
 }
 
 impl Authority {
-    /// Reads the root from the store, or puts it there: the one in the directory `root`, or a new one. The first replica to do
-    /// so decides.
+    /// Reads the trust record from the store, or puts it there: with the authority in the directory `root`, or a new one. The first
+    /// replica to do so decides.
     pub async fn open(
         store: Arc<dyn Store>,
         trust_domain: &str,
         lifetime: Duration,
         root: Option<&Path>,
     ) -> Result<Self, AuthorityError> {
-        let root = root::agree(&*store, trust_domain, root).await?;
+        let trust = trust::agree(&*store, trust_domain, root).await?;
         sessions::agree(&*store, SystemTime::now()).await?;
-        Ok(Self { store, root, trust_domain: trust_domain.to_owned(), lifetime })
+        let trust = watch::Sender::new(Arc::new(trust));
+        Ok(Self { store, trust, trust_domain: trust_domain.to_owned(), lifetime, cluster: None })
+    }
+
+    /// In a cluster, whose pods come and go.
+    pub fn within(mut self, cluster: Option<kube::Client>) -> Self {
+        self.cluster = cluster;
+        self
+    }
+
+    pub(super) fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    /// Who signs and whom the mesh trusts, as far as this replica knows.
+    pub fn trust(&self) -> Arc<Trust> {
+        self.trust.borrow().clone()
+    }
+
+    /// The same, and whenever it changes.
+    pub fn watch(&self) -> watch::Receiver<Arc<Trust>> {
+        self.trust.subscribe()
+    }
+
+    /// Puts a newer record into force; an older one is left.
+    pub(super) fn take(&self, newer: Trust) {
+        self.trust.send_if_modified(|present| {
+            let newer_one = newer.revision > present.revision;
+            if newer_one {
+                tracing::info!(anchors = newer.anchors().len(), stage = newer.rotation.word(), "new trust anchors");
+                *present = Arc::new(newer);
+            }
+            newer_one
+        });
     }
 
     pub fn trust_domain(&self) -> &str {
@@ -86,37 +112,104 @@ impl Authority {
 
     /// Every certificate that proxies are to trust.
     pub fn anchors(&self) -> Vec<CertificateDer<'static>> {
-        vec![self.root.certificate().clone()]
+        self.trust.borrow().anchors()
     }
 
-    /// Signs a certificate for `id` and the key in `csr` (DER, PKCS #10), and records it under `proxy`.
-    pub async fn issue(&self, csr: &[u8], id: SpiffeId, proxy: &str, proof: Proven) -> Result<Issued, AuthorityError> {
-        let signed = self.root.sign(csr, &id, SystemTime::now(), self.lifetime)?;
-        self.record(&signed, &id, proxy, proof).await?;
-        Ok(Issued { id, chain: vec![signed.leaf], not_after: signed.not_after })
+    /// Signs a certificate for `id` and the key in `csr` (DER, PKCS #10), and records it.
+    pub async fn issue(&self, csr: &[u8], id: SpiffeId, asked: &Asked) -> Result<Issued, AuthorityError> {
+        self.sign(csr, id, asked, None).await
     }
 
-    /// Discovery's own key and certificate.
+    async fn sign(
+        &self,
+        csr: &[u8],
+        id: SpiffeId,
+        asked: &Asked,
+        trusts: Option<Vec<String>>,
+    ) -> Result<Issued, AuthorityError> {
+        let trust = self.trust();
+        let signed = trust.issuer.sign(csr, &id, SystemTime::now(), self.lifetime)?;
+        let before = match asked.replaces.as_str() {
+            "" => None,
+            serial => self.record_of(serial).await?.map(|(_, ledger)| ledger),
+        };
+        let ledger = Ledger {
+            identity: id.clone(),
+            proxy: asked.proxy.clone(),
+            serial: signed.serial.clone(),
+            proof: asked.proof,
+            not_before: seconds(signed.not_before),
+            not_after: seconds(signed.not_after),
+            anchor: fingerprint(trust.issuer.certificate()),
+            renewals: before.filter(|before| before.identity == id).map_or(0, |before| before.renewals + 1),
+            trusts,
+            made: 0,
+        };
+        self.record(&signed, &ledger).await?;
+        let chain = std::iter::once(signed.leaf).chain(trust.issuer.intermediates().iter().cloned()).collect();
+        Ok(Issued { id, chain, anchors: trust.anchors(), not_after: signed.not_after })
+    }
+
+    /// Discovery's own key and certificate. The replica uses it as soon as it has it.
     pub async fn own_credentials(&self, replica: &str) -> Result<Credentials, AuthorityError> {
         let id = SpiffeId::new(&self.trust_domain, OWN_NAMESPACE, OWN_ACCOUNT).map_err(AuthorityError::Identity)?;
         let key = Key::generate();
-        let issued = self.issue(&key.csr(), id, replica, Proven::Joined).await?;
-        Ok(Credentials::new(issued.chain, key.private(), self.anchors())?)
+        let asked = Asked { proxy: replica.to_owned(), ..Asked::default() };
+        let trusts = self.anchors().iter().map(fingerprint).collect();
+        let issued = self.sign(&key.csr(), id, &asked, Some(trusts)).await?;
+        Ok(Credentials::new(issued.chain, key.private(), issued.anchors)?)
     }
 
     /// The certificates that have not expired yet; those whose record is damaged are left out.
     pub async fn issued(&self) -> Result<Vec<Ledger>, StoreError> {
         let range = self.store.range(CERTIFICATES).await?;
         let now = seconds(SystemTime::now());
-        let readable = range.entries.iter().filter_map(|entry| serde_json::from_slice(&entry.value).ok());
-        Ok(readable.filter(|ledger: &Ledger| ledger.not_after > now).collect())
+        Ok(range.entries.iter().filter_map(parse).filter(|ledger| ledger.not_after > now).collect())
+    }
+
+    /// Of those, the ones that somebody may still use.
+    pub async fn in_use(&self) -> Result<Vec<Ledger>, StoreError> {
+        let mut in_use = in_use(self.issued().await?);
+        if let Some(client) = &self.cluster {
+            if let Some(pods) = Pods::now(client.clone()).await {
+                in_use.retain(|ledger| pods.may_have(ledger));
+            }
+        }
+        Ok(in_use)
+    }
+
+    /// The owner says that it has put this certificate in force and trusts these anchors (fingerprints). What somebody says of
+    /// another's certificate is left.
+    pub async fn confirm(&self, id: &SpiffeId, serial: &str, mut anchors: Vec<String>) -> Result<(), StoreError> {
+        anchors.sort();
+        anchors.truncate(MOST_ANCHORS);
+        let Some((entry, mut ledger)) = self.record_of(serial).await? else { return Ok(()) };
+        if ledger.identity != *id || ledger.trusts.as_ref() == Some(&anchors) {
+            return Ok(());
+        }
+        ledger.trusts = Some(anchors);
+        let compares = vec![Compare::Modified(entry.key.clone(), entry.modified)];
+        let put = Op::Put { key: entry.key, value: encode(&ledger).into(), lease: entry.lease };
+        match self.store.commit(compares, vec![put]).await {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(StoreError::Unavailable("the record changed at the same time".to_owned())),
+            // It has just expired.
+            Err(StoreError::LeaseGone(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn record_of(&self, serial: &str) -> Result<Option<(Entry, Ledger)>, StoreError> {
+        if serial.is_empty() || serial.len() > 64 || !serial.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Ok(None);
+        }
+        let entry = self.store.get(&format!("{CERTIFICATES}{serial}")).await?;
+        Ok(entry.and_then(|entry| parse(&entry).map(|ledger| (entry, ledger))))
     }
 
     /// How the owner of the certificate with this serial number proved itself; one without a record counts as joined.
     pub async fn proof_of(&self, serial: &str) -> Result<Proven, StoreError> {
-        let entry = self.store.get(&format!("{CERTIFICATES}{serial}")).await?;
-        let ledger = entry.and_then(|entry| serde_json::from_slice::<Ledger>(&entry.value).ok());
-        Ok(ledger.map(|ledger| ledger.proof).unwrap_or_default())
+        Ok(self.record_of(serial).await?.map(|(_, ledger)| ledger.proof).unwrap_or_default())
     }
 
     /// A new join token for a workload identity: see [`JoinToken`].
@@ -130,20 +223,20 @@ impl Authority {
     }
 
     /// The record's lease ends with the certificate, so that nobody has to clean up.
-    async fn record(&self, signed: &Signed, id: &SpiffeId, proxy: &str, proof: Proven) -> Result<(), StoreError> {
-        let ledger = Ledger {
-            identity: id.clone(),
-            proxy: proxy.to_owned(),
-            serial: signed.serial.clone(),
-            proof,
-            not_before: seconds(signed.not_before),
-            not_after: seconds(signed.not_after),
-        };
-        let value = serde_json::to_vec(&ledger).expect("text and numbers always have a JSON form");
+    async fn record(&self, signed: &Signed, ledger: &Ledger) -> Result<(), StoreError> {
         let left = signed.not_after.duration_since(SystemTime::now()).unwrap_or_default();
         let lease = self.store.grant(left).await?;
         let key = format!("{CERTIFICATES}{}", signed.serial);
-        self.store.commit(Vec::new(), vec![Op::Put { key, value: value.into(), lease: Some(lease) }]).await?;
+        self.store.commit(Vec::new(), vec![Op::Put { key, value: encode(ledger).into(), lease: Some(lease) }]).await?;
         Ok(())
     }
+}
+
+fn encode(ledger: &Ledger) -> Vec<u8> {
+    serde_json::to_vec(ledger).expect("text and numbers always have a JSON form")
+}
+
+fn parse(entry: &Entry) -> Option<Ledger> {
+    let ledger: Ledger = serde_json::from_slice(&entry.value).ok()?;
+    Some(Ledger { made: entry.created, ..ledger })
 }

@@ -3,11 +3,13 @@
 //! Changes wait as a set of targets, never as messages: the next message is computed when the proxy's connection has room
 //! for it, from what was told last and what is so then. A slow proxy therefore costs a set of names, and delays nobody.
 
+use super::confirm::{self, Confirmations};
 use super::difference::{self, Told};
 use super::guard::Guard;
 use super::proxies::{Asked, Entered, Proxies};
 use super::questions::{self, Questions};
 use super::taps::Taps;
+use crate::authority::{Authority, Trust};
 use crate::metrics::{Metrics, Outcome, Push};
 use crate::registry::{Pending, Registry, Subscriber, Target, Versioned};
 use crate::rpc::Caller;
@@ -17,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::mpsc::{Permit, Sender};
+use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
@@ -51,6 +54,7 @@ impl Default for Settings {
 pub struct Supply {
     pub registry: Registry,
     pub proxies: Proxies,
+    pub authority: Arc<Authority>,
     pub metrics: Metrics,
     pub settings: Settings,
     /// Streams end when it is cancelled.
@@ -63,6 +67,8 @@ pub struct Stream {
     to: Sender<Result<v1::SubscribeResponse, Status>>,
     entered: Entered,
     asked: Asked,
+    trust: watch::Receiver<Arc<Trust>>,
+    confirmations: Confirmations,
     state: State,
 }
 
@@ -77,6 +83,7 @@ struct State {
     due: Vec<Target>,
     pending: Pending,
     beat_due: bool,
+    trust_due: Option<Arc<Trust>>,
     questions: Questions,
     taps: Taps,
     heard: Instant,
@@ -98,6 +105,8 @@ impl Stream {
         to: Sender<Result<v1::SubscribeResponse, Status>>,
     ) -> Self {
         let guard = Guard::of(&hello);
+        let confirmations = Confirmations::of(supply.authority.clone(), &caller);
+        let mut trust = supply.authority.watch();
         let (entered, asked) = supply.proxies.enter(hello, caller);
         let mut subscriber = supply.registry.changes();
         // Every proxy is told, unasked.
@@ -110,11 +119,12 @@ impl Stream {
             guard,
             due: Vec::new(),
             beat_due: false,
+            trust_due: Some(trust.borrow_and_update().clone()),
             questions: Questions::default(),
             taps: Taps::of(&entered.session.name()),
             heard: Instant::now(),
         };
-        Self { supply: supply.clone(), to, entered, asked, state }
+        Self { supply: supply.clone(), to, entered, asked, trust, confirmations, state }
     }
 
     pub async fn run(mut self, mut from: Streaming<v1::SubscribeRequest>) {
@@ -143,7 +153,11 @@ impl Stream {
     async fn step(&mut self, from: &mut Streaming<v1::SubscribeRequest>, beats: &mut Interval) -> Result<(), End> {
         let to = self.to.clone();
         let state = &mut self.state;
-        let speak = !state.due.is_empty() || state.beat_due || state.questions.is_due() || state.taps.is_due();
+        let speak = !state.due.is_empty()
+            || state.beat_due
+            || state.trust_due.is_some()
+            || state.questions.is_due()
+            || state.taps.is_due();
         tokio::select! {
             () = self.supply.shutdown.cancelled() => Err(("shutdown", shutting_down())),
             () = tokio::time::sleep_until(state.heard + self.supply.settings.silence) => {
@@ -157,6 +171,10 @@ impl Stream {
             },
             _ = beats.tick() => {
                 state.beat_due = true;
+                Ok(())
+            }
+            Ok(()) = self.trust.changed() => {
+                state.trust_due = Some(self.trust.borrow_and_update().clone());
                 Ok(())
             }
             Some(question) = self.asked.questions.recv() => {
@@ -203,6 +221,7 @@ impl Stream {
             Request::Dump(dump) => self.state.questions.answered(dump.id, Ok(dump.json)),
             Request::Answer(answer) => self.state.questions.answered(answer.id, questions::said(answer.said)),
             Request::Tapped(tapped) => self.state.taps.heard(tapped),
+            Request::Trusting(trusting) => self.confirmations.heard(trusting),
         }
         self.entered.session.subscriptions.store(self.state.subscriptions() as u64, Ordering::Relaxed);
         Ok(())
@@ -281,6 +300,8 @@ impl State {
         let world = registry.world();
         let body = if std::mem::take(&mut self.beat_due) {
             Some(Response::Beat(v1::Beat {}))
+        } else if let Some(trust) = self.trust_due.take() {
+            Some(confirm::told(&trust))
         } else if self.questions.is_due() {
             self.questions.next()
         } else if self.taps.is_due() {
@@ -335,10 +356,11 @@ fn send(
         Some(Response::Ask(_)) => "ask",
         Some(Response::Tap(_) | Response::Untap(_)) => "tap",
         Some(Response::SessionKeys(_)) => "session-keys",
+        Some(Response::TrustAnchors(_)) => "trust-anchors",
         Some(Response::Beat(_)) | None => "beat",
     };
     metrics.pushes.get_or_create(&Push { kind }).inc();
-    if !matches!(kind, "beat" | "dump" | "ask" | "tap") {
+    if !matches!(kind, "beat" | "dump" | "ask" | "tap" | "trust-anchors") {
         entered.session.sent.fetch_max(message.revision, Ordering::Relaxed);
     }
     room.send(Ok(message));

@@ -5,10 +5,12 @@
 
 mod fault;
 mod members;
+mod tls;
 mod wire;
 mod watch;
 
 pub use members::EtcdSettings;
+pub use tls::EtcdTls;
 
 use super::{Compare, Entry, LeaseId, Op, Range, Revision, Store, StoreError, Watch, commit};
 use etcd_client::{CompareOp, DeleteOptions, GetOptions, PutOptions, Txn, TxnOp};

@@ -10,7 +10,7 @@ pub mod etcd;
 
 pub use commit::{COMMIT_LIMIT, Compare, OPS_LIMIT, Op};
 pub use embedded::{Embedded, EmbeddedSettings};
-pub use etcd::{Etcd, EtcdSettings};
+pub use etcd::{Etcd, EtcdSettings, EtcdTls};
 pub use terms::{LeaseId, Revision, StoreError};
 
 use bytes::Bytes;

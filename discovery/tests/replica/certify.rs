@@ -72,7 +72,7 @@ async fn a_certificate_renews_itself(fixture: Fixture) {
     let key = Key::generate();
     let renew = |csr: Vec<u8>| {
         let proof = Some(Proof::Renewal(true));
-        let request = v1::CertifyRequest { csr, proof, proxy: "cart-0".to_owned() };
+        let request = v1::CertifyRequest { csr, proof, proxy: "cart-0".to_owned(), ..Default::default() };
         let mut client = AuthorityClient::new(cart.channel.clone());
         async move { client.certify(request).await.map(tonic::Response::into_inner) }
     };

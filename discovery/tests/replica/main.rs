@@ -9,6 +9,7 @@ mod workload;
 mod stores;
 mod apply;
 mod certify;
+mod trust;
 mod register;
 mod registry;
 mod subscribe;

@@ -53,7 +53,7 @@ async fn certify_at(
     proof: Option<Proof>,
 ) -> Result<v1::CertifyResponse, Status> {
     let config = bootstrap_client_config(anchors, &discovery_id()).unwrap();
-    let request = v1::CertifyRequest { csr: key.csr(), proof, proxy: "cart-0".to_owned() };
+    let request = v1::CertifyRequest { csr: key.csr(), proof, proxy: "cart-0".to_owned(), ..Default::default() };
     let mut client = AuthorityClient::new(channel(address, config).await);
     client.certify(request).await.map(tonic::Response::into_inner)
 }
@@ -159,7 +159,7 @@ impl Subscription {
         self.say(Body::Subscribe(v1::Target { by: Some(by), doubted: false })).await;
     }
 
-    /// The next message that is neither a beat nor session keys; keeps the stream alive meanwhile. An error: how the stream ended.
+    /// The next message that is neither a beat, session keys nor trust anchors; keeps the stream alive meanwhile. An error: how the stream ended.
     pub async fn next(&mut self) -> Result<v1::SubscribeResponse, Status> {
         let ended = || Status::unknown("ended without a status");
         loop {
@@ -168,7 +168,7 @@ impl Subscription {
                 Some(v1::subscribe_response::Body::Beat(_)) => {
                     let _ = self.to.try_send(v1::SubscribeRequest { body: Some(Body::Beat(v1::Beat {})) });
                 }
-                Some(v1::subscribe_response::Body::SessionKeys(_)) => {}
+                Some(v1::subscribe_response::Body::SessionKeys(_) | v1::subscribe_response::Body::TrustAnchors(_)) => {}
                 _ => return Ok(message),
             }
         }
@@ -215,6 +215,7 @@ pub fn told(message: &v1::SubscribeResponse) -> String {
         Told::Tap(tap) => format!("tap {}", tap.id),
         Told::Untap(tap) => format!("untap {}", tap.id),
         Told::SessionKeys(keys) => format!("session keys {:?}", keys.keys.iter().map(|key| key.id).collect::<Vec<_>>()),
+        Told::TrustAnchors(told) => format!("trust anchors {}", told.anchors.len()),
         Told::Beat(_) => "beat".to_owned(),
     }
 }

@@ -7,6 +7,7 @@
 mod conformance;
 mod embedded;
 mod etcd;
+mod secured;
 mod leader;
 
 use futures::StreamExt;

@@ -1,13 +1,13 @@
-//! The certificate authority: one root key that signs workload certificates.
+//! The certificate authority: the key of a root, or of an authority below one, that signs workload certificates.
 //!
 //! Runs in discovery only. Takes from a signing request nothing but its proven public key; name, usage and lifetime are
-//! the caller's decision. A certificate it signs never outlives the root and never leaves the root's trust domain.
+//! the caller's decision. A certificate it signs never outlives what it rests on and never leaves the trust domain.
 
-use super::encoding::{from_pem, to_pem, validity};
+use super::encoding::to_pem;
 use super::fault::{CertificateError, malformed};
+use super::issuer::{self, Path};
 use super::key::new_key_pair;
 use crate::provider::random;
-use crate::spiffe;
 use rcgen::string::Ia5String;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
@@ -36,12 +36,9 @@ pub struct Signed {
     pub not_after: SystemTime,
 }
 
-/// The holder of a root key.
+/// The holder of a key that signs for a trust domain.
 pub struct Authority {
-    /// Known when the root names it as `spiffe://<trust-domain>`, as generated ones do.
-    trust_domain: Option<String>,
-    certificate: CertificateDer<'static>,
-    not_after: SystemTime,
+    path: Path,
     issuer: Issuer<'static, KeyPair>,
 }
 
@@ -62,61 +59,77 @@ impl Authority {
         params.not_after = (now + ROOT_LIFETIME).into();
         let key = new_key_pair();
         let certificate = params.self_signed(&key).map_err(CertificateError::Signing)?.der().clone();
-        Self::new(certificate, key)
+        Self::new(issuer::path(vec![certificate], None)?, key)
     }
 
-    /// A root from elsewhere: exactly one certificate, which must be an authority's, and its key.
-    pub fn from_pem(certificate: &str, key: &str) -> Result<Self, CertificateError> {
-        let mut certificates = from_pem(certificate)?;
-        if certificates.len() != 1 {
-            return Err(malformed(
-                "authority certificate",
-                format!("{} certificates instead of one", certificates.len()),
-            ));
-        }
+    /// An authority from elsewhere. `certificates`: the one that signs comes first, behind each one the one that signed it; `bundle`: the
+    /// trust anchors, which may be left out when `certificates` ends in one that signed itself. What is brought has to be in order in
+    /// every respect but its time: see [`Authority::usable`].
+    pub fn from_pem(certificates: &str, key: &str, bundle: Option<&str>) -> Result<Self, CertificateError> {
+        let certificates = super::from_pem(certificates)?;
+        let bundle = bundle.map(super::from_pem).transpose()?;
         let key = KeyPair::from_pem(key).map_err(|error| malformed("authority key", error))?;
-        Self::new(certificates.remove(0), key)
+        let path = issuer::path(certificates, bundle)?;
+        issuer::fits(path.signing(), &key)?;
+        let made = Self::new(path, key)?;
+        made.proven()?;
+        Ok(made)
     }
 
-    fn new(certificate: CertificateDer<'static>, key: KeyPair) -> Result<Self, CertificateError> {
-        let parsed = spiffe::parse(&certificate).map_err(|reason| malformed("authority certificate", reason))?;
-        if !parsed.is_ca() {
-            return Err(CertificateError::NotAnAuthority);
-        }
-        if *parsed.public_key().subject_public_key.data != *key.der_bytes() {
-            return Err(malformed("authority key", "it does not belong to the authority's certificate"));
-        }
-        let uris = spiffe::uris(&parsed).map_err(|reason| malformed("authority certificate", reason))?;
-        let trust_domain = uris.iter().find_map(|uri| uri.strip_prefix("spiffe://")).map(str::to_owned);
-        drop(parsed);
-        let (_, not_after) = validity(&certificate)?;
-        let issuer =
-            Issuer::from_ca_cert_der(&certificate, key).map_err(|error| malformed("authority certificate", error))?;
-        Ok(Self { trust_domain, certificate, not_after, issuer })
+    fn new(path: Path, key: KeyPair) -> Result<Self, CertificateError> {
+        let issuer = Issuer::from_ca_cert_der(path.signing(), key);
+        Ok(Self { issuer: issuer.map_err(|error| malformed("authority certificate", error))?, path })
     }
 
-    /// The root as (certificate, PKCS #8 key), both PEM. The key is the mesh's greatest secret.
+    /// Signs a certificate for nobody and verifies it as every proxy will.
+    fn proven(&self) -> Result<(), CertificateError> {
+        let domain = self.trust_domain().unwrap_or("weft.local");
+        let id = SpiffeId::new(domain, "weft", "probe").map_err(|error| malformed("trust domain", error))?;
+        let (from, to) = (self.path.not_before, self.path.not_after);
+        let now = (from + CLOCK_SKEW + Duration::from_secs(1)).min(to - Duration::from_secs(1));
+        let signed = self.sign(&super::Key::generate().csr(), &id, now, Duration::from_secs(60))?;
+        self.path.verify(&signed.leaf, now)
+    }
+
+    /// Whether certificates can be signed now.
+    pub fn usable(&self, now: SystemTime) -> Result<(), CertificateError> {
+        self.path.current(now)
+    }
+
+    /// As (certificates, PKCS #8 key), both PEM: the one that signs first, the anchor last. The key is the mesh's greatest secret.
     pub fn to_pem(&self) -> (String, String) {
-        (to_pem(std::slice::from_ref(&self.certificate)), self.issuer.key().serialize_pem())
+        let mut all = self.path.below.clone();
+        all.push(self.path.anchor.clone());
+        (to_pem(&all), self.issuer.key().serialize_pem())
     }
 
-    /// The root, as a trust anchor.
+    /// The trust anchor that its certificates lead to: the root itself, or the one above the authority.
     pub fn certificate(&self) -> &CertificateDer<'static> {
-        &self.certificate
+        &self.path.anchor
     }
 
-    /// The trust domain the root is for, when it says so.
+    /// All anchors that were brought with it, its own among them.
+    pub fn anchors(&self) -> &[CertificateDer<'static>] {
+        &self.path.anchors
+    }
+
+    /// What stands between a workload's certificate and the anchor: the one that signs first; empty for a root.
+    pub fn intermediates(&self) -> &[CertificateDer<'static>] {
+        &self.path.below
+    }
+
+    /// The trust domain it is for, when a certificate says so as `spiffe://<trust-domain>`.
     pub fn trust_domain(&self) -> Option<&str> {
-        self.trust_domain.as_deref()
+        self.path.trust_domain.as_deref()
     }
 
-    /// When the root itself expires.
+    /// When the first of its certificates expires.
     pub fn not_after(&self) -> SystemTime {
-        self.not_after
+        self.path.not_after
     }
 
     /// A certificate for `id` and the key in the request (DER, PKCS #10), from a little before `now` for `lifetime`, at
-    /// most until the root expires. The request's own signature must hold; the names in it are ignored.
+    /// most until the authority expires. The request's own signature must hold; the names in it are ignored.
     pub fn sign(
         &self,
         csr: &[u8],
@@ -124,10 +137,11 @@ impl Authority {
         now: SystemTime,
         lifetime: Duration,
     ) -> Result<Signed, CertificateError> {
-        if let Some(trust_domain) = self.trust_domain.as_ref().filter(|domain| **domain != id.trust_domain) {
-            return Err(CertificateError::TrustDomain { id: Box::new(id.clone()), trust_domain: trust_domain.clone() });
+        if let Some(trust_domain) = self.trust_domain().filter(|domain| *domain != id.trust_domain) {
+            let trust_domain = trust_domain.to_owned();
+            return Err(CertificateError::TrustDomain { id: Box::new(id.clone()), trust_domain });
         }
-        if now >= self.not_after {
+        if now >= self.not_after() {
             return Err(CertificateError::AuthorityExpired);
         }
         let request = CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(csr))
@@ -137,7 +151,7 @@ impl Authority {
             return Err(CertificateError::KeyKind);
         }
         let not_before = whole_seconds(now - CLOCK_SKEW);
-        let not_after = whole_seconds((now + lifetime).min(self.not_after));
+        let not_after = whole_seconds((now + lifetime).min(self.not_after()));
         let serial = random_serial();
         let mut params = CertificateParams::default();
         // No subject: the name is the URI, and the extension that carries it is thereby critical (RFC 5280, 4.2.1.6).
@@ -157,7 +171,7 @@ impl Authority {
 
 impl fmt::Debug for Authority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Authority").field("trust_domain", &self.trust_domain).finish_non_exhaustive()
+        f.debug_struct("Authority").field("trust_domain", &self.trust_domain()).finish_non_exhaustive()
     }
 }
 

@@ -3,7 +3,7 @@
 //! Every TLS configuration is made from it. Fails when key, chain and anchors do not fit; [`Credentials`] that exist name
 //! exactly one workload. Whether they are still valid is for the peers to judge.
 
-use super::encoding::validity;
+use super::encoding::{serial, validity};
 use super::fault::{CertificateError, malformed};
 use crate::provider::provider;
 use crate::spiffe;
@@ -65,9 +65,26 @@ impl Credentials {
         })
     }
 
-    /// The private key, to be kept for a restart.
-    pub fn key(&self) -> PrivateKeyDer<'static> {
-        self.key.clone_key()
+    /// The same key and chain under other anchors, one of which the chain has to lead to.
+    pub fn trusting(&self, anchors: Vec<CertificateDer<'static>>) -> Result<Self, CertificateError> {
+        Self::new(self.chain.clone(), self.key.clone_key(), anchors)
+    }
+
+    /// Whether those who trust nothing but `anchor` accept this workload.
+    pub fn rests_on(&self, anchor: &CertificateDer<'static>) -> bool {
+        let now = SystemTime::now().clamp(self.not_before, self.not_after);
+        roots(std::slice::from_ref(anchor)).is_ok_and(|roots| verify_chain(&self.chain, &roots, now).is_ok())
+    }
+
+    /// The leaf's serial number, as [`Signed`](super::Signed) has it.
+    pub fn serial(&self) -> String {
+        serial(&self.chain[0]).unwrap_or_default()
+    }
+
+    /// The private key, to be kept for a restart: PKCS #8, PEM.
+    pub fn key_pem(&self) -> String {
+        let config = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
+        pem::encode_config(&pem::Pem::new("PRIVATE KEY", self.key.secret_der()), config)
     }
 }
 
@@ -93,7 +110,7 @@ pub(crate) fn roots(anchors: &[CertificateDer<'static>]) -> Result<RootCertStore
     Ok(roots)
 }
 
-fn verify_chain(
+pub(crate) fn verify_chain(
     chain: &[CertificateDer<'static>],
     roots: &RootCertStore,
     now: SystemTime,

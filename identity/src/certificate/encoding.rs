@@ -6,6 +6,7 @@ use super::fault::{CertificateError, malformed};
 use crate::spiffe;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use sha2::{Digest, Sha256};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// From when to when a certificate is valid.
@@ -14,6 +15,21 @@ pub fn validity(certificate: &CertificateDer<'_>) -> Result<(SystemTime, SystemT
     let time = |seconds: i64| UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
     let (from, to) = (time(parsed.validity().not_before.timestamp()), time(parsed.validity().not_after.timestamp()));
     if from <= to { Ok((from, to)) } else { Err(malformed("certificate", "it ends before it begins")) }
+}
+
+/// SHA-256 over the certificate, lower-case hexadecimal: what anchors are told apart by.
+pub fn fingerprint(certificate: &CertificateDer<'_>) -> String {
+    Sha256::digest(certificate).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A certificate's serial number, lower-case hexadecimal.
+pub fn serial(certificate: &CertificateDer<'_>) -> Option<String> {
+    Some(spiffe::parse(certificate).ok()?.raw_serial_as_string().replace(':', ""))
+}
+
+/// Whom a certificate names, for people; empty when it names nobody or cannot be read.
+pub fn subject(certificate: &CertificateDer<'_>) -> String {
+    spiffe::parse(certificate).map(|parsed| parsed.subject().to_string()).unwrap_or_default()
 }
 
 /// Certificates as PEM, in the order given.

@@ -16,6 +16,8 @@ const ANSWERS: usize = 8;
 pub(super) struct Outbox {
     beat: bool,
     ack: Option<u64>,
+    /// What is in force, which only the latest word about is of use.
+    confirmation: Option<Body>,
     wishes: VecDeque<Wish>,
     /// Dumps, and answers to questions.
     answers: VecDeque<Body>,
@@ -34,6 +36,10 @@ impl Outbox {
         self.ack = Some(revision);
     }
 
+    pub fn confirm(&mut self, in_force: Option<Body>) {
+        self.confirmation = in_force.or(self.confirmation.take());
+    }
+
     pub fn answer(&mut self, answer: Body) {
         self.answers.push_back(answer);
     }
@@ -44,7 +50,11 @@ impl Outbox {
     }
 
     pub fn is_empty(&self) -> bool {
-        !self.beat && self.ack.is_none() && self.wishes.is_empty() && self.answers.is_empty()
+        !self.beat
+            && self.ack.is_none()
+            && self.confirmation.is_none()
+            && self.wishes.is_empty()
+            && self.answers.is_empty()
     }
 
     /// The next to send: beats first, for they are what the other side waits for.
@@ -52,6 +62,7 @@ impl Outbox {
         let beat = std::mem::take(&mut self.beat).then_some(Body::Beat(v1::Beat {}));
         let body = beat
             .or_else(|| Some(Body::Ack(v1::Ack { revision: self.ack.take()? })))
+            .or_else(|| self.confirmation.take())
             .or_else(|| self.wishes.pop_front().map(said))
             .or_else(|| self.answers.pop_front());
         body.map(|body| v1::SubscribeRequest { body: Some(body) })

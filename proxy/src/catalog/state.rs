@@ -169,8 +169,11 @@ impl State {
             Some(Body::Binding(binding)) => self.bind(binding, now),
             Some(Body::SessionKeys(keys)) => self.seal_with(keys),
             Some(Body::Policies(policies)) => self.guard_by(policies, revision),
-            // Beats and questions are the stream's own affair.
-            Some(Body::Beat(_) | Body::Dump(_) | Body::Ask(_) | Body::Tap(_) | Body::Untap(_)) | None => {
+            // Beats, questions and trust anchors are the stream's own affair.
+            Some(
+                Body::Beat(_) | Body::Dump(_) | Body::Ask(_) | Body::Tap(_) | Body::Untap(_) | Body::TrustAnchors(_),
+            )
+            | None => {
                 return Ok(Vec::new());
             }
         };

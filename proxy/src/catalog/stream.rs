@@ -12,7 +12,9 @@ use crate::discovery::{Discovery, DiscoveryError};
 use crate::questions::Answers;
 use crate::state_dir::StateDir;
 use crate::tap::Taps;
+use crate::trust::{InForce, Told, Trust};
 use futures::FutureExt;
+use rustls::pki_types::CertificateDer;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -61,6 +63,7 @@ pub struct Stream {
     pub describe: Describe,
     pub answers: Answers,
     pub taps: Taps,
+    pub trust: Trust,
     pub metrics: CatalogMetrics,
     /// Met once the catalog is worth something: discovery has told this workload's policies, or an earlier process has left a catalog
     /// on disk.
@@ -94,7 +97,15 @@ impl Stream {
     pub async fn run(self, feed: Feed, dir: StateDir) {
         let doubts = Doubts::default();
         let state = State::of(&self.hello.namespace).on(&self.hello.node).guarding(Arc::clone(&self.registers));
-        let mut follower = Follower { state, doubts, unguarded: false, watchers: HashMap::new(), feed, stream: self };
+        let mut follower = Follower {
+            state,
+            doubts,
+            unguarded: false,
+            watchers: HashMap::new(),
+            confirming: false,
+            feed,
+            stream: self,
+        };
         follower.restore(dir).await;
         let mut backoff = Backoff::default();
         let mut failures = 0;
@@ -134,6 +145,8 @@ struct Follower {
     unguarded: bool,
     /// Those that the present stream has brought.
     watchers: HashMap<u64, AbortHandle>,
+    /// The present stream's discovery wants to know which certificate is used.
+    confirming: bool,
     feed: Feed,
     stream: Stream,
 }
@@ -219,6 +232,8 @@ impl Follower {
         let (answered, mut answers) = mpsc::channel(1);
         // Those of the stream before have ended with it.
         self.watchers.clear();
+        self.confirming = false;
+        let mut in_force = self.stream.trust.in_force();
         let (mut beat, mut sweep) = (interval(BEAT), interval(SWEEP));
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -245,6 +260,9 @@ impl Follower {
                     Asked::Doubt(name) => self.doubt(&name),
                 }),
                 Some(said) = answers.recv(), if outbox.has_room() => outbox.answer(said),
+                Ok(()) = in_force.changed(), if self.confirming => {
+                    outbox.confirm(in_force.borrow_and_update().as_ref().map(confirmed));
+                }
                 () = &mut untold, if waiting => {
                     waiting = false;
                     self.stream.ready.met();
@@ -345,6 +363,13 @@ impl Follower {
                 }
                 return false;
             }
+            Some(Body::TrustAnchors(v1::TrustAnchors { anchors, issuing })) => {
+                let anchors = anchors.iter().cloned().map(CertificateDer::from).collect();
+                self.stream.trust.tell(Told { anchors, issuing: issuing.clone().into() });
+                self.confirming = true;
+                outbox.confirm(self.stream.trust.in_force().borrow().as_ref().map(confirmed));
+                return false;
+            }
             Some(
                 Body::Snapshot(_)
                 | Body::Delta(_)
@@ -365,6 +390,10 @@ impl Follower {
         outbox.extend(wishes);
         true
     }
+}
+
+fn confirmed(InForce { serial, anchors }: &InForce) -> Said {
+    Said::Trusting(v1::Trusting { serial: serial.clone(), anchors: anchors.clone() })
 }
 
 #[cfg(test)]

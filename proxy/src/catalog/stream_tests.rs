@@ -50,6 +50,7 @@ fn proxy_in(authority: &Authority, addresses: &[SocketAddr], dir: tempfile::Temp
         describe: Arc::new(|| "{\"all\":1}".to_owned()),
         answers: Arc::new(|topic, json| Box::pin(async move { if topic == "echo" { Ok(json) } else { Err(topic) } })),
         taps: Taps::default(),
+        trust: Trust::default(),
         metrics: metrics.clone(),
         ready: readiness.require("discovery", "nothing heard"),
     };

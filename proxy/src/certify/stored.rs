@@ -43,9 +43,9 @@ pub struct Stored {
 }
 
 impl Stored {
-    pub fn new(key: &Key, credentials: &Credentials, configured: &[CertificateDer<'_>]) -> Self {
+    pub fn new(credentials: &Credentials, configured: &[CertificateDer<'_>]) -> Self {
         Self {
-            key: key.to_pem(),
+            key: credentials.key_pem(),
             chain: to_pem(&credentials.chain),
             trust_anchors: to_pem(&credentials.anchors),
             configured: fingerprint(configured),
@@ -104,7 +104,7 @@ mod tests {
         let signed = authority.sign(&key.csr(), &id("cart"), SystemTime::now(), DAY).unwrap();
         let anchors = vec![authority.certificate().clone()];
         let credentials = Credentials::new(vec![signed.leaf], key.private(), anchors.clone()).unwrap();
-        Stored::new(&key, &credentials, &anchors).save(directory).unwrap();
+        Stored::new(&credentials, &anchors).save(directory).unwrap();
     }
 
     #[test]

@@ -80,7 +80,7 @@ impl World {
         let discovery = Discovery::at(vec![self.replica.url()], discovery_id());
         let directory = StateDir::open(&self.dir.path().join("state")).unwrap();
         let mut registry = Registry::new("weft-proxy", "1.2.3");
-        Certifier::new(&config, discovery, directory, &self.readiness, &mut registry).unwrap()
+        Certifier::new(&config, discovery, directory, Trust::default(), &self.readiness, &mut registry).unwrap()
     }
 
     async fn asked(&mut self) -> &'static str {

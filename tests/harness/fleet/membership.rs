@@ -66,7 +66,7 @@ impl Membership {
         let (api, key) = (replica.api(), Key::generate());
         let channel = dial(api, bootstrap_client_config(&anchors, &discovery)?, Arc::default()).await?;
         let proof = Some(Proof::JoinToken(token));
-        let request = CertifyRequest { csr: key.csr(), proof, proxy: "fleet".to_owned() };
+        let request = CertifyRequest { csr: key.csr(), proof, proxy: "fleet".to_owned(), ..Default::default() };
         let issued = AuthorityClient::new(channel).certify(request).await.context("ask for a certificate")?;
         let chain = issued.into_inner().chain.into_iter().map(CertificateDer::from).collect();
         let credentials = Arc::new(Credentials::new(chain, key.private(), anchors)?);

@@ -65,7 +65,7 @@ impl Older {
         let key = Key::generate();
         let bootstrap = channel(node, replica.api(), bootstrap_client_config(&anchors, &discovery)?).await?;
         let proof = Some(Proof::JoinToken(world.mesh().token("test", name)?));
-        let request = v1::CertifyRequest { csr: key.csr(), proof, proxy: name.to_owned() };
+        let request = v1::CertifyRequest { csr: key.csr(), proof, proxy: name.to_owned(), ..Default::default() };
         let signed = AuthorityClient::new(bootstrap).certify(request).await?.into_inner();
         let der = |list: Vec<Vec<u8>>| list.into_iter().map(CertificateDer::from).collect();
         let credentials = Credentials::new(der(signed.chain), key.private(), der(signed.trust_anchors))?;

@@ -48,7 +48,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("one worker's state", &["worker"]),
     ("one service's state", &["cluster", "gate"]),
     ("input and output", &["accept", "sniff", "tunnel", "pool", "probe", "connect", "catalog", "metrics", "observe"]),
-    ("what those stand on", &["conn", "discovery", "questions", "tap", "state_dir", "drain", "ejections"]),
+    ("what those stand on", &["conn", "discovery", "questions", "tap", "trust", "state_dir", "drain", "ejections"]),
     (
         "decisions",
         &[

@@ -3,6 +3,7 @@
 //! Decides whether another member may be asked, and whether a commit that failed may have taken effect all the same.
 //! What is not known is taken for the worse case.
 
+use super::tls::explain;
 use crate::store::{LeaseId, StoreError};
 use etcd_client::Error;
 use std::error::Error as _;
@@ -45,18 +46,41 @@ impl Fault {
             Code::InvalidArgument if says("request is too large") => {
                 Self::Answer(StoreError::TooLarge { key: String::new(), size: 0, limit: crate::store::COMMIT_LIMIT })
             }
+            // Of a log-in; of a call that follows one with a wrong name or password etcd says it likewise.
+            Code::InvalidArgument if says("authentication failed") || says("user name is empty") => {
+                let advice = "see --store-user and --store-password-file";
+                Self::Answer(StoreError::Unavailable(format!("etcd refuses this user: {text}; {advice}")))
+            }
             Code::InvalidArgument => Self::Answer(StoreError::Invalid(text.to_owned())),
             Code::Unauthenticated | Code::PermissionDenied => {
-                Self::Answer(StoreError::Unavailable(format!("etcd refuses this user: {text}")))
+                let advice = "see --store-user and --store-password-file";
+                Self::Answer(StoreError::Unavailable(format!("etcd refuses this user: {text}; {advice}")))
             }
             Code::ResourceExhausted if says("database space exceeded") => Self::Answer(StoreError::Unavailable(
                 "etcd's space quota is used up: compact, defragment and disarm its alarm".to_owned(),
             )),
             Code::ResourceExhausted if says("too many requests") => Self::NotDone(text.to_owned()),
-            Code::Unavailable if says("no leader") || never_sent(status) => Self::NotDone(text.to_owned()),
-            _ => Self::Unknown(if text.is_empty() { status.code().to_string() } else { text.to_owned() }),
+            Code::Unavailable if says("no leader") => Self::NotDone(text.to_owned()),
+            _ if never_sent(status) => Self::NotDone(innermost(status)),
+            code => match explain(status) {
+                // A server of TLS 1.3 says only after the handshake that it does not take the certificate.
+                Some((reason, true)) => Self::NotDone(reason),
+                Some((reason, false)) => Self::Unknown(reason),
+                None if text.is_empty() => Self::Unknown(code.to_string()),
+                None if status.source().is_none() => Self::Unknown(text.to_owned()),
+                None => Self::Unknown(innermost(status)),
+            },
         }
     }
+}
+
+/// What really happened, beneath the layers that say "transport error".
+fn innermost(status: &Status) -> String {
+    let mut cause: &dyn std::error::Error = status;
+    while let Some(error) = cause.source() {
+        cause = error;
+    }
+    cause.to_string()
 }
 
 /// Whether no connection was made at all.

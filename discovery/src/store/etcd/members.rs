@@ -5,11 +5,13 @@
 //! unless repeating it is safe.
 
 use super::fault::Fault;
+use super::tls::EtcdTls;
 use crate::store::StoreError;
-use etcd_client::{Client, ConnectOptions, Error};
+use etcd_client::{Channel, Client, ConnectOptions, Error};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
 /// A connection on which a call or a watch waits is probed this often; etcd closes those that are probed more often
@@ -20,12 +22,14 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(4);
 /// How etcd is reached.
 #[derive(Clone)]
 pub struct EtcdSettings {
-    /// `http://host:port` of the members.
+    /// `http://host:port` of the members, or `https://host:port` of all of them.
     pub endpoints: Vec<String>,
+    /// Needed for `https`.
+    pub tls: Option<EtcdTls>,
     /// What all keys of this mesh begin with, ending in `/`.
     pub prefix: String,
-    /// User and password, where etcd has authentication enabled.
-    pub user: Option<(String, String)>,
+    /// User, and the file with the password, where etcd has authentication enabled.
+    pub user: Option<(String, PathBuf)>,
     /// A request that has no answer after this time has failed; all members that may be asked are asked within it.
     pub request_timeout: Duration,
 }
@@ -34,6 +38,7 @@ impl Default for EtcdSettings {
     fn default() -> Self {
         Self {
             endpoints: vec!["http://127.0.0.1:2379".to_owned()],
+            tls: None,
             prefix: "/weft/".to_owned(),
             user: None,
             request_timeout: Duration::from_secs(5),
@@ -52,13 +57,15 @@ pub(super) struct Members {
     members: Vec<Member>,
     /// The index of the member to ask first.
     preferred: AtomicUsize,
-    options: ConnectOptions,
+    tls: Option<EtcdTls>,
+    user: Option<(String, PathBuf)>,
     request_timeout: Duration,
 }
 
 struct Member {
     url: String,
-    client: OnceCell<Client>,
+    /// Kept until etcd refuses its user; connections it makes again by itself.
+    client: Mutex<Option<Client>>,
 }
 
 impl Members {
@@ -67,27 +74,27 @@ impl Members {
         if settings.endpoints.is_empty() {
             return refuse("no etcd endpoint is given".to_owned());
         }
+        let scheme = if settings.tls.is_some() { "https" } else { "http" };
         for url in &settings.endpoints {
             let parsed = url.parse::<tonic::transport::Uri>();
-            let complete = parsed.is_ok_and(|uri| uri.authority().is_some_and(|a| a.port_u16().is_some()));
-            if !url.starts_with("http://") || !complete {
-                return refuse(format!("etcd endpoint {url:?} must be http://host:port"));
+            let complete = parsed.is_ok_and(|uri| {
+                uri.scheme_str() == Some(scheme) && uri.authority().is_some_and(|a| a.port_u16().is_some())
+            });
+            if !complete {
+                return refuse(format!("etcd endpoint {url:?} must be {scheme}://host:port"));
             }
         }
-        let mut options = ConnectOptions::new()
-            .with_connect_timeout(settings.request_timeout)
-            .with_keep_alive(PROBE_INTERVAL, PROBE_TIMEOUT)
-            .with_keep_alive_while_idle(false)
-            .with_require_leader(true);
-        if let Some((user, password)) = &settings.user {
-            options = options.with_user(user, password).with_auto_token_refresh(true);
+        if let Some(tls) = &settings.tls {
+            // Waiting does not mend a file that is not what it should be.
+            tls.read().map_err(|error| StoreError::Open(error.to_string()))?;
         }
-        let member = |url: &String| Member { url: url.clone(), client: OnceCell::new() };
+        let member = |url: &String| Member { url: url.clone(), client: Mutex::default() };
         Ok(Self {
             members: settings.endpoints.iter().map(member).collect(),
             // Replicas of discovery spread over the members.
             preferred: AtomicUsize::new(fastrand::usize(..settings.endpoints.len())),
-            options,
+            tls: settings.tls.clone(),
+            user: settings.user.clone(),
             request_timeout: settings.request_timeout,
         })
     }
@@ -140,7 +147,44 @@ impl Members {
     where
         F: Future<Output = Result<T, Error>>,
     {
-        let connect = || Client::connect([&member.url], Some(self.options.clone()));
-        call(member.client.get_or_try_init(connect).await?.clone()).await
+        let kept = || member.client.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = kept().clone();
+        let client = match known {
+            Some(client) => client,
+            None => {
+                let client = self.connect(&member.url).await?;
+                *kept() = Some(client.clone());
+                client
+            }
+        };
+        let answer = call(client).await;
+        if matches!(&answer, Err(Error::GRpcStatus(status)) if status.code() == tonic::Code::Unauthenticated) {
+            // The password may be another by now: the next call reads it anew.
+            *kept() = None;
+        }
+        answer
+    }
+
+    async fn connect(&self, url: &str) -> Result<Client, Error> {
+        let mut options = ConnectOptions::new()
+            .with_connect_timeout(self.request_timeout)
+            .with_keep_alive(PROBE_INTERVAL, PROBE_TIMEOUT)
+            .with_keep_alive_while_idle(false)
+            .with_require_leader(true);
+        if let Some((user, file)) = &self.user {
+            let failed = |error| Error::InvalidArgs(format!("--store-password-file: {}: {error}", file.display()));
+            let password = std::fs::read_to_string(file).map_err(failed)?;
+            options = options.with_user(user, password.trim_end_matches(['\r', '\n'])).with_auto_token_refresh(true);
+        }
+        let Some(tls) = &self.tls else { return Client::connect([url], Some(options)).await };
+        let limit = self.request_timeout;
+        let channel = tls.channel(url, |endpoint| {
+            endpoint
+                .connect_timeout(limit)
+                .http2_keep_alive_interval(PROBE_INTERVAL)
+                .keep_alive_timeout(PROBE_TIMEOUT)
+                .keep_alive_while_idle(false)
+        });
+        Client::from_channel(Channel::Tonic(channel.map_err(Error::InvalidArgs)?), Some(options)).await
     }
 }
