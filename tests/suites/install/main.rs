@@ -110,10 +110,12 @@ async fn no_injector(cluster: &Cluster) -> Outcome {
 async fn upgrade(cluster: &Cluster) -> Outcome {
     cluster.install().await?;
     let load = shop::Load::start(cluster, "upgrade")?;
-    cluster.shell.run(
-        "helm upgrade weft charts/weft --namespace weft-system --reuse-values --wait --timeout 8m \
-         --set discovery.logLevel=debug,injector.logLevel=debug,etcd.resources.requests.cpu=40m,proxy.redirectBackend=legacy",
-    )?;
+    // A new template for each part: without one nothing would be replaced.
+    let other = "--set discovery.logLevel=debug,injector.logLevel=debug,etcd.resources.requests.cpu=40m,proxy.redirectBackend=legacy";
+    for command in commands::of_section("chart.md", "Upgrade")? {
+        let more = if command.starts_with("helm") { other } else { "" };
+        cluster.shell.run(&format!("{command} {more}"))?;
+    }
     load.served_all(50)?;
     // What new pods get is the new release's: here the redirect by the other kind of iptables.
     cluster.shell.run("kubectl -n shop rollout restart deployment/search")?;
