@@ -44,7 +44,7 @@ pub enum CertifyError {
     #[error("{}: {reason}", path.display())]
     File { path: PathBuf, reason: io::Error },
     #[error("{}: {reason}", path.display())]
-    Anchors { path: PathBuf, reason: CertificateError },
+    Anchors { path: PathBuf, reason: Box<CertificateError> },
     #[error(
         "there is neither a valid certificate in the state directory nor a token: pass --token-file or --join-token-file"
     )]
@@ -116,7 +116,8 @@ impl Certifier {
     ) -> Result<Self, CertifyError> {
         let path = &config.trust_anchors;
         let anchors = from_pem(&read(path)?);
-        let anchors = anchors.map_err(|reason| CertifyError::Anchors { path: path.clone(), reason })?;
+        let anchors =
+            anchors.map_err(|reason| CertifyError::Anchors { path: path.clone(), reason: Box::new(reason) })?;
         let tries = Family::default();
         registry.register("certify", "Requests for a certificate by outcome", tries.clone());
         let expiry = Gauge::default();

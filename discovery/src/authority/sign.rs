@@ -170,10 +170,10 @@ impl Authority {
     /// Of those, the ones that somebody may still use.
     pub async fn in_use(&self) -> Result<Vec<Ledger>, StoreError> {
         let mut in_use = in_use(self.issued().await?);
-        if let Some(client) = &self.cluster {
-            if let Some(pods) = Pods::now(client.clone()).await {
-                in_use.retain(|ledger| pods.may_have(ledger));
-            }
+        if let Some(client) = &self.cluster
+            && let Some(pods) = Pods::now(client.clone()).await
+        {
+            in_use.retain(|ledger| pods.may_have(ledger));
         }
         Ok(in_use)
     }

@@ -14,7 +14,7 @@ impl Content {
         let written = Some(translated.document.clone());
         match &translated.object {
             Object::Service { service, .. } => Self::Service(record(service.clone(), written, source)),
-            Object::Endpoint(endpoint) => Self::Endpoint(record(endpoint.clone(), written, source)),
+            Object::Endpoint(endpoint) => Self::Endpoint(Box::new(record((**endpoint).clone(), written, source))),
             Object::Route { parents, route } => {
                 let attached = AttachedRoute { parents: parents.clone(), route: route.clone() };
                 Self::Route(record(attached, written, source))

@@ -135,7 +135,7 @@ pub enum Content {
     Policy(Box<Record<AttachedPolicy>>),
     Authorization(Record<AttachedAuthorization>),
     Namespace(Record<NamespacePolicy>),
-    Endpoint(Record<Endpoint>),
+    Endpoint(Box<Record<Endpoint>>),
     Withdrawal(Withdrawal),
     SessionKeys(SessionKeys),
 }

@@ -115,7 +115,7 @@ pub enum Object {
         service: Service,
         addressed: bool,
     },
-    Endpoint(Endpoint),
+    Endpoint(Box<Endpoint>),
     Route {
         parents: Vec<Parent>,
         route: Route,
@@ -270,7 +270,7 @@ fn object(
         }
         Kind::Endpoint => {
             let spec = document::read(spec, "spec", faults)?;
-            endpoint::translate(namespace, name, spec, trust_domain, faults).map(Object::Endpoint)
+            endpoint::translate(namespace, name, spec, trust_domain, faults).map(Box::new).map(Object::Endpoint)
         }
         Kind::HttpRoute => {
             let spec = document::read(spec, "spec", faults)?;

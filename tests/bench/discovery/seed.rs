@@ -59,7 +59,7 @@ fn endpoint(name: &ServiceName, n: usize, index: usize) -> anyhow::Result<Op> {
         state: EndpointState::Ready,
     };
     let key = Key::endpoint(&model).to_string();
-    let content = Content::Endpoint(Record { model, document: None, source: Source::Apply });
+    let content = Content::Endpoint(Box::new(Record { model, document: None, source: Source::Apply }));
     Ok(Op::put(key, content.encode()))
 }
 
