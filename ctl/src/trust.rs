@@ -43,12 +43,8 @@ pub async fn run(command: Command, discovery: &Discovery) -> anyhow::Result<Outp
     }
 }
 
-async fn state(discovery: &Discovery) -> anyhow::Result<v1::TrustState> {
-    Ok(discovery.call(async |mut admin| admin.get_trust(v1::GetTrustRequest {}).await).await?)
-}
-
 async fn status(args: &Status, discovery: &Discovery) -> anyhow::Result<Output> {
-    let state = state(discovery).await?;
+    let state = rotate::state(discovery).await?;
     let now = SystemTime::now();
     Ok(match args.output {
         Format::Table => tell::table(&state, false, now).into(),

@@ -4,9 +4,10 @@
 
 mod store;
 
+pub use store::{StoreConfig, StoreFlags};
+
 use crate::authority::SecretName;
 use crate::kubernetes::Connection;
-use crate::store::{EmbeddedSettings, EtcdSettings};
 use clap::Parser;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,28 +23,8 @@ use weft_telemetry::{logs, otlp};
     about = "Weft's control plane: what exists, who is who, and telling every proxy"
 )]
 pub struct Flags {
-    /// Where the mesh is kept: `embedded:/path/to/file`, or `etcd:http://a:2379,http://b:2379`; `https` wants --store-ca
-    #[arg(long, env = "WEFT_STORE", default_value = "embedded:/var/lib/weft/discovery.redb")]
-    pub store: String,
-    /// What all keys of this mesh begin with in etcd
-    #[arg(long, env = "WEFT_STORE_PREFIX", default_value = "/weft/")]
-    pub store_prefix: String,
-    /// File with the authorities that etcd's certificates are signed by, PEM. This file and the next ones are read again for each new
-    /// connection
-    #[arg(long, env = "WEFT_STORE_CA", value_name = "FILE")]
-    pub store_ca: Option<PathBuf>,
-    /// File with the certificate that is shown to etcd, PEM
-    #[arg(long, env = "WEFT_STORE_CERTIFICATE", value_name = "FILE")]
-    pub store_certificate: Option<PathBuf>,
-    /// File with its key, PEM
-    #[arg(long, env = "WEFT_STORE_KEY", value_name = "FILE")]
-    pub store_key: Option<PathBuf>,
-    /// The user of etcd, where it has authentication enabled
-    #[arg(long, env = "WEFT_STORE_USER", value_name = "NAME")]
-    pub store_user: Option<String>,
-    /// File with that user's password
-    #[arg(long, env = "WEFT_STORE_PASSWORD_FILE", value_name = "FILE")]
-    pub store_password_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub store: StoreFlags,
     /// Where proxies connect to (TLS)
     #[arg(long, env = "WEFT_LISTEN", default_value = "0.0.0.0:15010")]
     pub listen: String,
@@ -98,13 +79,6 @@ pub struct Flags {
     pub otlp: otlp::Flags,
 }
 
-/// Where the mesh is kept.
-#[derive(Clone)]
-pub enum StoreConfig {
-    Embedded(EmbeddedSettings),
-    Etcd(EtcdSettings),
-}
-
 /// The checked configuration.
 #[derive(Clone)]
 pub struct Config {
@@ -141,7 +115,7 @@ impl Config {
     /// What the flags mean, or everything that is wrong with them.
     pub fn check(flags: Flags) -> Result<Self, Vec<String>> {
         let mut faults = Vec::new();
-        let store = store::check(&flags, &mut faults);
+        let store = store::check(&flags.store, &mut faults);
         let listen = keep(socket("--listen", &flags.listen), &mut faults);
         let admin_listen = keep(socket("--admin-listen", &flags.admin_listen), &mut faults);
         let domain = names::subdomain(&flags.trust_domain).map_err(|e| format!("--trust-domain: {e}"));

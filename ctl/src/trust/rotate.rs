@@ -3,7 +3,7 @@
 //! Asks discovery how far it is before each step, so that it goes on where another call stopped. A wait that takes too long ends with
 //! status 1 and the names of those who are waited for; nothing is lost by that.
 
-use super::{state, tell};
+use super::tell;
 use crate::connect::Discovery;
 use crate::print::{Output, width, wrapped};
 use anyhow::{Context, anyhow, bail};
@@ -154,4 +154,9 @@ fn plan(state: &v1::TrustState) -> String {
 fn say(line: &str) {
     let mut stderr = std::io::stderr().lock();
     let _ = writeln!(stderr, "{line}").and_then(|()| stderr.flush());
+}
+
+/// How far a replacement is.
+pub async fn state(discovery: &Discovery) -> anyhow::Result<v1::TrustState> {
+    Ok(discovery.call(async |mut admin| admin.get_trust(v1::GetTrustRequest {}).await).await?)
 }

@@ -1,4 +1,6 @@
 //! Authorities that operators bring: a root with others below it, and everything that can be wrong with them.
+//!
+//! Made by rcgen, so that each differs from a good one in the one thing that is told.
 
 use super::{DAY, id};
 use crate::certificate::{Authority, CertificateError, Credentials, Key, from_pem, to_pem};

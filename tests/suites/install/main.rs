@@ -9,8 +9,9 @@ mod shop;
 
 use commands::Shell;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
+use weft_examples::pods::poll_until_async;
 use weft_tests::cluster::{Images, Node, helm, missing_node};
 use weft_tests::suite::Stage;
 use weft_tests::{Outcome, Suite};
@@ -103,7 +104,11 @@ async fn no_injector(cluster: &Cluster) -> Outcome {
     let refused = shell.run("kubectl -n shop run unlucky --image=weft-shop:0.1.0 -- customers");
     scale(2)?;
     commands::quoted("troubleshooting.md", refused, "failed calling webhook \"namespace.injector.weft.dev\"")?;
-    cluster.node.wait_pods(MESH, "app.kubernetes.io/name=weft-injector", 2).await.map(drop)
+    cluster.node.wait_pods(MESH, "app.kubernetes.io/name=weft-injector", 2).await?;
+    // The node learns a little later than the API server where a service leads.
+    let asked = "kubectl -n shop run lucky --image=weft-shop:0.1.0 --dry-run=server -- customers";
+    let made = || async { shell.run(asked).ok() };
+    Ok(poll_until_async(Instant::now() + LONG / 4, "pods to be made again", made).await.map(drop)?)
 }
 
 /// New pods of all parts, etcd's too, while customers are in the shop.
