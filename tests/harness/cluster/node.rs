@@ -28,6 +28,7 @@ use std::fs;
 use std::future::Future;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 use weft_examples::pods::{Network, Pod, Process, Program, poll_until, poll_until_async};
 
@@ -81,9 +82,22 @@ pub fn missing_node() -> Option<String> {
             (there("/usr/lib/cni/ptp"), "containernetworking-plugins is not installed"),
             (there("/sys/fs/cgroup/memory/cgroup.procs"), "no cgroup v1 with a memory controller is mounted here"),
         ];
-        parts.into_iter().find_map(|(fine, lacking)| (!fine).then(|| lacking.to_owned()))
+        parts.into_iter().find_map(|(fine, lacking)| (!fine).then(|| lacking.to_owned())).or_else(no_namespaces)
     };
     super::missing().or_else(|| programs.map(|error| error.to_string())).or_else(system)
+}
+
+/// Why this system does not let anybody make the namespaces that a node lives in, if so.
+fn no_namespaces() -> Option<String> {
+    let line =
+        "--mount --uts --ipc --cgroup --pid --fork --mount-proc --kill-child -- mount -t tmpfs cgroup /sys/fs/cgroup";
+    let said = Command::new("unshare").args(line.split(' ')).output();
+    let fault = match said {
+        Ok(output) if output.status.success() => return None,
+        Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Some(format!("no namespaces for a node: {fault}"))
 }
 
 impl Node {
