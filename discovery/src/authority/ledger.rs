@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use weft_model::SpiffeId;
 
+/// Discovery's own workload: no join token may stand for it.
+pub const OWN_NAMESPACE: &str = "weft";
+pub const OWN_ACCOUNT: &str = "weft-discovery";
+
 /// How the owner of a certificate first proved who it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

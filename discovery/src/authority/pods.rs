@@ -3,8 +3,7 @@
 //! Asked when a rotation of the root asks who still needs an anchor. Names alone, in pages. While the API server does not answer every pod
 //! counts as there: then a rotation waits, which harms nobody.
 
-use super::ledger::{Ledger, Proven};
-use super::sign::OWN_ACCOUNT;
+use super::ledger::{Ledger, OWN_ACCOUNT, Proven};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use kube::{Api, Client};

@@ -3,7 +3,7 @@
 //! Asked for every proof and never remembered: an account or pod that was deleted is refused from then on. Bounded in time
 //! and number, since anybody who reaches discovery may send tokens. What the API server does not vouch for is refused.
 
-use super::sign::{OWN_ACCOUNT, OWN_NAMESPACE};
+use super::ledger::{OWN_ACCOUNT, OWN_NAMESPACE};
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, TokenReviewStatus};
 use kube::api::PostParams;
 use kube::{Api, Client};

@@ -4,7 +4,7 @@
 //! one is decided before, by `certify`.
 
 use super::fault::AuthorityError;
-use super::ledger::{Ledger, Proven, in_use};
+use super::ledger::{Ledger, OWN_ACCOUNT, OWN_NAMESPACE, Proven, in_use};
 use super::pods::Pods;
 use super::token::{self, JoinToken, TokenError};
 use super::trust::Trust;
@@ -24,10 +24,6 @@ const CERTIFICATES: &str = "certificates/";
 
 /// As many anchors are kept of what an owner trusts.
 const MOST_ANCHORS: usize = 16;
-
-/// Discovery's own workload: no join token may stand for it.
-pub const OWN_NAMESPACE: &str = "weft";
-pub const OWN_ACCOUNT: &str = "weft-discovery";
 
 /// A certificate and what goes with it to its owner.
 #[derive(Debug, Clone)]
