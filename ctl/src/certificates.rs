@@ -4,7 +4,7 @@
 
 use crate::connect::Discovery;
 use crate::get;
-use crate::print::{self, Format, Output, Table, relative, time};
+use crate::print::{self, Format, Output, Table, date, relative, time};
 use crate::scope::Scope;
 use crate::trust::short;
 use std::time::SystemTime;
@@ -32,11 +32,7 @@ pub async fn run(args: Args, discovery: &Discovery) -> anyhow::Result<Output> {
         Format::Json => print::json(&list.iter().map(get::certificate).collect::<Vec<_>>())?.into(),
         Format::Yaml => print::yaml(&list.iter().map(get::certificate).collect::<Vec<_>>())?.into(),
         Format::Table | Format::Wide if list.is_empty() => {
-            let place = args.scope.namespace().map_or_else(
-                || "in any namespace".to_owned(),
-                |namespace| format!("in namespace {namespace}; -A looks into all"),
-            );
-            Output { notes: vec![format!("no certificates {place}")], ..Output::default() }
+            Output { notes: vec![format!("no certificates {}", args.scope.place())], ..Output::default() }
         }
         Format::Table | Format::Wide => table(&list, wide, now).into(),
     })
@@ -48,7 +44,6 @@ fn table(list: &[v1::Certificate], wide: bool, now: SystemTime) -> String {
         headings.extend(["NOT BEFORE", "NOT AFTER", "SERIAL"]);
     }
     let mut table = Table::new(&headings);
-    let date = |seconds| humantime::format_rfc3339_seconds(time(seconds)).to_string();
     for certificate in list {
         let mut row = vec![
             certificate.proxy.clone(),
@@ -73,17 +68,8 @@ mod tests {
 
     #[test]
     fn a_row_says_who_has_what_until_when() {
-        let certificate = v1::Certificate {
-            identity: "spiffe://weft.local/ns/shop/sa/cart".to_owned(),
-            proxy: "cart-0".to_owned(),
-            serial: "4a".to_owned(),
-            not_before: 1_000,
-            not_after: 87_400,
-            anchor: "0123456789abcdef".to_owned(),
-            renewals: 3,
-            confirmed: true,
-            ..Default::default()
-        };
+        let certificate =
+            v1::Certificate { anchor: "0123456789abcdef".to_owned(), renewals: 3, confirmed: true, ..get::example() };
         let text = table(&[certificate], false, time(4_600));
         let row = "cart-0  spiffe://weft.local/ns/shop/sa/cart  0123456789ab  1h ago  in 23h   3         in-use\n";
         assert!(text.ends_with(row), "{text}");

@@ -5,9 +5,12 @@
 
 mod columns;
 
+#[cfg(test)]
+pub use columns::example;
+
 use crate::connect::Discovery;
 use crate::kind::Kind;
-use crate::print::{self, Format, Output, time};
+use crate::print::{self, Format, Output, date};
 use crate::scope::Scope;
 use anyhow::{Context as _, bail};
 use columns::View;
@@ -136,7 +139,6 @@ async fn certificates(args: &Args, discovery: &Discovery) -> anyhow::Result<Outp
 
 /// For programs.
 pub fn certificate(certificate: &v1::Certificate) -> Value {
-    let date = |seconds| humantime::format_rfc3339_seconds(time(seconds)).to_string();
     json!({
         "identity": certificate.identity,
         "proxy": certificate.proxy,
@@ -159,10 +161,7 @@ pub fn standing(certificate: &v1::Certificate) -> &'static str {
 }
 
 fn nothing(plural: &str, args: &Args) -> anyhow::Result<Output> {
-    let place = match args.scope.namespace() {
-        Some(namespace) => format!("in namespace {namespace}; -A looks into all"),
-        None => "in any namespace".to_owned(),
-    };
+    let place = args.scope.place();
     if let Some(name) = &args.name {
         bail!("no {plural} named {name} {place}");
     }

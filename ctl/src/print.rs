@@ -180,6 +180,11 @@ pub fn time(seconds: i64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
 }
 
+/// The same as people and programs read it (RFC 3339).
+pub fn date(seconds: i64) -> String {
+    humantime::format_rfc3339_seconds(time(seconds)).to_string()
+}
+
 /// How far `then` lies ahead (`in 3h`) or back (`5m ago`).
 pub fn relative(then: SystemTime, now: SystemTime) -> String {
     match then.duration_since(now) {

@@ -27,4 +27,12 @@ impl Scope {
     pub fn namespace(&self) -> Option<&str> {
         (!self.all_namespaces).then_some(self.namespace.namespace.as_str())
     }
+
+    /// Where nothing was found, in words.
+    pub fn place(&self) -> String {
+        match self.namespace() {
+            Some(namespace) => format!("in namespace {namespace}; -A looks into all"),
+            None => "in any namespace".to_owned(),
+        }
+    }
 }

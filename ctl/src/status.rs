@@ -4,7 +4,7 @@
 //! A replica that does not answer is listed as such; the command fails when none does.
 
 use crate::connect::{Address, CallError, Discovery};
-use crate::print::{self, Format, Output, Table, plain, span, time, wrapped};
+use crate::print::{self, Format, Output, Table, date, plain, span, time, wrapped};
 use anyhow::bail;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -182,7 +182,7 @@ pub fn value(replicas: &[Replica<'_>], proxies: &[v1::Proxy]) -> Value {
             "ackedRevision": proxy.acked_revision,
             "pending": proxy.pending,
             "subscriptions": proxy.subscriptions,
-            "connectedAt": humantime::format_rfc3339_seconds(time(proxy.connected_at)).to_string(),
+            "connectedAt": date(proxy.connected_at),
         })
     };
     json!({

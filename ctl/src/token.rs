@@ -3,7 +3,7 @@
 //! The token alone goes to standard output, so that it can be put into a file; what it is good for to standard error.
 
 use crate::connect::Discovery;
-use crate::print::{Output, time};
+use crate::print::{Output, date};
 use std::time::Duration;
 use weft_model::names::{label, subdomain};
 use weft_proto::v1;
@@ -41,7 +41,7 @@ pub async fn run(command: Command, discovery: &Discovery) -> anyhow::Result<Outp
         ttl_seconds: ttl.as_secs(),
     };
     let made = discovery.call(async |mut admin| admin.create_join_token(request.clone()).await).await?;
-    let until = humantime::format_rfc3339_seconds(time(made.expires));
+    let until = date(made.expires);
     let note = format!("for {namespace}/{service_account} until {until}; whoever has it can become that workload");
     Ok(Output { text: made.token + "\n", notes: vec![note], failed: false })
 }

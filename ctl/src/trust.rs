@@ -10,7 +10,6 @@ pub use tell::short;
 
 use crate::connect::Discovery;
 use crate::print::{self, Format, Output};
-use serde_json::json;
 use std::time::SystemTime;
 use weft_proto::v1;
 
@@ -50,6 +49,6 @@ async fn status(args: &Status, discovery: &Discovery) -> anyhow::Result<Output> 
         Format::Table => tell::table(&state, false, now).into(),
         Format::Wide => tell::table(&state, true, now).into(),
         Format::Json => print::json(&tell::value(&state))?.into(),
-        Format::Yaml => print::yaml(&[json!(tell::value(&state))])?.into(),
+        Format::Yaml => print::yaml(&[tell::value(&state)])?.into(),
     })
 }

@@ -91,27 +91,33 @@ fn write(mut output: impl Write, lines: &Receiver<String>, shared: &Shared) {
 impl Lines {
     /// Hands over a line with its end, unless too many wait already. Never waits.
     pub fn send(&self, line: String) {
+        match self.offer(line) {
+            // So many come that there is no time to gather.
+            Some(queued) if queued == QUEUED_LINES / 2 => self.writer.unpark(),
+            Some(_) => {}
+            None => {
+                self.shared.dropped.inc();
+            }
+        }
+    }
+
+    /// How many are queued with it; `None`: it is not.
+    fn offer(&self, line: String) -> Option<usize> {
         let queued = self.shared.queued.fetch_add(1, Relaxed) + 1;
         if self.queue.try_send(line).is_err() {
             self.shared.queued.fetch_sub(1, Relaxed);
-            self.shared.dropped.inc();
-        } else if queued == QUEUED_LINES / 2 {
-            // So many come that there is no time to gather.
-            self.writer.unpark();
+            return None;
         }
+        Some(queued)
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        let Lines { queue, writer, shared } = &self.lines;
-        shared.closing.store(true, Relaxed);
+        self.lines.shared.closing.store(true, Relaxed);
         // Wakes a writer that waits for a line; one that has a full queue needs no waking.
-        shared.queued.fetch_add(1, Relaxed);
-        if queue.try_send(String::new()).is_err() {
-            shared.queued.fetch_sub(1, Relaxed);
-        }
-        writer.unpark();
+        let _ = self.lines.offer(String::new());
+        self.lines.writer.unpark();
         let _ = self.ended.recv_timeout(LAST);
     }
 }

@@ -18,7 +18,6 @@ use weft_tests::cluster::{Channel, Images, Node, TAG, helm, missing_node};
 use weft_tests::suite::Stage;
 use weft_tests::{Outcome, Suite};
 
-const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/weft");
 /// Names the file where the report is to be kept.
 const REPORT: &str = "WEFT_CONFORMANCE_REPORT";
 /// How long a case may take. The suite sets limits of its own to each of its tests; together they take a minute here.
@@ -76,8 +75,7 @@ fn start() -> anyhow::Result<Judged> {
     let node = Node::start(&mesh.and(Images::archived([suite.with_file_name("echo.tar")])))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(node.install_gateway_api(Channel::Standard))?;
-    let set = ["--set", "images.pullPolicy=Never", "--wait", "--timeout", "10m"];
-    node.helm(&[&["install", "weft", CHART, "--namespace", "weft-system", "--create-namespace"][..], &set].concat())?;
+    node.install_mesh("10m")?;
     let report = node.dir().join("report.yaml");
     let (passed, said) = run(&suite, &node, &["-report-output", &report.display().to_string()])?;
     let text = std::fs::read_to_string(&report).with_context(|| format!("no report; the suite said\n{said}"))?;

@@ -4,7 +4,7 @@
 //! names it, rather than a row of guesses.
 
 use crate::kind::Kind;
-use crate::print::{Table, relative, time};
+use crate::print::{Table, date, relative, time};
 use anyhow::Context as _;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -291,7 +291,6 @@ pub fn certificates(certificates: &[v1::Certificate], wide: bool, now: SystemTim
     for certificate in certificates {
         let v1::Certificate { identity, proxy, serial, not_before, not_after, .. } = certificate;
         let expires = relative(time(*not_after), now);
-        let date = |seconds| humantime::format_rfc3339_seconds(time(seconds)).to_string();
         let wide = vec![date(*not_before), date(*not_after), serial.clone()];
         view.row(&mut table, "", vec![identity.clone(), proxy.clone(), expires], wide);
     }
@@ -300,6 +299,19 @@ pub fn certificates(certificates: &[v1::Certificate], wide: bool, now: SystemTim
 
 fn listed(items: impl IntoIterator<Item = impl Display>) -> String {
     items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(",")
+}
+
+/// A certificate for tests of what is said of one.
+#[cfg(test)]
+pub fn example() -> v1::Certificate {
+    v1::Certificate {
+        identity: "spiffe://weft.local/ns/shop/sa/cart".to_owned(),
+        proxy: "cart-0".to_owned(),
+        serial: "4a".to_owned(),
+        not_before: 1_000,
+        not_after: 87_400,
+        ..Default::default()
+    }
 }
 
 #[cfg(test)]
@@ -396,15 +408,7 @@ mod tests {
 
     #[test]
     fn certificates_say_when_they_end() {
-        let certificate = v1::Certificate {
-            identity: "spiffe://weft.local/ns/shop/sa/cart".to_owned(),
-            proxy: "cart-0".to_owned(),
-            serial: "4a".to_owned(),
-            not_before: 1_000,
-            not_after: 87_400,
-            ..Default::default()
-        };
-        let table = certificates(&[certificate], true, time(4_600)).render();
+        let table = certificates(&[example()], true, time(4_600)).render();
         assert!(table.contains("cart-0  in 23h   1970-01-01T00:16:40Z  1970-01-02T00:16:40Z  4a"), "{table}");
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Pure: an answer in, text out. Whoever is waited for is named with when the waiting ends at the latest.
 
-use crate::print::{Table, plain, relative, time, width, wrapped};
+use crate::print::{Table, date, plain, relative, time, width, wrapped};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::time::SystemTime;
@@ -99,10 +99,6 @@ fn role(anchor: &v1::TrustAnchor) -> &'static str {
 
 pub fn short(fingerprint: &str) -> &str {
     fingerprint.get(..SHORT).unwrap_or(fingerprint)
-}
-
-fn date(seconds: i64) -> String {
-    humantime::format_rfc3339_seconds(time(seconds)).to_string()
 }
 
 #[cfg(test)]

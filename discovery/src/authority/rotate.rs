@@ -9,7 +9,7 @@ use super::trust::{Rotation, Trust, serves};
 use crate::store::StoreError;
 use rustls::pki_types::CertificateDer;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use weft_identity::certificate::{self, CertificateError, fingerprint, to_pem};
 
 /// As many are named in one refusal.
@@ -38,9 +38,8 @@ pub enum RotateError {
 
 fn names(waiting: &[Ledger]) -> String {
     let name = |ledger: &Ledger| {
-        let until = humantime::format_rfc3339_seconds(
-            std::time::UNIX_EPOCH + std::time::Duration::from_secs(u64::try_from(ledger.not_after).unwrap_or(0)),
-        );
+        let end = UNIX_EPOCH + Duration::from_secs(u64::try_from(ledger.not_after).unwrap_or(0));
+        let until = humantime::format_rfc3339_seconds(end);
         format!("{}/{} (until {until})", ledger.identity.namespace, ledger.proxy)
     };
     let mut named: Vec<_> = waiting.iter().take(NAMED).map(name).collect();

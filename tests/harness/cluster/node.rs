@@ -164,35 +164,6 @@ impl Node {
         let waited = poll_until_async(Instant::now() + STARTUP, &what, look).await;
         waited.map_err(|error| anyhow::anyhow!("{error}\n{}", self.story_of(namespace)))
     }
-
-    /// Imports more images.
-    pub fn load(&self, images: &Images) -> anyhow::Result<()> {
-        for archive in images.archives() {
-            let pid = self.node.pid().to_string();
-            let ctr = Program::new("nsenter")
-                .args([
-                    "--target",
-                    &self.init(&pid)?,
-                    "--mount",
-                    "--",
-                    "ctr",
-                    "--namespace",
-                    "k8s.io",
-                    "images",
-                    "import",
-                ])
-                .arg(archive)
-                .env("PATH", format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", binaries::directory()?.display()));
-            self.api.node().run_ok(ctr).with_context(|| format!("import {}", archive.display()))?;
-        }
-        Ok(())
-    }
-
-    /// The first process in the namespaces: the child of the one that was started.
-    fn init(&self, pid: &str) -> anyhow::Result<String> {
-        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
-        children.split_whitespace().next().map(str::to_owned).context("the node's namespaces are gone")
-    }
 }
 
 impl Deref for Node {

@@ -7,12 +7,15 @@ mod mesh;
 mod plain;
 
 use anyhow::{Context, ensure};
+use k8s_openapi::api::batch::v1::Job;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use weft_examples::pods::poll_until_async;
 use weft_tests::cluster::{Images, Node, helm, missing_node};
 use weft_tests::suite::Stage;
+use weft_tests::world::SOON;
 use weft_tests::{Outcome, Suite};
 
 /// A pod starts in seconds; a machine that stands still may take its time.
@@ -62,6 +65,14 @@ fn main() -> ExitCode {
         .unless(missing_node())
         .case("nothing is left of a node that ends", ended)
         .run()
+}
+
+/// What the container `tools` of a Job has printed, once the Job has ended well.
+async fn told_by_job(node: &Node, namespace: &str, name: &str) -> anyhow::Result<String> {
+    let jobs = kube::Api::<Job>::namespaced(node.client().await?, namespace);
+    let done = || async { (jobs.get(name).await.ok()?.status?.succeeded? == 1).then_some(()) };
+    poll_until_async(Instant::now() + SOON * 4, "the job to end", done).await?;
+    node.kubectl(&["-n", namespace, "logs", &format!("job/{name}"), "-c", "tools"])
 }
 
 /// Processes, cgroups, namespaces, files: none has the name of the node's network any more.

@@ -4,18 +4,15 @@
 
 use super::Cluster;
 use anyhow::{Context, bail, ensure};
-use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 use weft_examples::mesh::{Metrics, binary};
-use weft_examples::pods::{poll_until, poll_until_async};
+use weft_examples::pods::poll_until;
 use weft_tests::Outcome;
 use weft_tests::cluster::{Node, TAG};
 use weft_tests::world::SOON;
-
-const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/weft");
 
 /// The server, whose account is `echo`, and a client; both meshed by the namespace's label.
 const PODS: &str = include_str!("mesh.yaml");
@@ -43,10 +40,7 @@ fn weftctl(node: &Node, args: &[&str]) -> anyhow::Result<String> {
 /// The chart as it is, but for the images, which nobody can pull here: three members of etcd with volumes, two of all else.
 pub async fn installed(cluster: &Cluster) -> Outcome {
     let node = cluster.node()?;
-    let tag = format!("images.tag={TAG}");
-    let set = ["--set", "images.pullPolicy=Never", "--set", &tag, "--wait", "--timeout", "5m"];
-    let chart = ["install", "weft", CHART, "--namespace", "weft-system", "--create-namespace"];
-    node.helm(&[&chart[..], &set].concat())?;
+    node.install_mesh("5m")?;
     let listed = node.kubectl(&["-n", "weft-system", "get", "pods", "--no-headers"])?;
     ensure!(listed.lines().count() == 7 && listed.lines().all(|pod| pod.contains(" 1/1 ")), "{listed}");
     Ok(())
@@ -160,10 +154,7 @@ spec:
 ",
     )
     .await?;
-    let jobs = kube::Api::<Job>::namespaced(node.client().await?, "mesh");
-    let done = || async { (jobs.get("ask").await.ok()?.status?.succeeded? == 1).then_some(()) };
-    poll_until_async(Instant::now() + SOON * 4, "the job to end", done).await?;
-    let log = node.kubectl(&["-n", "mesh", "logs", "job/ask", "-c", "tools"])?;
+    let log = super::told_by_job(&node, "mesh", "ask").await?;
     ensure!(log.starts_with("echo-"), "{log}");
     Ok(())
 }

@@ -4,12 +4,11 @@
 
 use super::Cluster;
 use anyhow::{Context, ensure};
-use k8s_openapi::api::batch::v1::Job;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
 use std::time::Instant;
-use weft_examples::pods::{poll_until, poll_until_async};
+use weft_examples::pods::poll_until;
 use weft_tests::Outcome;
 use weft_tests::cluster::{Node, TAG};
 use weft_tests::world::SOON;
@@ -130,10 +129,7 @@ spec:
 ",
     )
     .await?;
-    let jobs = kube::Api::<Job>::namespaced(node.client().await?, "plain");
-    let done = || async { (jobs.get("sum").await.ok()?.status?.succeeded? == 1).then_some(()) };
-    poll_until_async(Instant::now() + SOON * 4, "the job to end", done).await?;
-    let log = node.kubectl(&["-n", "plain", "logs", "job/sum"])?;
+    let log = super::told_by_job(&node, "plain", "sum").await?;
     ensure!(log.trim() == "42", "{log}");
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! node's directory.
 
 use super::Node;
+use super::images::TAG;
 use crate::cluster::binaries;
 use anyhow::ensure;
 use std::path::PathBuf;
@@ -15,7 +16,17 @@ pub fn helm() -> Result<PathBuf, String> {
     path.ok_or_else(|| "WEFT_TEST_HELM is not set to what `scripts/helm` prints".to_owned())
 }
 
+const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/weft");
+
 impl Node {
+    /// Installs the chart as it is, but for the images, which nobody can pull here; `timeout` as helm takes it.
+    pub fn install_mesh(&self, timeout: &str) -> anyhow::Result<()> {
+        let tag = format!("images.tag={TAG}");
+        let chart = ["install", "weft", CHART, "--namespace", "weft-system", "--create-namespace"];
+        let set = ["--set", "images.pullPolicy=Never", "--set", &tag, "--wait", "--timeout", timeout];
+        self.helm(&[&chart[..], &set].concat()).map(drop)
+    }
+
     /// `kubectl` with `args`.
     pub fn kubectl(&self, args: &[&str]) -> anyhow::Result<String> {
         said(&mut self.kubectl_command(args)?)
