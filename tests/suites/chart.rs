@@ -1,7 +1,10 @@
-//! The chart, by a real helm against a real API server: what it renders is accepted, what is wrong is refused by its name.
+//! The chart, by a real helm and by weftctl against a real API server: what it renders is accepted, what is wrong is refused by its name.
 //!
 //! No pods run here: what the control plane does once it runs is for other suites. A discovery started by hand shows that the
 //! chart's root of trust is one.
+
+#[path = "chart/commands.rs"]
+mod commands;
 
 use anyhow::{Context, bail, ensure};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
@@ -58,19 +61,27 @@ fn main() -> ExitCode {
         .case("a wrong value is refused by its name", wrong_values)
         .case("its root of trust serves discovery", root)
         .case("install, upgrade and uninstall leave nothing behind", lived)
+        .case("weftctl's dry run has all that an installation needs, and changes nothing", commands::dry_run)
+        .case("weftctl refuses what is wrong before anything is done", commands::refusals)
+        .case("weftctl installs, upgrades and uninstalls what helm knows", commands::lived)
         .case("discovery's account may do what it needs and no more", rights)
         .run()
 }
 
 impl Kept {
-    fn helm(&self, args: &[&str]) -> anyhow::Result<String> {
+    /// What helm keeps for itself goes with the suite.
+    fn at_home(&self, command: &mut Command) {
         let home = self.home.path();
-        let mut command = Command::new(&self.helm);
         for (variable, folder) in
             [("HELM_CACHE_HOME", "cache"), ("HELM_CONFIG_HOME", "config"), ("HELM_DATA_HOME", "data")]
         {
             command.env(variable, home.join(folder));
         }
+    }
+
+    fn helm(&self, args: &[&str]) -> anyhow::Result<String> {
+        let mut command = Command::new(&self.helm);
+        self.at_home(&mut command);
         let output = command.env("KUBECONFIG", self.api.kubeconfig()).args(args).output()?;
         let (said, failed) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         ensure!(output.status.success(), "helm {}: {said}{failed}", args.join(" "));

@@ -118,7 +118,7 @@ async fn upgrade(cluster: &Cluster) -> Outcome {
     // A new template for each part: without one nothing would be replaced.
     let other = "--set discovery.logLevel=debug,injector.logLevel=debug,etcd.resources.requests.cpu=40m,proxy.redirectBackend=legacy";
     for command in commands::of_section("chart.md", "Upgrade")? {
-        let more = if command.starts_with("helm") { other } else { "" };
+        let more = if command.starts_with("weftctl") { other } else { "" };
         cluster.shell.run(&format!("{command} {more}"))?;
     }
     load.served_all(50)?;
@@ -135,6 +135,8 @@ async fn upgrade(cluster: &Cluster) -> Outcome {
 async fn uninstall(cluster: &Cluster) -> Outcome {
     cluster.install().await?;
     let shell = &cluster.shell;
+    let refused = shell.run("weftctl uninstall");
+    commands::quoted("chart.md", refused, "pods have sidecars")?;
     shell.run("kubectl delete namespace shop --wait --timeout=300s")?;
     for command in commands::of_section("chart.md", "Uninstalling")? {
         shell.run(&command)?;
