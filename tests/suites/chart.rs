@@ -5,6 +5,8 @@
 
 #[path = "chart/commands.rs"]
 mod commands;
+#[path = "chart/etcd.rs"]
+mod etcd;
 
 use anyhow::{Context, bail, ensure};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
@@ -23,6 +25,8 @@ use weft_tests::{Outcome, Suite};
 
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/weft");
 const NAMESPACE: &str = "weft-system";
+/// How long a case may take: some run helm dozens of times.
+const LONG: std::time::Duration = std::time::Duration::from_secs(600);
 
 struct Kept {
     api: Api,
@@ -54,6 +58,7 @@ fn start() -> anyhow::Result<Kept> {
 
 fn main() -> ExitCode {
     Suite::on("chart", start)
+        .limit(LONG)
         .unless(missing().or_else(|| helm().err()))
         .case("helm finds nothing to complain about", linted)
         .case("everything it renders is accepted", rendered)
@@ -61,6 +66,7 @@ fn main() -> ExitCode {
         .case("a wrong value is refused by its name", wrong_values)
         .case("its root of trust serves discovery", root)
         .case("install, upgrade and uninstall leave nothing behind", lived)
+        .case("etcd's members speak TLS, and those that did not go on as they are", etcd::members)
         .case("weftctl's dry run has all that an installation needs, and changes nothing", commands::dry_run)
         .case("weftctl refuses what is wrong before anything is done", commands::refusals)
         .case("weftctl installs, upgrades and uninstalls what helm knows", commands::lived)
@@ -118,7 +124,7 @@ async fn rendered(kept: &Kept) -> Outcome {
     ];
     let least: &[&str] =
         &["networkPolicies=false", "etcd.endpoints={http://etcd.storage:2379}", "trust.existingSecret=mine"];
-    for (set, documents) in [(&[][..], 25), (most, 25), (least, 18)] {
+    for (set, documents) in [(&[][..], 27), (most, 27), (least, 18)] {
         let yaml = kept.template(set)?;
         let accepted = kept.api.dry_run(&yaml).await.with_context(|| format!("{set:?}"))?;
         ensure!(accepted.len() == documents, "{} documents with {set:?}", accepted.len());
@@ -184,6 +190,7 @@ async fn wrong_values(kept: &Kept) -> Outcome {
         ("etcd.tls.existingSecret=etcd-client", "/etcd/endpoints"),
         ("etcd.auth.user=weft", "/etcd/auth/existingSecret"),
         ("etcd.prefix=weft", "/etcd/prefix"),
+        ("etcd.tls.members=yes", "/etcd/tls/members"),
         ("images.pullPolicy=Sometimes", "/images/pullPolicy"),
         ("images.registry=images.test/mesh", "/images/registry"),
         ("networkPolicies=some", "/networkPolicies"),
