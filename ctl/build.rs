@@ -1,4 +1,5 @@
-//! Builds the page of `weftctl dashboard` from `dashboard/` into OUT_DIR, from where `dashboard/page.rs` embeds it.
+//! Builds the page of `weftctl dashboard` from `dashboard/` into OUT_DIR, from where `dashboard/page.rs` embeds it; and lists the files
+//! of `charts/weft`, which `release/chart.rs` embeds as they are.
 //!
 //! Nothing is written to the source tree: sources are copied, npm and the bundler run on the copy. Where that cannot be done
 //! (no Node, no npm, no registry) the build goes on with a warning, the page says why it is missing, and the next build tries again.
@@ -13,13 +14,38 @@ const SOURCES: &[&str] = &["package.json", "package-lock.json", ".npmrc", "build
 const OLDEST_NODE: u32 = 18;
 
 fn main() -> io::Result<()> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dashboard");
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
+    println!("cargo::rerun-if-changed=build.rs");
+    page(&out)?;
+    chart(&out)
+}
+
+/// The chart's files by their paths in it: `(&str, &[u8])`.
+fn chart(out: &Path) -> io::Result<()> {
+    let chart = fs::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/weft"))?;
+    println!("cargo::rerun-if-changed={}", chart.display());
+    let (mut folders, mut files) = (vec![chart.clone()], vec![]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    files.sort();
+    let line = |file: &PathBuf| {
+        let name = file.strip_prefix(&chart).unwrap_or(file);
+        format!("({:?}, include_bytes!({:?})),\n", name.display().to_string(), file.display().to_string())
+    };
+    let files: String = files.iter().map(line).collect();
+    fs::write(out.join("chart.rs"), format!("pub const FILES: &[(&str, &[u8])] = &[\n{files}];\n"))
+}
+
+fn page(out: &Path) -> io::Result<()> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dashboard");
     for part in SOURCES {
         println!("cargo::rerun-if-changed={}", source.join(part).display());
     }
-    println!("cargo::rerun-if-changed=build.rs");
-    let built = match build(&source, &out) {
+    let built = match build(&source, out) {
         Ok(()) => {
             let file = |name: &str| format!("include_bytes!({:?})", out.join("page").join(name));
             let [html, script, style, icon, notice] =

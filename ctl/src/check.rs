@@ -69,6 +69,17 @@ async fn before(discovery: &Discovery) -> Vec<Finding> {
     cluster::before(flags, timeout).await
 }
 
+/// What stands in the way of an installation as an error, or else what is worth knowing before.
+pub async fn obstacles(discovery: &Discovery) -> Result<String, String> {
+    let findings = before(discovery).await;
+    let told = |level: Level| {
+        let of = findings.iter().filter(|finding| finding.level == level);
+        of.map(|finding| paragraph(finding, Some(SHOWN), false, print::width())).collect::<String>()
+    };
+    let failed = told(Level::Failed);
+    if failed.is_empty() { Ok(told(Level::Warning)) } else { Err(failed) }
+}
+
 /// The same in full, as text.
 pub async fn text(discovery: &Discovery) -> anyhow::Result<String> {
     Ok(render(&all(discovery).await, None, false, None))

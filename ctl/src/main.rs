@@ -3,6 +3,9 @@
 //! Reads the command line, asks discovery over its unix socket or through the cluster, prints. Exit codes: 0 done, 1 failed (the
 //! reason and what to do next on standard error), 2 the command line was wrong. Standard output carries the answer and nothing else.
 
+mod install;
+mod upgrade;
+mod uninstall;
 mod apply;
 mod delete;
 mod get;
@@ -23,6 +26,7 @@ mod trust;
 mod certificates;
 mod inject;
 mod completion;
+mod release;
 mod documents;
 mod scope;
 mod kind;
@@ -72,6 +76,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Install the mesh's control plane into a Kubernetes cluster
+    #[command(long_about = install::ABOUT)]
+    Install(install::Args),
+    /// Upgrade it, or change its values
+    #[command(long_about = upgrade::ABOUT)]
+    Upgrade(upgrade::Args),
+    /// Take it out of the cluster, without a trace
+    #[command(long_about = uninstall::ABOUT)]
+    Uninstall(uninstall::Args),
     /// Put documents into force: all of them or, if any is wrong, none
     Apply(apply::Args),
     /// Take objects out of the mesh
@@ -123,6 +136,9 @@ enum Command {
 async fn run(cli: Cli) -> anyhow::Result<Output> {
     let discovery = Discovery::new(cli.discovery, cli.cluster, cli.timeout);
     match cli.command {
+        Command::Install(args) => install::run(args, &discovery).await,
+        Command::Upgrade(args) => upgrade::run(args, &discovery).await,
+        Command::Uninstall(args) => uninstall::run(args, &discovery).await,
         Command::Apply(args) => apply::run(args, &discovery).await,
         Command::Delete(args) => delete::run(args, &discovery).await,
         Command::Get(args) => get::run(args, &discovery).await,

@@ -49,6 +49,13 @@ impl Progress {
         self.show();
     }
 
+    /// So many are done of so many, of work that others do.
+    pub fn at(&self, done: usize, steps: usize) {
+        self.done.set(done);
+        self.steps.set(steps);
+        self.show();
+    }
+
     /// Shows the line, if it is time to.
     pub fn show(&self) {
         if self.terminal && self.since.elapsed() >= PATIENCE {
@@ -68,6 +75,11 @@ impl Drop for Progress {
 
 fn line(what: &str, done: usize, steps: usize) -> String {
     if steps == 0 { format!("{what}...") } else { format!("{what}... {done}/{steps}") }
+}
+
+/// A line at once, for work that takes its time. Where nobody reads any more, the work goes on all the same.
+pub fn say(line: &str) {
+    write(&format!("{line}\n"));
 }
 
 fn write(text: &str) {

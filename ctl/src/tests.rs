@@ -293,6 +293,10 @@ async fn a_question_goes_to_the_replica_that_knows_the_proxy() {
 #[test]
 fn every_form_in_the_manual_is_understood() {
     for line in [
+        "weftctl install --set discovery.replicas=3 --set-string images.tag=1 -f a.yaml --values - --wait 20m",
+        "weftctl install --dry-run --skip-checks --release mesh --helm /opt/helm --context staging",
+        "weftctl upgrade --dry-run --force --mesh-namespace mesh --kubeconfig a.yaml",
+        "weftctl uninstall --dry-run --force --keep-definitions --wait 0s",
         "weftctl apply -f a.yaml -f dir --dry-run",
         "weftctl apply -f -",
         "weftctl delete service cart -n shop",
@@ -324,6 +328,11 @@ fn every_form_in_the_manual_is_understood() {
 #[test]
 fn wrong_command_lines_are_refused() {
     for line in [
+        "weftctl install --wait soon",
+        "weftctl install mesh",
+        "weftctl install --force",
+        "weftctl upgrade --skip-checks",
+        "weftctl uninstall --set a=b",
         "weftctl get",
         "weftctl get gadgets",
         "weftctl get services -n shop -A",

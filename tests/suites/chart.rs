@@ -1,7 +1,12 @@
-//! The chart, by a real helm against a real API server: what it renders is accepted, what is wrong is refused by its name.
+//! The chart, by a real helm and by weftctl against a real API server: what it renders is accepted, what is wrong is refused by its name.
 //!
 //! No pods run here: what the control plane does once it runs is for other suites. A discovery started by hand shows that the
 //! chart's root of trust is one.
+
+#[path = "chart/commands.rs"]
+mod commands;
+#[path = "chart/etcd.rs"]
+mod etcd;
 
 use anyhow::{Context, bail, ensure};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
@@ -20,6 +25,8 @@ use weft_tests::{Outcome, Suite};
 
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/weft");
 const NAMESPACE: &str = "weft-system";
+/// How long a case may take: some run helm dozens of times.
+const LONG: std::time::Duration = std::time::Duration::from_secs(600);
 
 struct Kept {
     api: Api,
@@ -51,6 +58,7 @@ fn start() -> anyhow::Result<Kept> {
 
 fn main() -> ExitCode {
     Suite::on("chart", start)
+        .limit(LONG)
         .unless(missing().or_else(|| helm().err()))
         .case("helm finds nothing to complain about", linted)
         .case("everything it renders is accepted", rendered)
@@ -58,19 +66,28 @@ fn main() -> ExitCode {
         .case("a wrong value is refused by its name", wrong_values)
         .case("its root of trust serves discovery", root)
         .case("install, upgrade and uninstall leave nothing behind", lived)
+        .case("etcd's members speak TLS, and those that did not go on as they are", etcd::members)
+        .case("weftctl's dry run has all that an installation needs, and changes nothing", commands::dry_run)
+        .case("weftctl refuses what is wrong before anything is done", commands::refusals)
+        .case("weftctl installs, upgrades and uninstalls what helm knows", commands::lived)
         .case("discovery's account may do what it needs and no more", rights)
         .run()
 }
 
 impl Kept {
-    fn helm(&self, args: &[&str]) -> anyhow::Result<String> {
+    /// What helm keeps for itself goes with the suite.
+    fn at_home(&self, command: &mut Command) {
         let home = self.home.path();
-        let mut command = Command::new(&self.helm);
         for (variable, folder) in
             [("HELM_CACHE_HOME", "cache"), ("HELM_CONFIG_HOME", "config"), ("HELM_DATA_HOME", "data")]
         {
             command.env(variable, home.join(folder));
         }
+    }
+
+    fn helm(&self, args: &[&str]) -> anyhow::Result<String> {
+        let mut command = Command::new(&self.helm);
+        self.at_home(&mut command);
         let output = command.env("KUBECONFIG", self.api.kubeconfig()).args(args).output()?;
         let (said, failed) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         ensure!(output.status.success(), "helm {}: {said}{failed}", args.join(" "));
@@ -107,7 +124,7 @@ async fn rendered(kept: &Kept) -> Outcome {
     ];
     let least: &[&str] =
         &["networkPolicies=false", "etcd.endpoints={http://etcd.storage:2379}", "trust.existingSecret=mine"];
-    for (set, documents) in [(&[][..], 25), (most, 25), (least, 18)] {
+    for (set, documents) in [(&[][..], 27), (most, 27), (least, 18)] {
         let yaml = kept.template(set)?;
         let accepted = kept.api.dry_run(&yaml).await.with_context(|| format!("{set:?}"))?;
         ensure!(accepted.len() == documents, "{} documents with {set:?}", accepted.len());
@@ -173,6 +190,7 @@ async fn wrong_values(kept: &Kept) -> Outcome {
         ("etcd.tls.existingSecret=etcd-client", "/etcd/endpoints"),
         ("etcd.auth.user=weft", "/etcd/auth/existingSecret"),
         ("etcd.prefix=weft", "/etcd/prefix"),
+        ("etcd.tls.members=yes", "/etcd/tls/members"),
         ("images.pullPolicy=Sometimes", "/images/pullPolicy"),
         ("images.registry=images.test/mesh", "/images/registry"),
         ("networkPolicies=some", "/networkPolicies"),

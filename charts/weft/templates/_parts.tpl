@@ -76,13 +76,37 @@ readinessProbe:
   failureThreshold: 2
 {{- end }}
 
+{{/* Whether the members of etcd that are run here speak TLS: `true`, or nothing. Their addresses cannot change while they run, hence `auto`. */}}
+{{- define "weft.membersTLS" -}}
+{{- if not .Values.etcd.endpoints }}
+{{- if eq .Values.etcd.tls.members "enabled" -}}
+true
+{{- else if eq .Values.etcd.tls.members "auto" }}
+{{- $there := lookup "apps/v1" "StatefulSet" .Release.Namespace "weft-etcd" }}
+{{- if not (and $there (contains "--listen-client-urls=http://" ($there | toJson))) -}}
+true
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The Secret by which discovery speaks TLS to etcd; none: it does not. */}}
+{{- define "weft.storeSecret" -}}
+{{- if include "weft.membersTLS" . -}}
+weft-etcd-client
+{{- else -}}
+{{ .Values.etcd.tls.existingSecret }}
+{{- end }}
+{{- end }}
+
 {{- define "weft.store" -}}
 {{- if .Values.etcd.endpoints -}}
 etcd:{{ join "," .Values.etcd.endpoints }}
 {{- else -}}
 {{- $members := list -}}
+{{- $scheme := ternary "https" "http" (eq (include "weft.membersTLS" .) "true") -}}
 {{- range $i := until 3 -}}
-{{- $members = append $members (printf "http://weft-etcd-%d.weft-etcd.%s.svc.%s:2379" $i $.Release.Namespace $.Values.clusterDomain) -}}
+{{- $members = append $members (printf "%s://weft-etcd-%d.weft-etcd.%s.svc.%s:2379" $scheme $i $.Release.Namespace $.Values.clusterDomain) -}}
 {{- end -}}
 etcd:{{ join "," $members }}
 {{- end -}}

@@ -4,7 +4,7 @@
 //! finding that says so, never an empty list.
 
 use super::finding::Finding;
-use crate::connect::cluster::{Flags, client, words};
+use crate::connect::cluster::{Flags, client_of_cluster, words};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -70,7 +70,7 @@ pub fn injection(found: &Result<Vec<String>, String>) -> Finding {
 /// Whether the mesh could be installed.
 pub async fn before(flags: &Flags, timeout: Duration) -> Vec<Finding> {
     const ADVICE: &str = "see the kube config, --kubeconfig and --context, and whether the API server runs";
-    let client = match client(flags, timeout).await {
+    let client = match client_of_cluster(flags, timeout).await {
         Ok(client) => client,
         Err(error) => return vec![Finding::of("api", "the API server", [error.to_string()], ADVICE)],
     };
@@ -140,17 +140,21 @@ async fn rights(client: &Client, namespace: &str) -> Finding {
 async fn definitions(client: &Client) -> Finding {
     const OURS: [&str; 3] =
         ["trafficpolicies.weft.dev", "authorizationpolicies.weft.dev", "namespacepolicies.weft.dev"];
-    const ADVICE: &str = "some of them were deleted: kubectl apply --server-side -f charts/weft/crds";
+    const ADVICE: &str = "some of them were deleted: an installation makes them anew";
     match absent(client, &OURS).await {
         Err(reason) => {
             Finding::of("definitions", "Weft's definitions", [reason], "you need the right to get definitions")
         }
         Ok(absent) if absent.len() == OURS.len() => {
-            Finding::of("definitions", "Weft's definitions are not there yet: helm installs them", [], "")
+            Finding::of("definitions", "Weft's definitions are not there yet: they come with the chart", [], "")
         }
-        Ok(absent) => {
-            Finding::of("definitions", "Weft's definitions are there: helm leaves them as they are", absent, ADVICE)
-        }
+        Ok(absent) => Finding::of(
+            "definitions",
+            "Weft's definitions are there: weftctl brings them up to date, helm leaves them as they are",
+            absent,
+            ADVICE,
+        )
+        .mildly(),
     }
 }
 

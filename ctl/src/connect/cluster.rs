@@ -23,7 +23,8 @@ use weft_model::names::label;
 const PORT: u16 = 15012;
 /// The label of discovery's pods.
 const SELECTOR: &str = "app.kubernetes.io/name=weft-discovery";
-const NAMESPACE: &str = "weft-system";
+/// The mesh's own, unless another is named.
+pub const NAMESPACE: &str = "weft-system";
 /// Above the flags that say where discovery is, in every command's help.
 pub const HEADING: &str = "Where discovery is";
 
@@ -32,10 +33,10 @@ pub const HEADING: &str = "Where discovery is";
 pub struct Flags {
     /// Kube config of the cluster [default: $KUBECONFIG or ~/.kube/config]
     #[arg(long, global = true, value_name = "FILE", conflicts_with = "discovery", help_heading = HEADING)]
-    kubeconfig: Option<PathBuf>,
+    pub kubeconfig: Option<PathBuf>,
     /// Context of the kube config [default: its current one]
     #[arg(long, global = true, value_name = "NAME", conflicts_with = "discovery", help_heading = HEADING)]
-    context: Option<String>,
+    pub context: Option<String>,
     /// Namespace of the cluster that discovery runs in
     #[arg(long, global = true, value_name = "NS", default_value = NAMESPACE, value_parser = |text: &str| label(text), help_heading = HEADING)]
     pub mesh_namespace: String,
@@ -62,6 +63,8 @@ pub enum ClusterError {
              with --kubeconfig"
     )]
     NoConfig(String),
+    #[error("there is no kube config ({0}); name one with --kubeconfig or $KUBECONFIG")]
+    NoCluster(String),
     #[error("the kube config cannot be used: {0}; see --kubeconfig and --context")]
     Config(String),
     #[error(
@@ -116,6 +119,14 @@ pub async fn client(flags: &Flags, timeout: Duration) -> Result<Client, ClusterE
     config.connect_timeout = Some(timeout);
     config.read_timeout = Some(timeout);
     Client::try_from(config).map_err(|error| ClusterError::Config(error.to_string()))
+}
+
+/// The same for what is done to a cluster, whether or not discovery is there.
+pub async fn client_of_cluster(flags: &Flags, timeout: Duration) -> Result<Client, ClusterError> {
+    client(flags, timeout).await.map_err(|error| match error {
+        ClusterError::NoConfig(reason) => ClusterError::NoCluster(reason),
+        other => other,
+    })
 }
 
 async fn config(flags: &Flags) -> Result<Config, ClusterError> {

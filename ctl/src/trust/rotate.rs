@@ -6,8 +6,8 @@
 use super::tell;
 use crate::connect::Discovery;
 use crate::print::{Output, width, wrapped};
+use crate::progress::say;
 use anyhow::{Context, anyhow, bail};
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
@@ -148,12 +148,6 @@ fn plan(state: &v1::TrustState) -> String {
         text.push_str(&wrapped(&format!("  {}. ", n + 1), step, width()));
     }
     text
-}
-
-/// At once, for a rotation takes its time. Where nobody reads any more, it goes on all the same.
-fn say(line: &str) {
-    let mut stderr = std::io::stderr().lock();
-    let _ = writeln!(stderr, "{line}").and_then(|()| stderr.flush());
 }
 
 /// How far a replacement is.

@@ -72,6 +72,7 @@ fn main() -> ExitCode {
         .case("a Job ends and a CronJob's pods do, with sidecars", shop::jobs)
         .case("each replica of the StatefulSet has a name", shop::replicas_by_name)
         .case("without an injector no pod is made", no_injector)
+        .case("etcd speaks to nobody who has no certificate", shop::etcd)
         .case("a rolling update under load fails no request", shop::rolling_update)
         .case("an upgrade of the mesh under load fails no request", upgrade)
         .case("uninstalled, nothing is left but what the docs say", uninstall)
@@ -118,7 +119,7 @@ async fn upgrade(cluster: &Cluster) -> Outcome {
     // A new template for each part: without one nothing would be replaced.
     let other = "--set discovery.logLevel=debug,injector.logLevel=debug,etcd.resources.requests.cpu=40m,proxy.redirectBackend=legacy";
     for command in commands::of_section("chart.md", "Upgrade")? {
-        let more = if command.starts_with("helm") { other } else { "" };
+        let more = if command.starts_with("weftctl") { other } else { "" };
         cluster.shell.run(&format!("{command} {more}"))?;
     }
     load.served_all(50)?;
@@ -135,6 +136,8 @@ async fn upgrade(cluster: &Cluster) -> Outcome {
 async fn uninstall(cluster: &Cluster) -> Outcome {
     cluster.install().await?;
     let shell = &cluster.shell;
+    let refused = shell.run("weftctl uninstall");
+    commands::quoted("chart.md", refused, "pods have sidecars")?;
     shell.run("kubectl delete namespace shop --wait --timeout=300s")?;
     for command in commands::of_section("chart.md", "Uninstalling")? {
         shell.run(&command)?;

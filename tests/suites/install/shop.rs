@@ -147,6 +147,26 @@ pub async fn authorization(cluster: &Cluster) -> Outcome {
     Ok(())
 }
 
+/// Nobody reads the mesh's key, also where nothing enforces NetworkPolicies.
+pub async fn etcd(cluster: &Cluster) -> Outcome {
+    cluster.open().await?;
+    let curl = |url: &str| {
+        let place = url.replace("ETCD", "weft-etcd-0.weft-etcd.weft-system.svc.cluster.local");
+        cluster.shell.run(&format!("kubectl -n {SHOP} exec unmeshed -c tools -- curl -sSk -m 20 {place}"))
+    };
+    ensure!(curl("http://ETCD:2381/readyz")?.contains("ok"), "the member cannot be reached at all");
+    for url in [
+        "https://ETCD:2379/version",
+        "http://ETCD:2379/version",
+        "https://ETCD:2380/members",
+        "http://ETCD:2380/members",
+    ] {
+        let answer = curl(url);
+        ensure!(answer.is_err(), "{url}: {answer:?}");
+    }
+    Ok(())
+}
+
 pub async fn jobs(cluster: &Cluster) -> Outcome {
     cluster.open().await?;
     let shell = &cluster.shell;

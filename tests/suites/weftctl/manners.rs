@@ -38,6 +38,10 @@ const fn row(command: &'static str, args: &'static [&'static str], how: How) -> 
 }
 
 const ROWS: &[Row] = &[
+    // helm and a cluster are asked, not discovery: suite `chart` has both.
+    row("install", &["--dry-run", "--helm", "/nowhere/helm"], How::Alone),
+    row("upgrade", &["--dry-run", "--helm", "/nowhere/helm"], How::Alone),
+    row("uninstall", &["--dry-run", "--helm", "/nowhere/helm"], How::Alone),
     row("apply", &["-f", "-"], How::Does),
     row("delete", &["service", "nobody", "-n", "test"], How::Does),
     row("get", &["services", "-A"], How::Lists),
