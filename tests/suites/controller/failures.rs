@@ -110,7 +110,8 @@ async fn pause_leader(cluster: &Kubernetes, pause: Duration) -> anyhow::Result<f
     let sent =
         poll_until(Instant::now() + SENT, "the old leader's write", || queued(cluster).filter(|n| *n >= A_WRITE));
     cluster.etcd.resume(0)?;
-    (followed?, woken?);
+    followed?;
+    woken?;
     println!("paused for {:?}; the store was sent {:?} bytes at once", stopped.elapsed(), sent.ok());
     poll_until(Instant::now() + SOON, "the old leader to notice", || (deposed() > times).then_some(()))?;
     ensure!(writes(old, "written") == written, "the old leader wrote {} times", writes(old, "written") - written);
