@@ -154,6 +154,7 @@ pub fn certificate(certificate: &v1::Certificate) -> Value {
 /// Whether its owner uses it, in a word.
 pub fn standing(certificate: &v1::Certificate) -> &'static str {
     match (certificate.replaced, certificate.confirmed) {
+        _ if certificate.forgotten => "forgotten",
         (true, _) => "replaced",
         (false, true) => "in-use",
         (false, false) => "unconfirmed",

@@ -318,6 +318,8 @@ fn every_form_in_the_manual_is_understood() {
         "weftctl trust anchors",
         "weftctl trust status -o json",
         "weftctl trust rotate --issuer dir --dry-run --wait 1h",
+        "weftctl trust abort --wait 1h",
+        "weftctl trust forget shop/cart-0 shop/cart-1",
         "weftctl certificates cart-0 -n shop --replaced -o wide",
         "weftctl completion zsh",
     ] {
@@ -349,6 +351,8 @@ fn wrong_command_lines_are_refused() {
         "weftctl status --mesh-namespace Mesh",
         "weftctl completion csh",
         "weftctl trust rotate --wait soon",
+        "weftctl trust forget",
+        "weftctl trust forget cart-0",
         "weftctl certificates -n shop -A",
         "weftctl tap search --proxy search-0",
         "weftctl tap --status 50x",

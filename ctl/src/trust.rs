@@ -1,8 +1,10 @@
-//! `weftctl trust`: whom the mesh trusts (`anchors`, `status`), and the replacement of its root (`rotate`).
+//! `weftctl trust`: whom the mesh trusts (`anchors`, `status`), and the replacement of its root (`rotate`, `abort`, `forget`).
 //!
 //! How far a replacement is stands in discovery's store and nowhere else: whoever calls again goes on from there. What could cut anybody
 //! off is refused by discovery, not here.
 
+mod abort;
+mod forget;
 mod rotate;
 mod tell;
 
@@ -22,6 +24,12 @@ pub enum Command {
     /// Replace the root of trust while everything runs: trust a new one, issue all certificates anew, trust the old one no more
     #[command(long_about = rotate::ABOUT)]
     Rotate(rotate::Args),
+    /// Take back a replacement that has not removed the old anchor
+    #[command(long_about = abort::ABOUT)]
+    Abort(abort::Args),
+    /// Wait no more for proxies that are gone for good
+    #[command(long_about = forget::ABOUT)]
+    Forget(forget::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -39,6 +47,8 @@ pub async fn run(command: Command, discovery: &Discovery) -> anyhow::Result<Outp
         }
         Command::Status(args) => status(&args, discovery).await,
         Command::Rotate(args) => rotate::run(args, discovery).await,
+        Command::Abort(args) => abort::run(&args, discovery).await,
+        Command::Forget(args) => forget::run(&args, discovery).await,
     }
 }
 

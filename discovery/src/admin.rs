@@ -206,7 +206,7 @@ impl v1::admin_server::Admin for Admin {
     }
 
     async fn rotate_trust(&self, request: Request<v1::RotateTrustRequest>) -> Result<Response<v1::TrustState>, Status> {
-        trust::step(&self.authority, request.into_inner()).await?;
+        trust::step(&self.authority, &self.proxies, request.into_inner()).await?;
         Ok(Response::new(trust::state(&self.authority).await?))
     }
 

@@ -26,4 +26,4 @@ pub use secret::{SecretName, keep as keep_secret};
 pub use sessions::keep as keep_session_keys;
 pub use sign::{Asked, Authority, Issued};
 pub use token::{JoinToken, TokenError};
-pub use trust::{Rotation, Trust};
+pub use trust::{Leaving, Rotation, Trust};

@@ -41,6 +41,9 @@ pub async fn serve(mut wire: Wire<TcpStream>, state: Arc<State>) -> Result<()> {
         tokio::time::sleep(state.delay).await;
         // What a test asks from within the pod, however the server is disposed towards others.
         let asked = head.word(1).split_once("/become/").is_some() || head.word(1).starts_with("/counted/");
+        if !asked {
+            state.patience().await;
+        }
         match state.mood() {
             Mood::Answers(status) if !asked => {
                 state.count("refused");
@@ -55,7 +58,7 @@ pub async fn serve(mut wire: Wire<TcpStream>, state: Arc<State>) -> Result<()> {
                 state.count("refused");
                 return reset(wire.stream());
             }
-            Mood::Well | Mood::Answers(_) | Mood::Hangs | Mood::Resets => {}
+            Mood::Well | Mood::Answers(_) | Mood::Hangs | Mood::Waits | Mood::Resets => {}
         }
         let asked_to_close = head.has_token("connection", "close");
         let next = answer(&mut wire, &head, &body, &state, connection).await?;

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
@@ -21,7 +21,7 @@ pub struct State {
     /// The same for gRPC.
     reporter: HealthReporter,
     counts: Mutex<HashMap<String, u32>>,
-    mood: Mutex<Mood>,
+    mood: watch::Sender<Mood>,
 }
 
 /// What becomes of HTTP/1.1 requests while a test wants it so.
@@ -33,6 +33,8 @@ pub enum Mood {
     Answers(u16),
     /// No request is answered.
     Hangs,
+    /// Requests are worked on once the mood is another one.
+    Waits,
     /// Every request is answered with a reset.
     Resets,
 }
@@ -50,7 +52,7 @@ impl State {
         Self {
             name,
             delay,
-            mood: Mutex::new(mood),
+            mood: watch::Sender::new(mood),
             slots: Semaphore::new(slots),
             report,
             health: AtomicU16::new(200),
@@ -83,18 +85,25 @@ impl State {
     }
 
     pub fn mood(&self) -> Mood {
-        *self.mood.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.mood.borrow()
     }
 
-    /// Takes the mood called `name`: a status, `hangs`, `resets` or `well`.
+    /// Comes back once the mood is not to wait.
+    pub async fn patience(&self) {
+        // An error would mean that this state is gone.
+        let _ = self.mood.subscribe().wait_for(|mood| *mood != Mood::Waits).await;
+    }
+
+    /// Takes the mood called `name`: a status, `hangs`, `waits`, `resets` or `well`.
     pub fn become_like(&self, name: &str) {
         let mood = match (name, name.parse()) {
             ("hangs", _) => Mood::Hangs,
+            ("waits", _) => Mood::Waits,
             ("resets", _) => Mood::Resets,
             (_, Ok(status)) => Mood::Answers(status),
             _ => Mood::Well,
         };
-        *self.mood.lock().unwrap_or_else(PoisonError::into_inner) = mood;
+        self.mood.send_replace(mood);
     }
 
     /// How many of `key` there were.

@@ -20,11 +20,14 @@ const ROTATED: Duration = Duration::from_secs(300);
 
 fn main() -> ExitCode {
     Suite::on("meshed", || Plan::new().echo("echo", 2).client("client").client("other").client("absent").start())
+        .limit(ROTATED)
         .case("a dry run says what would be done and does nothing", dry_run)
         .case("certificates are listed with anchor, end and renewals", listed)
         .case("an authority that cannot sign is refused with its reason", bad_authorities)
         .case("the root is replaced under load and no request fails", under_load)
         .case("who cannot follow is waited for and named, and the rotation goes on later", waits)
+        .case("a rotation is taken back, before anything is signed and after, under load", taken_back)
+        .case("who is gone for good is forgotten, and the rotation goes on without it", forgotten)
         .case("an authority below a root takes over, and its chain is shown", intermediate)
         .case("an operator's chain and bundle serve from the start", brought)
         .run()
@@ -135,7 +138,8 @@ async fn under_load(world: &World) -> Outcome {
 
 fn all_lead_to(world: &World, anchor: &str) -> Outcome {
     let rows: Vec<serde_json::Value> = serde_json::from_str(&said(world, &["certificates", "-A", "-o", "json"])?)?;
-    ensure!(rows.iter().all(|row| row["anchor"] == anchor), "{rows:?}");
+    let all = rows.iter().filter(|row| row["state"] != "forgotten").all(|row| row["anchor"] == anchor);
+    ensure!(all, "{rows:?}");
     Ok(())
 }
 
@@ -160,6 +164,61 @@ async fn waits(world: &World) -> Outcome {
     let left = anchors(world)?;
     ensure!(left.len() == 1, "{left:?}");
     all_lead_to(world, &left[0])
+}
+
+/// A rotation that waits for `absent`, whose sidecar is gone, until it is given up.
+fn held_up(world: &World) -> Outcome {
+    let impatient = weftctl(world, &["trust", "rotate", "--wait", "2s"])?;
+    let names = impatient.stderr.contains("test/absent (its certificate ends in");
+    let hints = impatient.stderr.contains("weftctl trust forget") && impatient.stderr.contains("weftctl trust abort");
+    ensure!(!impatient.status.success() && names && hints, "{}", impatient.text());
+    Ok(())
+}
+
+async fn taken_back(world: &World) -> Outcome {
+    // Looked up while everybody is there to be asked.
+    world.echo(80);
+    let (before, absent) = (anchors(world)?, world.member("absent"));
+    let nothing = weftctl(world, &["trust", "abort"])?;
+    ensure!(!nothing.status.success() && nothing.stderr.contains("nothing to take back"), "{}", nothing.text());
+    absent.kill_proxy();
+    held_up(world)?;
+    ensure!(anchors(world)?.len() == 2);
+    let back = said(world, &["trust", "abort"])?;
+    ensure!(back.contains("No rotation is under way.") && anchors(world)? == before, "{back}");
+    // It hears of the next one, and is gone before it has a certificate under it.
+    held_up(world)?;
+    absent.start_proxy()?;
+    let heard = || status(world).is_ok_and(|status| status["waitingFor"] == serde_json::json!([])).then_some(());
+    poll_until(Instant::now() + SOON, "everybody to trust the new anchor", heard)?;
+    absent.kill_proxy();
+    held_up(world)?;
+    ensure!(status(world)?["stage"] == "issuing", "{}", status(world)?);
+    let (said, answered) = loaded(world, &["trust", "abort", "--wait", "5m"]).await?;
+    ensure!(said.contains("under the old anchor again") && said.contains("Removing the new one"), "{said}");
+    ensure!(anchors(world)? == before && answered > 20, "{answered} requests, {:?}", anchors(world)?);
+    all_lead_to(world, &before[0])
+}
+
+async fn forgotten(world: &World) -> Outcome {
+    world.echo(80);
+    let before = anchors(world)?;
+    world.member("absent").kill_proxy();
+    held_up(world)?;
+    for (name, reason) in
+        [("test/echo-0", "is connected to"), ("test/nobody", "has no certificate"), ("echo-0", "such as")]
+    {
+        let refused = weftctl(world, &["trust", "forget", name])?;
+        ensure!(!refused.status.success() && refused.stderr.contains(reason), "{name}: {}", refused.text());
+    }
+    let done = said(world, &["trust", "forget", "test/absent"])?;
+    ensure!(done == "test/absent is not waited for any more\n", "{done}");
+    loaded(world, &["trust", "rotate", "--wait", "5m"]).await?;
+    let after = anchors(world)?;
+    ensure!(after.len() == 1 && after != before, "{before:?} {after:?}");
+    let table = said(world, &["certificates", "-n", NAMESPACE, "absent"])?;
+    ensure!(table.contains("forgotten"), "{table}");
+    all_lead_to(world, &after[0])
 }
 
 /// An authority of a test's own making.

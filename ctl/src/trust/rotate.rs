@@ -21,8 +21,9 @@ one no more.\n\nEach step begins when every proxy and every replica of discovery
 for is shown; whoever does not come back is waited for until its certificate ends. How far it is stands in discovery's store: stopped or \
 interrupted, the same command goes on from there.";
 
-/// Discovery is asked this often.
-const LOOK: Duration = Duration::from_secs(1);
+/// Discovery is asked after this time, and then less and less often as long as nothing changes.
+const FIRST_LOOK: Duration = Duration::from_millis(250);
+const LAST_LOOK: Duration = Duration::from_secs(10);
 /// As many are named while waiting.
 const NAMED: usize = 20;
 
@@ -46,6 +47,9 @@ pub async fn run(args: Args, discovery: &Discovery) -> anyhow::Result<Output> {
     if !begins && args.issuer.is_some() && present.stage() == v1::TrustStage::Adding {
         bail!("a rotation to another authority is under way; finish it first: weftctl trust rotate");
     }
+    if present.taken_back {
+        bail!("a rotation is being taken back; finish that first: weftctl trust abort");
+    }
     let added = if begins { Some(issuer(args.issuer.as_deref(), discovery).await?) } else { None };
     if args.dry_run {
         return Ok(plan(&present).into());
@@ -56,15 +60,13 @@ pub async fn run(args: Args, discovery: &Discovery) -> anyhow::Result<Output> {
     }
     let mut now = state(discovery).await?;
     if now.stage() == v1::TrustStage::Adding {
-        wait(&args, discovery, v1::TrustStage::Adding).await?;
-        say("Every proxy and replica trusts it. Issuing certificates under it.");
-        step(discovery, Step::Issue(v1::Empty {})).await?;
+        let issuing = "Every proxy and replica trusts it. Issuing certificates under it.";
+        advance(args.wait, discovery, v1::TrustStage::Adding, (issuing, Step::Issue(v1::Empty {}))).await?;
         now = state(discovery).await?;
     }
     if now.stage() == v1::TrustStage::Issuing {
-        wait(&args, discovery, v1::TrustStage::Issuing).await?;
-        say("All certificates in use lead to the new anchor. Removing the old one.");
-        step(discovery, Step::Remove(v1::Empty {})).await?;
+        let removing = "All certificates in use lead to the new anchor. Removing the old one.";
+        advance(args.wait, discovery, v1::TrustStage::Issuing, (removing, Step::Remove(v1::Empty {}))).await?;
         now = state(discovery).await?;
     }
     say("Done.\n");
@@ -99,35 +101,60 @@ async fn trust_domain(discovery: &Discovery) -> anyhow::Result<String> {
     Ok(id.context("discovery lists no certificate, not even its own")?.trust_domain)
 }
 
-async fn step(discovery: &Discovery, step: Step) -> anyhow::Result<()> {
+pub async fn step(discovery: &Discovery, step: Step) -> anyhow::Result<()> {
     let request = v1::RotateTrustRequest { step: Some(step) };
     discovery.call(async |mut admin| admin.rotate_trust(request.clone()).await).await?;
     Ok(())
 }
 
+/// Takes the step that leads out of `stage`, when nobody has to be waited for any more.
+pub async fn advance(
+    patience: Duration,
+    discovery: &Discovery,
+    stage: v1::TrustStage,
+    (words, next): (&str, Step),
+) -> anyhow::Result<()> {
+    let end = Instant::now() + patience;
+    loop {
+        wait(patience, end, discovery, stage).await?;
+        say(words);
+        let Err(error) = step(discovery, next.clone()).await else { return Ok(()) };
+        // Somebody has come in the meantime, or taken the step already.
+        let now = state(discovery).await?;
+        match now.stage() == stage {
+            false => return Ok(()),
+            true if now.waiting.is_empty() => return Err(error),
+            true => {}
+        }
+    }
+}
+
 /// Until nobody has to be waited for any more; says whom whenever that changes.
-async fn wait(args: &Args, discovery: &Discovery, stage: v1::TrustStage) -> anyhow::Result<()> {
-    let end = Instant::now() + args.wait;
-    let mut said = None;
+async fn wait(patience: Duration, end: Instant, discovery: &Discovery, stage: v1::TrustStage) -> anyhow::Result<()> {
+    let (mut said, mut pause) = (None, FIRST_LOOK);
     loop {
         let state = state(discovery).await?;
         if state.stage() != stage || state.waiting.is_empty() {
             return Ok(());
         }
         if Instant::now() >= end {
-            let limit = humantime::format_duration(args.wait);
+            let limit = humantime::format_duration(patience);
             let left = tell::waiting(&state, SystemTime::now());
             let left = left.trim_end();
-            bail!("{}\n{left}\nNothing more was done after {limit}; call again to go on.", tell::stage(&state));
+            let hint =
+                "Whoever is gone for good: weftctl trust forget NAMESPACE/PROXY. To go back: weftctl trust abort.";
+            bail!("{}\n{left}\nNothing more was done after {limit}; call again to go on.\n{hint}", tell::stage(&state));
         }
         let many = state.waiting.len();
         if said.replace(many) != Some(many) {
+            pause = FIRST_LOOK;
             say(&format!("  waiting for {many}"));
             if many <= NAMED {
                 say(tell::waiting(&state, SystemTime::now()).trim_end());
             }
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(pause.min(end.saturating_duration_since(Instant::now()))).await;
+        pause = (pause * 3 / 2).min(LAST_LOOK);
     }
 }
 

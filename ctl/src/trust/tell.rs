@@ -48,6 +48,7 @@ pub fn value(state: &v1::TrustState) -> Value {
     let waiting = state.waiting.iter().map(crate::get::certificate);
     json!({
         "stage": word(state.stage()),
+        "takenBack": state.taken_back,
         "anchors": anchors.collect::<Vec<_>>(),
         "waitingFor": waiting.collect::<Vec<_>>(),
     })
@@ -60,6 +61,11 @@ pub fn stage(state: &v1::TrustState) -> String {
         v1::TrustStage::Adding => match state.waiting.len() {
             0 => "A new anchor is trusted everywhere; the next step issues certificates under it.".to_owned(),
             n => format!("A new anchor is being trusted; {n} do not trust it yet:"),
+        },
+        v1::TrustStage::Issuing if state.taken_back => match state.waiting.len() {
+            0 => "The rotation is being taken back, and nobody needs the new anchor; the next step removes it."
+                .to_owned(),
+            n => format!("The rotation is being taken back; {n} still need the new anchor:"),
         },
         v1::TrustStage::Issuing => match state.waiting.len() {
             0 => "Nobody needs the old anchor any more; the next step removes it.".to_owned(),
@@ -126,6 +132,7 @@ mod tests {
             stage: v1::TrustStage::Issuing.into(),
             anchors: vec![anchor("ab", v1::TrustRole::Issuing, 3), anchor("cd", v1::TrustRole::Leaving, 1)],
             waiting: vec![waiting],
+            taken_back: false,
         };
         let text = table(&state, false, time(3_600));
         assert!(text.contains("abababababab  O=Weft, CN=root.weft.local  issuing  3             in 1d"), "{text}");
@@ -133,6 +140,8 @@ mod tests {
         let value = value(&state);
         assert_eq!(value["stage"], "issuing");
         assert_eq!(value["waitingFor"][0]["proxy"], "cart-0");
+        let back = stage(&v1::TrustState { taken_back: true, ..state });
+        assert_eq!(back, "The rotation is being taken back; 1 still need the new anchor:");
         let rest = stage(&v1::TrustState::default());
         assert_eq!(rest, "No rotation is under way.");
     }

@@ -2,8 +2,9 @@
 //!
 //! Questions to the authority, which decides; here its answers become messages. A step that is refused says who still needs what.
 
-use crate::authority::{Authority, Ledger, RotateError, Rotation, in_use, waiting};
+use crate::authority::{Authority, Leaving, Ledger, RotateError, Rotation, in_use, waiting};
 use crate::rpc::{seconds, store_status};
+use crate::serve::Proxies;
 use std::collections::HashSet;
 use tonic::Status;
 use weft_identity::certificate::{fingerprint, subject, validity};
@@ -25,7 +26,8 @@ fn certificate(used: &HashSet<String>, ledger: Ledger) -> v1::Certificate {
         not_after: ledger.not_after,
         anchor: ledger.anchor,
         renewals: ledger.renewals,
-        replaced: !used.contains(&ledger.serial),
+        replaced: !used.contains(&ledger.serial) && !ledger.forgotten,
+        forgotten: ledger.forgotten,
         confirmed: ledger.trusts.is_some(),
         serial: ledger.serial,
     }
@@ -34,11 +36,11 @@ fn certificate(used: &HashSet<String>, ledger: Ledger) -> v1::Certificate {
 /// How far the rotation is.
 pub async fn state(authority: &Authority) -> Result<v1::TrustState, Status> {
     let trust = authority.trust();
-    let in_use = authority.in_use().await.map_err(store_status)?;
+    let in_use = authority.in_use_lately().await.map_err(store_status)?;
     let (coming, leaving) = match &trust.rotation {
         Rotation::Rest => (&[][..], &[][..]),
         Rotation::Adding(next) => (next.anchors(), &[][..]),
-        Rotation::Issuing(leaving) => (&[][..], leaving.as_slice()),
+        Rotation::Issuing(leaving) => (&[][..], leaving.anchors.as_slice()),
     };
     let stage = match &trust.rotation {
         Rotation::Rest => v1::TrustStage::Rest,
@@ -68,11 +70,12 @@ pub async fn state(authority: &Authority) -> Result<v1::TrustState, Status> {
     let anchors = anchors.collect::<Result<_, Status>>()?;
     let used = in_use.iter().map(|ledger| ledger.serial.clone()).collect();
     let waiting = waiting(&trust, in_use).into_iter().map(|ledger| certificate(&used, ledger)).collect();
-    Ok(v1::TrustState { stage: stage.into(), anchors, waiting })
+    let taken_back = matches!(&trust.rotation, Rotation::Issuing(Leaving { taken_back: true, .. }));
+    Ok(v1::TrustState { stage: stage.into(), anchors, waiting, taken_back })
 }
 
-/// Takes one step.
-pub async fn step(authority: &Authority, request: v1::RotateTrustRequest) -> Result<(), Status> {
+/// Takes one step. `proxies` are those with a stream to this replica.
+pub async fn step(authority: &Authority, proxies: &Proxies, request: v1::RotateTrustRequest) -> Result<(), Status> {
     let done = match request.step {
         Some(Step::Add(v1::NewIssuer { certificates, key, anchors })) => {
             let anchors = (!anchors.is_empty()).then_some(anchors.as_str());
@@ -80,14 +83,22 @@ pub async fn step(authority: &Authority, request: v1::RotateTrustRequest) -> Res
         }
         Some(Step::Issue(_)) => authority.issue_anew().await,
         Some(Step::Remove(_)) => authority.remove_old().await,
+        Some(Step::TakeBack(_)) => authority.take_back().await,
+        Some(Step::Forget(v1::ProxyName { namespace, name })) => match proxies.find(&namespace, &name) {
+            Some(session) => Err(RotateError::Connected(session.name())),
+            None => authority.forget(&namespace, &name).await,
+        },
         None => return Err(Status::invalid_argument("step: missing, or of a later version")),
     };
     done.map_err(|error| match error {
         RotateError::Store(error) => store_status(error),
         RotateError::Malformed(_) | RotateError::TrustDomain(_) => Status::invalid_argument(error.to_string()),
         RotateError::Contended => Status::aborted(error.to_string()),
-        RotateError::Stage(_) | RotateError::Same | RotateError::NotEverywhere(_) | RotateError::Needed(_) => {
-            Status::failed_precondition(error.to_string())
-        }
+        RotateError::Unknown(_) => Status::not_found(error.to_string()),
+        RotateError::Stage(_)
+        | RotateError::Same
+        | RotateError::Connected(_)
+        | RotateError::NotEverywhere(_)
+        | RotateError::Needed(_) => Status::failed_precondition(error.to_string()),
     })
 }

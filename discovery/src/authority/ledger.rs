@@ -43,6 +43,9 @@ pub struct Ledger {
     /// Fingerprints of the anchors that the owner trusts, by its own word, since it uses this certificate.
     #[serde(default)]
     pub trusts: Option<Vec<String>>,
+    /// Somebody has said that its owner is gone for good, and the owner has not come back since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forgotten: bool,
     /// The store's revision that made the record: later ones are greater.
     #[serde(skip)]
     pub made: u64,
@@ -55,7 +58,8 @@ impl Ledger {
     }
 }
 
-/// Those that somebody may still use: none that is older than one of which its owner has said that it is in force.
+/// Those that somebody may still use: none that is older than one of which its owner has said that it is in force, and none whose owner is
+/// forgotten.
 pub fn in_use(all: Vec<Ledger>) -> Vec<Ledger> {
     let mut newest: HashMap<(String, String), u64> = HashMap::new();
     for ledger in all.iter().filter(|ledger| ledger.trusts.is_some()) {
@@ -67,7 +71,7 @@ pub fn in_use(all: Vec<Ledger>) -> Vec<Ledger> {
         let (namespace, proxy) = ledger.owner();
         newest.get(&(namespace.to_owned(), proxy.to_owned())).is_some_and(|newest| ledger.made < *newest)
     };
-    all.into_iter().filter(|ledger| !replaced(ledger)).collect()
+    all.into_iter().filter(|ledger| !ledger.forgotten && !replaced(ledger)).collect()
 }
 
 #[cfg(test)]
@@ -85,6 +89,7 @@ mod tests {
             anchor: String::new(),
             renewals: 0,
             trusts: confirmed.then(Vec::new),
+            forgotten: false,
             made,
         }
     }
@@ -104,6 +109,10 @@ mod tests {
         let mut other = ledger("a", 9, true);
         other.identity.namespace = "bank".to_owned();
         assert_eq!(serials(vec![ledger("a", 1, true), other]), ["1", "9"], "of another namespace");
+        let forgotten = Ledger { forgotten: true, ..ledger("a", 2, true) };
+        let gone = serials(vec![ledger("a", 1, true), forgotten.clone()]);
+        assert!(gone.is_empty(), "gone for good, with what it had before: {gone:?}");
+        assert_eq!(serials(vec![forgotten, ledger("a", 3, false)]), ["3"], "back again");
     }
 
     #[test]

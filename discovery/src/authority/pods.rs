@@ -1,6 +1,7 @@
 //! Which pods a cluster has: a certificate whose pod is gone is needed by nobody.
 //!
-//! Asked when a rotation of the root asks who still needs an anchor. Names alone, in pages. While the API server does not answer every pod
+//! Asked when a rotation of the root asks who still needs an anchor. Names alone, in pages; whoever only looks is shown the last list for a
+//! while, so that looking often costs the API server nothing. While the API server does not answer every pod
 //! counts as there: then a rotation waits, which harms nobody.
 
 use super::ledger::{Ledger, OWN_ACCOUNT, Proven};
@@ -8,19 +9,60 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use kube::{Api, Client};
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
 
 /// For all pages together.
 const PATIENCE: Duration = Duration::from_secs(5);
 const PAGE: u32 = 500;
+
+/// How long a list is good enough for whoever only looks.
+const LATELY: Duration = Duration::from_secs(10);
+
+/// Lists of a cluster's pods, and the last of them.
+pub struct PodLists {
+    client: Client,
+    last: Mutex<Option<(Instant, Arc<Pods>)>>,
+}
+
+impl PodLists {
+    pub fn new(client: Client) -> Self {
+        Self { client, last: Mutex::new(None) }
+    }
+
+    /// The pods that there are. `None`: nobody can say.
+    pub async fn now(&self) -> Option<Arc<Pods>> {
+        self.list(Duration::ZERO).await
+    }
+
+    /// The pods that there were a moment ago.
+    pub async fn lately(&self) -> Option<Arc<Pods>> {
+        self.list(LATELY).await
+    }
+
+    /// Those who ask at the same time wait for one list, which was begun after they asked or is younger than `age`.
+    async fn list(&self, age: Duration) -> Option<Arc<Pods>> {
+        let asked = Instant::now();
+        let mut last = self.last.lock().await;
+        if let Some((begun, pods)) = &*last
+            && (*begun >= asked || begun.elapsed() < age)
+        {
+            return Some(pods.clone());
+        }
+        let begun = Instant::now();
+        *last = Pods::now(self.client.clone()).await.map(|pods| (begun, Arc::new(pods)));
+        last.as_ref().map(|(_, pods)| pods.clone())
+    }
+}
 
 /// The pods of a cluster, as namespace and name.
 pub struct Pods(HashSet<(String, String)>);
 
 impl Pods {
     /// `None`: nobody can say.
-    pub async fn now(client: Client) -> Option<Self> {
+    async fn now(client: Client) -> Option<Self> {
         match timeout(PATIENCE, list(client)).await {
             Ok(Ok(pods)) => Some(Self(pods)),
             Ok(Err(error)) => {

@@ -1,11 +1,11 @@
-//! The steps that replace the root of trust: trust the new one, sign under it, trust the old one no more.
+//! The steps that replace the root of trust: trust the new one, sign under it, trust the old one no more; and the way back from there.
 //!
 //! Each is one guarded write of the trust record, so that it is done once or not at all, whoever asks and however often. A step that would
 //! make a certificate worthless which somebody may still use is refused, naming it: nobody can force it.
 
 use super::ledger::Ledger;
 use super::sign::Authority;
-use super::trust::{Rotation, Trust, serves};
+use super::trust::{Leaving, Rotation, Trust, serves};
 use crate::store::StoreError;
 use rustls::pki_types::CertificateDer;
 use std::sync::Arc;
@@ -30,6 +30,10 @@ pub enum RotateError {
     NotEverywhere(Vec<Ledger>),
     #[error("the old anchor cannot be removed: certificates in use need it, those of {}", names(.0))]
     Needed(Vec<Ledger>),
+    #[error("{0} has no certificate that somebody would have to wait for")]
+    Unknown(String),
+    #[error("{0} is connected: it is not gone")]
+    Connected(String),
     #[error("somebody else took a step at the same time: look again")]
     Contended,
     #[error(transparent)]
@@ -62,11 +66,19 @@ pub fn waiting(trust: &Trust, in_use: Vec<Ledger>) -> Vec<Ledger> {
             in_use.into_iter().filter(|ledger| !knows(ledger)).collect()
         }
         Rotation::Issuing(leaving) => {
-            let leaving = prints(leaving);
+            let leaving = prints(&leaving.anchors);
             let needs = |ledger: &Ledger| ledger.anchor.is_empty() || leaving.contains(&ledger.anchor);
             in_use.into_iter().filter(needs).collect()
         }
     }
+}
+
+/// `present` signs in the place of `old`, whose anchors leave as far as they are not those of `present` as well.
+fn leaving(old: &Arc<certificate::Authority>, present: &certificate::Authority, taken_back: bool) -> Rotation {
+    let anchors = old.anchors().iter().filter(|anchor| !present.anchors().contains(anchor));
+    let anchors: Vec<_> = anchors.cloned().collect();
+    let before = (!taken_back).then(|| old.clone());
+    if anchors.is_empty() { Rotation::Rest } else { Rotation::Issuing(Leaving { anchors, before, taken_back }) }
 }
 
 impl Authority {
@@ -103,11 +115,31 @@ impl Authority {
         if !waiting.is_empty() {
             return Err(RotateError::NotEverywhere(waiting));
         }
-        let old = trust.issuer.anchors().iter().filter(|anchor| !next.anchors().contains(anchor));
-        let old: Vec<_> = old.cloned().collect();
-        let rotation = if old.is_empty() { Rotation::Rest } else { Rotation::Issuing(old) };
+        let rotation = leaving(&trust.issuer, next, false);
         let issuing = Trust { issuer: next.clone(), rotation, ..Trust::clone(&trust) };
         self.put(&trust, issuing).await
+    }
+
+    /// Takes the rotation back. What nothing was signed under is trusted no more at once; otherwise what signed before, which everybody
+    /// still trusts, signs again, and the new anchors leave as the old ones would have. Asked for again, it changes nothing.
+    pub async fn take_back(&self) -> Result<(), RotateError> {
+        let trust = self.trust();
+        let (issuer, rotation) = match &trust.rotation {
+            Rotation::Rest => {
+                return Err(RotateError::Stage("no rotation is under way: there is nothing to take back"));
+            }
+            Rotation::Adding(_) => (trust.issuer.clone(), Rotation::Rest),
+            Rotation::Issuing(Leaving { taken_back: true, .. }) => return Ok(()),
+            Rotation::Issuing(Leaving { before: Some(before), .. }) => {
+                before.usable(SystemTime::now())?;
+                (before.clone(), leaving(&trust.issuer, before, true))
+            }
+            Rotation::Issuing(_) => {
+                let reason = "an older discovery has begun this rotation, and the key that signed before was not kept: finish it";
+                return Err(RotateError::Stage(reason));
+            }
+        };
+        self.put(&trust, Trust { issuer, rotation, ..Trust::clone(&trust) }).await
     }
 
     /// The old anchors are trusted no more from here on.
@@ -121,6 +153,24 @@ impl Authority {
             return Err(RotateError::Needed(waiting));
         }
         self.put(&trust, Trust { rotation: Rotation::Rest, ..Trust::clone(&trust) }).await
+    }
+
+    /// Nobody waits any more for the proxy of this name, which is gone for good. Its certificates stay what they are; it is waited for
+    /// again as soon as it says that it uses one.
+    pub async fn forget(&self, namespace: &str, proxy: &str) -> Result<(), RotateError> {
+        let mut known = self.in_use().await?;
+        known.retain(|ledger| ledger.owner() == (namespace, proxy));
+        if known.is_empty() {
+            return Err(RotateError::Unknown(format!("{namespace}/{proxy}")));
+        }
+        for ledger in known {
+            let Some((entry, ledger)) = self.record_of(&ledger.serial).await? else { continue };
+            if !self.amend(entry, &Ledger { forgotten: true, ..ledger }).await? {
+                return Err(RotateError::Contended);
+            }
+        }
+        tracing::warn!(namespace, proxy, "forgotten: no rotation waits for it");
+        Ok(())
     }
 
     async fn put(&self, present: &Trust, next: Trust) -> Result<(), RotateError> {

@@ -5,7 +5,7 @@
 
 use super::fault::AuthorityError;
 use super::ledger::{Ledger, OWN_ACCOUNT, OWN_NAMESPACE, Proven, in_use};
-use super::pods::Pods;
+use super::pods::PodLists;
 use super::token::{self, JoinToken, TokenError};
 use super::trust::Trust;
 use super::{sessions, trust};
@@ -52,7 +52,7 @@ pub struct Authority {
     trust_domain: String,
     lifetime: Duration,
     /// Knows which pods there are.
-    cluster: Option<kube::Client>,
+    cluster: Option<PodLists>,
 }
 
 impl Authority {
@@ -72,7 +72,7 @@ impl Authority {
 
     /// In a cluster, whose pods come and go.
     pub fn within(mut self, cluster: Option<kube::Client>) -> Self {
-        self.cluster = cluster;
+        self.cluster = cluster.map(PodLists::new);
         self
     }
 
@@ -139,6 +139,7 @@ impl Authority {
             anchor: fingerprint(trust.issuer.certificate()),
             renewals: before.filter(|before| before.identity == id).map_or(0, |before| before.renewals + 1),
             trusts,
+            forgotten: false,
             made: 0,
         };
         self.record(&signed, &ledger).await?;
@@ -163,11 +164,22 @@ impl Authority {
         Ok(range.entries.iter().filter_map(parse).filter(|ledger| ledger.not_after > now).collect())
     }
 
-    /// Of those, the ones that somebody may still use.
+    /// Of those, the ones that somebody may still use: for steps that cannot be taken back.
     pub async fn in_use(&self) -> Result<Vec<Ledger>, StoreError> {
         let mut in_use = in_use(self.issued().await?);
-        if let Some(client) = &self.cluster
-            && let Some(pods) = Pods::now(client.clone()).await
+        if let Some(cluster) = &self.cluster
+            && let Some(pods) = cluster.now().await
+        {
+            in_use.retain(|ledger| pods.may_have(ledger));
+        }
+        Ok(in_use)
+    }
+
+    /// The same by the pods of a moment ago: for whoever only looks, and looks often.
+    pub async fn in_use_lately(&self) -> Result<Vec<Ledger>, StoreError> {
+        let mut in_use = in_use(self.issued().await?);
+        if let Some(cluster) = &self.cluster
+            && let Some(pods) = cluster.lately().await
         {
             in_use.retain(|ledger| pods.may_have(ledger));
         }
@@ -180,22 +192,30 @@ impl Authority {
         anchors.sort();
         anchors.truncate(MOST_ANCHORS);
         let Some((entry, mut ledger)) = self.record_of(serial).await? else { return Ok(()) };
-        if ledger.identity != *id || ledger.trusts.as_ref() == Some(&anchors) {
+        if ledger.identity != *id || (ledger.trusts.as_ref() == Some(&anchors) && !ledger.forgotten) {
             return Ok(());
         }
         ledger.trusts = Some(anchors);
-        let compares = vec![Compare::Modified(entry.key.clone(), entry.modified)];
-        let put = Op::Put { key: entry.key, value: encode(&ledger).into(), lease: entry.lease };
-        match self.store.commit(compares, vec![put]).await {
-            Ok(Some(_)) => Ok(()),
-            Ok(None) => Err(StoreError::Unavailable("the record changed at the same time".to_owned())),
-            // It has just expired.
-            Err(StoreError::LeaseGone(_)) => Ok(()),
-            Err(error) => Err(error),
+        // It is back.
+        ledger.forgotten = false;
+        match self.amend(entry, &ledger).await? {
+            true => Ok(()),
+            false => Err(StoreError::Unavailable("the record changed at the same time".to_owned())),
         }
     }
 
-    async fn record_of(&self, serial: &str) -> Result<Option<(Entry, Ledger)>, StoreError> {
+    /// Whether the record still was what it is said to have been.
+    pub(super) async fn amend(&self, entry: Entry, ledger: &Ledger) -> Result<bool, StoreError> {
+        let compares = vec![Compare::Modified(entry.key.clone(), entry.modified)];
+        let put = Op::Put { key: entry.key, value: encode(ledger).into(), lease: entry.lease };
+        match self.store.commit(compares, vec![put]).await {
+            // It has just expired.
+            Err(StoreError::LeaseGone(_)) => Ok(true),
+            done => done.map(|done| done.is_some()),
+        }
+    }
+
+    pub(super) async fn record_of(&self, serial: &str) -> Result<Option<(Entry, Ledger)>, StoreError> {
         if serial.is_empty() || serial.len() > 64 || !serial.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Ok(None);
         }

@@ -32,6 +32,11 @@ struct Stored {
     /// Anchors that are trusted until nobody needs them; empty: there is no rotation that far.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     leaving: String,
+    /// What signed before, while `leaving` is trusted and the rotation can be taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    before: Option<Pair>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    taken_back: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -58,8 +63,18 @@ pub enum Rotation {
     Rest,
     /// Trusted beside the present one; signs nothing yet.
     Adding(Arc<Authority>),
-    /// These are trusted until nobody needs them any more.
-    Issuing(Vec<CertificateDer<'static>>),
+    /// Others are trusted until nobody needs them any more.
+    Issuing(Leaving),
+}
+
+/// What is trusted beside the anchor that signs, until nobody needs it.
+#[derive(Debug, Clone)]
+pub struct Leaving {
+    pub anchors: Vec<CertificateDer<'static>>,
+    /// Signed before, and will again if the rotation is taken back. `None`: that has been done, or an older discovery has begun it.
+    pub before: Option<Arc<Authority>>,
+    /// It is the new anchors that leave.
+    pub taken_back: bool,
 }
 
 impl Rotation {
@@ -79,7 +94,7 @@ impl Trust {
         let others: &[CertificateDer<'static>] = match &self.rotation {
             Rotation::Rest => &[],
             Rotation::Adding(next) => next.anchors(),
-            Rotation::Issuing(leaving) => leaving,
+            Rotation::Issuing(leaving) => &leaving.anchors,
         };
         let mut all = vec![self.issuer.certificate().clone()];
         for anchor in self.issuer.anchors().iter().chain(others) {
@@ -105,12 +120,18 @@ impl Trust {
             Pair { certificate, key, anchors: if plain { String::new() } else { to_pem(authority.anchors()) } }
         };
         let Pair { certificate, key, anchors } = pair(&self.issuer);
-        let (adding, leaving) = match &self.rotation {
-            Rotation::Rest => (None, String::new()),
-            Rotation::Adding(next) => (Some(pair(next)), String::new()),
-            Rotation::Issuing(leaving) => (None, to_pem(leaving)),
-        };
-        let stored = Stored { trust_domain: self.trust_domain.clone(), certificate, key, anchors, adding, leaving };
+        let trust_domain = self.trust_domain.clone();
+        let (adding, leaving, before, taken_back) = (None, String::new(), None, false);
+        let mut stored = Stored { trust_domain, certificate, key, anchors, adding, leaving, before, taken_back };
+        match &self.rotation {
+            Rotation::Rest => {}
+            Rotation::Adding(next) => stored.adding = Some(pair(next)),
+            Rotation::Issuing(leaving) => {
+                stored.leaving = to_pem(&leaving.anchors);
+                stored.before = leaving.before.as_deref().map(pair);
+                stored.taken_back = leaving.taken_back;
+            }
+        }
         serde_json::to_vec(&stored).expect("texts always have a JSON form")
     }
 }
@@ -184,11 +205,16 @@ pub fn read(entry: &Entry, trust_domain: &str) -> Result<Trust, AuthorityError> 
         let bundle = (!anchors.is_empty()).then_some(anchors);
         Authority::from_pem(certificate, key, bundle).map(Arc::new).map_err(damaged)
     };
+    let pair = |pair: &Pair| authority(&pair.certificate, &pair.key, &pair.anchors);
     let issuer = authority(&stored.certificate, &stored.key, &stored.anchors)?;
     let rotation = match (&stored.adding, stored.leaving.as_str()) {
-        (Some(next), _) => Rotation::Adding(authority(&next.certificate, &next.key, &next.anchors)?),
+        (Some(next), _) => Rotation::Adding(pair(next)?),
         (None, "") => Rotation::Rest,
-        (None, leaving) => Rotation::Issuing(from_pem(leaving).map_err(damaged)?),
+        (None, leaving) => Rotation::Issuing(Leaving {
+            anchors: from_pem(leaving).map_err(damaged)?,
+            before: stored.before.as_ref().map(pair).transpose()?,
+            taken_back: stored.taken_back,
+        }),
     };
     Ok(Trust { issuer, rotation, trust_domain: stored.trust_domain, revision: entry.modified })
 }

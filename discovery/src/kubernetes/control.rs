@@ -52,6 +52,7 @@ pub struct Controller {
 /// One leadership.
 struct Reign<'a> {
     controller: &'a Controller,
+    lead: &'a Lead,
     keeper: Keeper<'a>,
     cluster: Cluster,
     due: Due,
@@ -77,7 +78,6 @@ impl Controller {
             self.metrics.controller_leading.set(1);
             let stopped = tokio::select! {
                 () = Reign::new(&self, &lead).rule() => false,
-                () = lead.lost() => false,
                 () = shutdown.cancelled() => true,
             };
             self.metrics.controller_leading.set(0);
@@ -105,6 +105,7 @@ impl<'a> Reign<'a> {
             rest: None,
             pause: FIRST_PAUSE,
             controller,
+            lead,
         }
     }
 
@@ -121,6 +122,8 @@ impl<'a> Reign<'a> {
                     // The watches never end by themselves.
                     None => return,
                 },
+                // Between two pieces of work: what becomes of a write that is under way is seen and counted. The fence keeps it harmless.
+                () = self.lead.lost() => return,
                 _ = looks.tick() => {
                     self.report();
                     continue;

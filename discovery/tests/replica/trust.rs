@@ -19,6 +19,8 @@ both! {
     a_rotation_waits_for_everybody_and_cuts_off_nobody
     what_somebody_says_of_anothers_certificate_counts_nothing
     steps_out_of_order_and_bad_authorities_are_refused
+    a_rotation_is_taken_back_before_and_after_the_new_anchor_signs
+    who_is_gone_for_good_is_not_waited_for_until_it_comes_back
 }
 
 async fn step(plane: &Plane, step: Step) -> Result<v1::TrustState, Status> {
@@ -41,6 +43,14 @@ fn add(authority: &Authority) -> Step {
 
 fn issue() -> Step {
     Step::Issue(v1::Empty {})
+}
+
+fn back() -> Step {
+    Step::TakeBack(v1::Empty {})
+}
+
+fn forget(namespace: &str, name: &str) -> Step {
+    Step::Forget(v1::ProxyName { namespace: namespace.to_owned(), name: name.to_owned() })
 }
 
 fn remove() -> Step {
@@ -156,7 +166,7 @@ async fn what_somebody_says_of_anothers_certificate_counts_nothing(fixture: Fixt
 async fn steps_out_of_order_and_bad_authorities_are_refused(fixture: Fixture) {
     let plane = Plane::start(&fixture).await;
     let refused = async |wanted: Step| step(&plane, wanted).await.unwrap_err();
-    for early in [issue(), remove()] {
+    for early in [issue(), remove(), back()] {
         assert_eq!(refused(early).await.code(), Code::FailedPrecondition);
     }
     let foreign = refused(add(&Authority::generate("other.example").unwrap())).await;
@@ -184,4 +194,72 @@ async fn steps_out_of_order_and_bad_authorities_are_refused(fixture: Fixture) {
     };
     assert_eq!(told.anchors.len(), 2);
     assert_ne!(told.issuing, next.certificate().to_vec(), "nothing is signed under it yet");
+}
+
+async fn a_rotation_is_taken_back_before_and_after_the_new_anchor_signs(fixture: Fixture) {
+    let plane = Plane::start(&fixture).await;
+    let old = plane.anchors().await;
+    let cart = Workload::join(&plane, "shop", "cart").await;
+    let next = Authority::generate("weft.local").unwrap();
+    step(&plane, add(&next)).await.unwrap();
+    assert_eq!(step(&plane, back()).await.unwrap().stage(), v1::TrustStage::Rest);
+    assert_eq!(plane.anchors().await, old, "nothing leads to the new one");
+
+    step(&plane, add(&next)).await.unwrap();
+    let both = vec![fingerprint(&old[0]), fingerprint(next.certificate())];
+    let stream = say(&cart, Body::Trusting(v1::Trusting { serial: cart.credentials.serial(), anchors: both })).await;
+    until_waiting_for(&plane, &[]).await;
+    step(&plane, issue()).await.unwrap();
+    until_waiting_for(&plane, &["cart-0"]).await;
+    // A certificate of the time between, and a replica that has not been there all along.
+    let trusting = vec![old[0].clone(), next.certificate().clone()];
+    let late = Workload::with(&plane, cart.credentials.trusting(trusting).unwrap()).await;
+    let between = renewed(&late).await;
+    assert!(between.rests_on(next.certificate()));
+    drop((stream, late, cart));
+    let listed = plane.admin.clone().list_certificates(v1::ListCertificatesRequest {}).await.unwrap().into_inner();
+    let replica = listed.certificates.into_iter().map(|c| c.proxy).find(|name| name.starts_with("replica-")).unwrap();
+    plane.stop().await;
+    let plane = Plane::start(&fixture).await;
+    let taken_back = step(&plane, back()).await.unwrap();
+    assert!(taken_back.taken_back && taken_back.stage() == v1::TrustStage::Issuing);
+    assert_eq!(plane.anchors().await, [old[0].clone(), next.certificate().clone()], "both, the old one first");
+    assert!(step(&plane, back()).await.unwrap().taken_back, "asked for again, it does not turn round");
+    // The replica of before does not come back.
+    step(&plane, forget("weft", &replica)).await.unwrap();
+    until_waiting_for(&plane, &["cart-0"]).await;
+    let refused = step(&plane, remove()).await.unwrap_err();
+    assert!(refused.message().contains("shop/cart-0"), "the new one is needed by who has been told: {refused}");
+    let again = Workload::with(&plane, between).await;
+    let anew = renewed(&again).await;
+    assert!(anew.rests_on(&old[0]));
+    let _said = say(&again, confirmed(&anew, &[&next])).await;
+    until_waiting_for(&plane, &[]).await;
+    assert_eq!(step(&plane, remove()).await.unwrap().stage(), v1::TrustStage::Rest);
+    assert_eq!(plane.anchors().await, old);
+}
+
+async fn who_is_gone_for_good_is_not_waited_for_until_it_comes_back(fixture: Fixture) {
+    let plane = Plane::start(&fixture).await;
+    let cart = Workload::join(&plane, "shop", "cart").await;
+    step(&plane, add(&Authority::generate("weft.local").unwrap())).await.unwrap();
+    until_waiting_for(&plane, &["cart-0"]).await;
+    let stranger = step(&plane, forget("shop", "nobody")).await.unwrap_err();
+    assert_eq!(stranger.code(), Code::NotFound);
+    let stream = cart.subscribe("cart-0").await;
+    eventually("it is connected", async || {
+        let listed = plane.admin.clone().list_proxies(v1::ListProxiesRequest {}).await.unwrap().into_inner();
+        listed.proxies.iter().any(|proxy| proxy.name == "cart-0")
+    })
+    .await;
+    let there = step(&plane, forget("shop", "cart-0")).await.unwrap_err();
+    assert!(there.message().contains("shop/cart-0 is connected"), "{there}");
+    drop(stream);
+    eventually("it has left", async || step(&plane, forget("shop", "cart-0")).await.is_ok()).await;
+    until_waiting_for(&plane, &[]).await;
+    let listed = plane.admin.clone().list_certificates(v1::ListCertificatesRequest {}).await.unwrap().into_inner();
+    let of_cart = listed.certificates.iter().find(|c| c.serial == cart.credentials.serial()).unwrap();
+    assert!(of_cart.forgotten && !of_cart.replaced);
+    let _back = say(&cart, confirmed(&cart.credentials, &[])).await;
+    until_waiting_for(&plane, &["cart-0"]).await;
 }

@@ -210,7 +210,7 @@ async fn fast_failures(world: &World) -> Outcome {
     let broken = world.member("picky-2");
     broken.kill_application();
     broken.start_application_as(server("picky-2").args(["--refuse", "503"]))?;
-    broken.with_application(|server| server.wait_log("is ready", Duration::from_secs(5))).transpose()?;
+    broken.with_application(|server| server.wait_log("is ready", SOON)).transpose()?;
     let before = world.metrics("client");
     let counts = spread(world, "picky", 8, 100).await?;
     ensure!(!counts.contains_key("503"), "failures reached the client: {counts:?}");
@@ -225,7 +225,7 @@ async fn fast_failures(world: &World) -> Outcome {
 async fn newcomer(world: &World) -> Outcome {
     let joined = workload("echo", 7).application(server("echo-7"));
     let newcomer = world.mesh().join(joined)?;
-    newcomer.with_application(|server| server.wait_log("is ready", Duration::from_secs(5))).transpose()?;
+    newcomer.with_application(|server| server.wait_log("is ready", SOON)).transpose()?;
     let ready = Instant::now();
     let mut client = Http1::dial(world.client(), world.echo(80))?;
     while client.get("/name").await?.text() != "echo-7" {
@@ -240,7 +240,7 @@ async fn frozen(world: &World) -> Outcome {
     // What it had accepted hangs with it; what comes later goes elsewhere, soon.
     let mut served = 0;
     let started = Instant::now();
-    while served < 20 && started.elapsed() < Duration::from_secs(8) {
+    while served < 20 && started.elapsed() < SOON {
         match tokio::time::timeout(Duration::from_millis(500), client.get("/name")).await {
             Ok(Ok(response)) if response.status() == 200 => served += 1,
             _ => {

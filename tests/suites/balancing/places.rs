@@ -54,7 +54,7 @@ pub async fn nearest(world: &World) -> Outcome {
 async fn together(world: &World, service: &str, count: usize, header: &str) -> anyhow::Result<BTreeSet<String>> {
     let requests = (0..count).map(|_| async {
         let mut client = Http1::dial(world.client(), world.at(service, 80))?;
-        let response = client.request(format!("GET /delay/500ms HTTP/1.1\r\nhost: x\r\n{header}\r\n")).await?;
+        let response = client.request(format!("GET /delay/3s HTTP/1.1\r\nhost: x\r\n{header}\r\n")).await?;
         ensure!(response.status() == 200, "{response:?}");
         Ok(response.text())
     });

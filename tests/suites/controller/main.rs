@@ -47,7 +47,7 @@ fn main() -> ExitCode {
         .case("a hundred proxies hear of what has gone within a second", fleet::hears)
         .case("an API server that is started again finds the mesh as it was", failures::api_server)
         .case("what changed while discovery was away is made good", failures::discovery)
-        .case("a leader that was paused writes nothing afterwards", failures::paused)
+        .case("a leader that was paused for 30 s writes nothing afterwards: the store refuses it", failures::paused)
         .case("a leader that is killed is followed by another", failures::killed);
     let lot = |suite: Suite<Kubernetes>, lot: usize| {
         suite.case(&format!("a thousand pods cost bounded memory ({lot})"), async move |cluster: &Kubernetes| {

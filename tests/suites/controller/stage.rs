@@ -30,7 +30,8 @@ pub struct Kubernetes {
     pub plain: Pod,
     pub world: World,
     pub api: Api,
-    _etcd: EtcdCluster,
+    /// The mesh's own; the API server has another.
+    pub etcd: EtcdCluster,
 }
 
 impl Stage for Kubernetes {
@@ -89,7 +90,7 @@ impl Kubernetes {
         let plain = world.mesh().bystander(NAMESPACE, "plain")?;
         let process = plain.spawn(server("plain"))?;
         process.wait_log("is ready", SOON)?;
-        Ok(Self { _plain: process, plain, world, api, _etcd: etcd })
+        Ok(Self { _plain: process, plain, world, api, etcd })
     }
 
     /// The pod called `name` as the API server is to know it.

@@ -3,6 +3,8 @@
 //! The first half is about the test cluster itself; when it fails, the failures of the second half, and of other suites on a node,
 //! follow from it. One node serves all cases, in order. Where none can run, each case is skipped with the reason.
 
+mod annotations;
+mod hooks;
 mod mesh;
 mod plain;
 
@@ -58,6 +60,9 @@ fn main() -> ExitCode {
         .case("pods of a labelled namespace get sidecars and find each other", mesh::injected)
         .case("they speak mTLS, and the server is told who asks", mesh::encrypted)
         .case("under strict mTLS probes work and clients without a sidecar are refused", mesh::strict)
+        .case("a hook by HTTP is made under strict mTLS, and its pod waits for it", hooks::made)
+        .case("resources, workers, log level and drain time are what annotations ask for", annotations::in_force)
+        .case("with DNS capture off the cluster's DNS is asked, and the mesh reached", annotations::dns)
         .case("a job with a sidecar ends", mesh::job)
         .case("weftctl finds the mesh through the API server, and all is well", mesh::checked)
         .case("pods that go and come under load lose no request", mesh::undisturbed)

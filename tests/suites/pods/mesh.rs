@@ -90,6 +90,12 @@ fn both_answer(node: &Node) -> Outcome {
     poll_until(Instant::now() + SOON, "both replicas to answer", both).with_context(|| format!("{names:?}"))
 }
 
+/// The metrics of a sidecar, by way of the API server.
+pub fn weft_metrics(node: &Node, pod: &str) -> anyhow::Result<Metrics> {
+    let path = format!("/api/v1/namespaces/mesh/pods/{pod}:15020/proxy/metrics");
+    Ok(Metrics::parse(&node.kubectl(&["get", "--raw", &path])?))
+}
+
 pub async fn encrypted(cluster: &Cluster) -> Outcome {
     let node = cluster.node()?;
     let said = curl(&node, "http://echo/headers")?;
@@ -97,8 +103,7 @@ pub async fn encrypted(cluster: &Cluster) -> Outcome {
     ensure!(said.contains(peer), "the server was not told who asks: {said}");
     let mut accepted = 0.0;
     for pod in node.wait_pods("mesh", "app=echo", 2).await? {
-        let path = format!("/api/v1/namespaces/mesh/pods/{pod}:15020/proxy/metrics");
-        let metrics = Metrics::parse(&node.kubectl(&["get", "--raw", &path])?);
+        let metrics = weft_metrics(&node, &pod)?;
         accepted += metrics.sum("weft_connections_total", &[("direction", "inbound"), ("mtls", "true")]);
     }
     ensure!(accepted >= 1.0, "no sidecar has accepted a connection with mTLS");

@@ -66,6 +66,8 @@ const ROWS: &[Row] = &[
     row("trust anchors", &[], How::Tells),
     row("trust status", &[], How::Lists),
     row("trust rotate", &["--dry-run"], How::Tells),
+    row("trust abort", &[], How::Does),
+    row("trust forget", &["test/nobody"], How::Does),
     row("certificates", &["-A"], How::Lists),
     row("inject", &["-f", "-", "--trust-anchors", "/dev/null"], How::Alone),
     row("uninject", &["-f", "-"], How::Alone),
