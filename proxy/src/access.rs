@@ -1,10 +1,12 @@
 //! One request as a line of the access log: whether it is wanted, and how it reads.
 //!
-//! Pure. Whatever a client puts into its request, a line stays a line: control characters are escaped in both shapes, and texts
-//! are cut. Query strings are left out, for they hold what is secret.
+//! Pure, and without an allocation of its own, for there may be one for every request. Whatever a client puts into its request, a
+//! line stays a line: control characters are escaped in both shapes, and texts are cut. Query strings are left out, for they hold
+//! what is secret.
 
 use crate::config::{AccessLog, Filter, Number, Test, Text};
-use serde::Serialize;
+use std::io::Write;
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 use weft_telemetry::logs::Format;
 
@@ -30,8 +32,8 @@ pub struct Line<'a> {
     pub took: Duration,
     pub attempts: u64,
     pub peer: &'a str,
-    pub client: &'a str,
-    pub trace: &'a str,
+    pub client: Option<IpAddr>,
+    pub trace: Option<u128>,
 }
 
 /// Whether `line` belongs into `log`; `coin` is thrown between 0 and 1.
@@ -70,127 +72,129 @@ fn holds(test: &Test, line: &Line<'_>) -> bool {
     }
 }
 
-/// The fields as they are written.
-#[derive(Serialize)]
-struct Fields<'a> {
-    time: String,
-    direction: &'a str,
-    service: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    route: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    endpoint: &'a str,
-    method: &'a str,
-    host: &'a str,
-    path: &'a str,
-    version: &'a str,
-    status: u16,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    grpc: Option<u16>,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    reason: &'a str,
-    duration_seconds: f64,
-    attempts: u64,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    peer: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    client: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    trace_id: &'a str,
+/// One value as it is written.
+#[derive(Clone, Copy)]
+enum Value<'a> {
+    Text(&'a str),
+    Number(u64),
+    Seconds(Duration),
+    Time(SystemTime),
+    Address(IpAddr),
+    Trace(u128),
 }
 
-/// The line with its end.
-pub fn written(line: &Line<'_>, format: Format) -> String {
-    let fields = Fields {
-        time: humantime::format_rfc3339_micros(line.time).to_string(),
-        direction: line.direction,
-        service: line.service,
-        route: line.route,
-        endpoint: line.endpoint,
-        method: cut(line.method),
-        host: cut(line.host),
-        path: cut(line.path),
-        version: line.version,
-        status: line.status,
-        grpc: line.grpc,
-        reason: line.reason,
-        duration_seconds: line.took.as_secs_f64(),
-        attempts: line.attempts,
-        peer: line.peer,
-        client: line.client,
-        trace_id: line.trace,
+/// Calls `each` for every field in the order in which they are written.
+fn fields<'a>(line: &Line<'a>, each: &mut impl FnMut(&'static str, Value<'a>)) {
+    let some = |text: &'a str| (!text.is_empty()).then_some(Value::Text(text));
+    let all = [
+        ("time", Some(Value::Time(line.time))),
+        ("direction", Some(Value::Text(line.direction))),
+        ("service", Some(Value::Text(line.service))),
+        ("route", some(line.route)),
+        ("endpoint", some(line.endpoint)),
+        ("method", Some(Value::Text(cut(line.method)))),
+        ("host", Some(Value::Text(cut(line.host)))),
+        ("path", Some(Value::Text(cut(line.path)))),
+        ("version", Some(Value::Text(line.version))),
+        ("status", Some(Value::Number(line.status.into()))),
+        ("grpc", line.grpc.map(|code| Value::Number(code.into()))),
+        ("reason", some(line.reason)),
+        ("duration_seconds", Some(Value::Seconds(line.took))),
+        ("attempts", Some(Value::Number(line.attempts))),
+        ("peer", some(line.peer)),
+        ("client", line.client.map(Value::Address)),
+        ("trace_id", line.trace.map(Value::Trace)),
+    ];
+    all.into_iter().for_each(|(key, value)| {
+        if let Some(value) = value {
+            each(key, value);
+        }
+    });
+}
+
+/// Adds the line with its end to `out`.
+pub fn write(line: &Line<'_>, format: Format, out: &mut Vec<u8>) {
+    match format {
+        Format::Json => {
+            let mut before = b'{';
+            fields(line, &mut |key, value| {
+                out.extend_from_slice(&[before, b'"']);
+                out.extend_from_slice(key.as_bytes());
+                out.extend_from_slice(b"\":");
+                json(value, out);
+                before = b',';
+            });
+            out.push(b'}');
+        }
+        // `key=value key="other value"`
+        Format::Text => {
+            let begin = out.len();
+            fields(line, &mut |key, value| {
+                if out.len() > begin {
+                    out.push(b' ');
+                }
+                out.extend_from_slice(key.as_bytes());
+                out.push(b'=');
+                match value {
+                    Value::Text(word) if !is_bare(word) => json(value, out),
+                    value => bare(value, out),
+                }
+            });
+        }
+    }
+    out.push(b'\n');
+}
+
+fn json(value: Value<'_>, out: &mut Vec<u8>) {
+    match value {
+        Value::Text(text) => quoted(text, out),
+        Value::Number(_) | Value::Seconds(_) => bare(value, out),
+        Value::Time(_) | Value::Address(_) | Value::Trace(_) => {
+            out.push(b'"');
+            bare(value, out);
+            out.push(b'"');
+        }
+    }
+}
+
+fn bare(value: Value<'_>, out: &mut Vec<u8>) {
+    let written = match value {
+        Value::Text(text) => out.write_all(text.as_bytes()),
+        Value::Number(number) => out.write_all(itoa::Buffer::new().format(number).as_bytes()),
+        // A float as JSON has it.
+        Value::Seconds(span) => serde_json::to_writer(&mut *out, &span.as_secs_f64()).map_err(Into::into),
+        Value::Time(time) => write!(out, "{}", humantime::format_rfc3339_micros(time)),
+        Value::Address(address) => write!(out, "{address}"),
+        Value::Trace(trace) => write!(out, "{trace:032x}"),
     };
-    let mut text = match format {
-        // Strings and numbers: always JSON.
-        Format::Json => escaped(serde_json::to_string(&fields).unwrap_or_default()),
-        Format::Text => as_text(&fields),
-    };
-    text.push('\n');
-    text
+    written.expect("a Vec takes everything, and a Duration is a finite number");
 }
 
 fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(MOST_TEXT)]
 }
 
-/// `key=value key="other value"`, in the order of JSON.
-fn as_text(fields: &Fields<'_>) -> String {
-    let Ok(serde_json::Value::Object(object)) = serde_json::to_value(fields) else { return String::new() };
-    let mut text = String::with_capacity(256);
-    for key in ORDER {
-        let Some(value) = object.get(key) else { continue };
-        if !text.is_empty() {
-            text.push(' ');
-        }
-        text.push_str(key);
-        text.push('=');
-        match value {
-            serde_json::Value::String(word) if is_bare(word) => text.push_str(word),
-            // JSON's own quotation, whose escapes everybody knows.
-            other => text.push_str(&escaped(other.to_string())),
-        }
-    }
-    text
-}
-
-const ORDER: [&str; 17] = [
-    "time",
-    "direction",
-    "service",
-    "route",
-    "endpoint",
-    "method",
-    "host",
-    "path",
-    "version",
-    "status",
-    "grpc",
-    "reason",
-    "duration_seconds",
-    "attempts",
-    "peer",
-    "client",
-    "trace_id",
-];
-
 fn is_bare(word: &str) -> bool {
     !word.is_empty() && word.chars().all(|c| !c.is_whitespace() && !c.is_control() && !matches!(c, '"' | '\\' | '='))
 }
 
-/// JSON leaves DEL and the controls of C1 as they are, which terminals obey.
-fn escaped(json: String) -> String {
-    // Both have one of two bytes, which are seldom: the text is only read as characters where there is one.
-    if !json.bytes().any(|byte| matches!(byte, 0x7f | 0xc2)) {
-        return json;
-    }
-    let mut out = String::with_capacity(json.len() + 16);
-    for c in json.chars() {
-        match c.is_control() {
-            true => out.push_str(&format!("\\u{:04x}", u32::from(c))),
-            false => out.push(c),
+/// As JSON quotes it, whose escapes everybody knows.
+fn quoted(text: &str, out: &mut Vec<u8>) {
+    let begin = out.len();
+    serde_json::to_writer(&mut *out, text).expect("a Vec takes everything, and text is always JSON");
+    // JSON leaves DEL and the controls of C1 as they are, which terminals obey. Both have one of two bytes, which are seldom: what
+    // was written is only read as characters where there is one.
+    if memchr::memchr2(0x7f, 0xc2, &out[begin..]).is_some() {
+        let plain = String::from_utf8_lossy(&out[begin..]).into_owned();
+        out.truncate(begin);
+        for c in plain.chars() {
+            let written = match c.is_control() {
+                true => write!(out, "\\u{:04x}", u32::from(c)),
+                false => write!(out, "{c}"),
+            };
+            written.expect("a Vec takes everything");
         }
     }
-    out
 }
 
 #[cfg(test)]
@@ -214,9 +218,15 @@ mod tests {
             took: Duration::from_millis(12),
             attempts: 1,
             peer: "",
-            client: "",
-            trace: "",
+            client: None,
+            trace: None,
         }
+    }
+
+    fn written(line: &Line<'_>, format: Format) -> String {
+        let mut out = b"before ".to_vec();
+        write(line, format, &mut out);
+        String::from_utf8(out).unwrap().split_off("before ".len())
     }
 
     fn log(filter: &str, sample: f64) -> AccessLog {
@@ -253,5 +263,30 @@ mod tests {
         let read: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!((&read["path"], &read["status"]), (&evil.into(), &200.into()));
         assert!(written(&line(&"ä".repeat(10_000), 200), Format::Json).len() < 2_000);
+    }
+
+    #[test]
+    fn what_is_not_there_is_left_out() {
+        let all = Line {
+            grpc: Some(14),
+            reason: "connect",
+            peer: "spiffe://weft.local/ns/shop/sa/web",
+            client: Some("10.0.0.7".parse().unwrap()),
+            trace: Some(0xab),
+            ..line("/a", 200)
+        };
+        let json = written(&all, Format::Json);
+        let expected = "{\"time\":\"1970-01-01T00:00:01.500000Z\",\"direction\":\"outbound\",\"service\":\"cart.shop\",\
+                        \"endpoint\":\"cart-0\",\"method\":\"GET\",\"host\":\"cart\",\"path\":\"/a\",\"version\":\"1.1\",\
+                        \"status\":200,\"grpc\":14,\"reason\":\"connect\",\"duration_seconds\":0.012,\"attempts\":1,\
+                        \"peer\":\"spiffe://weft.local/ns/shop/sa/web\",\"client\":\"10.0.0.7\",\
+                        \"trace_id\":\"000000000000000000000000000000ab\"}\n";
+        assert_eq!(json, expected);
+        let text = written(&all, Format::Text);
+        assert!(text.ends_with("client=10.0.0.7 trace_id=000000000000000000000000000000ab\n"), "{text}");
+        let plain = written(&line("/a", 200), Format::Json);
+        for left_out in ["grpc", "reason", "peer", "client", "trace_id", "route"] {
+            assert!(!plain.contains(left_out), "{plain}");
+        }
     }
 }

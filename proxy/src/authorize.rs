@@ -180,7 +180,7 @@ impl Scope {
         if becomes_http2(request) {
             return Err(Ambiguous("upgrade to h2c, whose requests nobody would see"));
         }
-        let asked = Asked { request, readings: OnceCell::new() };
+        let asked = Asked { request, method: request.method(), plain: OnceCell::new(), readings: OnceCell::new() };
         let matches = |left: &Left, policy: &Policy, action| {
             if left.always {
                 return Ok(true);
@@ -258,15 +258,17 @@ fn becomes_http2(request: &impl RequestView) -> bool {
     found
 }
 
-/// One request, and what was made of its path if anybody asked.
+/// One request, and what was made of its path if anybody asked: there may be many rules to be held against it.
 struct Asked<'a, R> {
     request: &'a R,
+    method: &'a str,
+    plain: OnceCell<Option<&'a str>>,
     readings: OnceCell<Result<Vec<String>, Ambiguous>>,
 }
 
 impl<R: RequestView> Asked<'_, R> {
     fn for_operation(&self, operation: &Operation, action: Action) -> Result<bool, Ambiguous> {
-        let method = self.request.method();
+        let method = self.method;
         let methods = operation.methods.is_empty()
             || operation.methods.iter().any(|wanted| match action {
                 // Some servers take any case.
@@ -315,7 +317,7 @@ impl<R: RequestView> Asked<'_, R> {
             return Ok(true);
         }
         let matches = |path: &str| operation.paths.iter().any(|pattern| pattern.matches(path));
-        if let Some(path) = path::plain(self.request.path()) {
+        if let Some(path) = self.plain.get_or_init(|| path::plain(self.request.path())) {
             return Ok(matches(path));
         }
         let readings = self.readings.get_or_init(|| path::readings(self.request.path()));

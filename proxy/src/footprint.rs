@@ -1,12 +1,79 @@
-//! What the start needed and the rest of a proxy's life does not: given back to the kernel once, when everything runs.
+//! What a proxy has needed and needs no longer is given back to the kernel: when it has started, and whenever it comes to rest.
 //!
 //! Beside the path. Code and constants come back from the file when they are used again, each page once; of the heap, what is free
 //! is returned. Nothing depends on it: what the kernel refuses stays. Invariant: only pages that nobody can have written are dropped.
 
 use libc::{PF_W, PT_LOAD, c_int, c_void, dl_phdr_info, size_t};
+use nix::sys::resource::{Usage, UsageWho, getrusage};
+use nix::sys::time::{TimeVal, TimeValLike};
+use std::time::Duration;
+use tokio::time::{MissedTickBehavior, interval};
+
+/// How long there has to be nothing to do.
+const REST: Duration = Duration::from_secs(5);
+/// As much CPU time may be taken meanwhile: the control plane's, not that of requests.
+const NOTHING: Duration = Duration::from_millis(2);
+/// Fewer page faults are not worth it. Each has brought up to 16 pages.
+const FEW: u64 = 64;
+
+/// What the process has used since it began.
+#[derive(Debug, Clone, Copy, Default)]
+struct Used {
+    cpu: Duration,
+    faults: u64,
+}
+
+impl Used {
+    fn of(usage: &Usage) -> Self {
+        let span = |time: TimeVal| Duration::from_micros(time.num_microseconds().try_into().unwrap_or_default());
+        Self {
+            cpu: span(usage.user_time() + usage.system_time()),
+            faults: usage.minor_page_faults().try_into().unwrap_or_default(),
+        }
+    }
+
+    /// `None`: the kernel does not say.
+    fn now() -> Option<Self> {
+        getrusage(UsageWho::RUSAGE_SELF).ok().as_ref().map(Self::of)
+    }
+}
+
+/// When it is time.
+#[derive(Debug, Default)]
+struct Pace {
+    /// At the last look.
+    seen: Used,
+    /// Page faults when something was given back last.
+    given: u64,
+}
+
+impl Pace {
+    /// Looks once every [`REST`]: whether there was nothing to do since the last time, and there is something to give back.
+    fn is_due(&mut self, used: Used) -> bool {
+        let rested = used.cpu.saturating_sub(self.seen.cpu) < NOTHING;
+        self.seen = used;
+        rested && used.faults.saturating_sub(self.given) > FEW
+    }
+}
+
+/// Gives back now and each time that the proxy has come to rest, for as long as it lives. A proxy with work to do is left alone:
+/// what it would give back it would need again.
+pub async fn keep_small() {
+    give_back();
+    let mut pace = Pace { given: Used::now().unwrap_or_default().faults, ..Pace::default() };
+    let mut looks = interval(REST);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        looks.tick().await;
+        if Used::now().is_some_and(|used| pace.is_due(used)) {
+            give_back();
+            pace.given = Used::now().unwrap_or_default().faults;
+        }
+    }
+}
 
 /// Gives back what is not in use now. Costs a page fault for each stretch of code that is used again.
-pub fn give_back() {
+fn give_back() {
     // SAFETY: the callback keeps to dl_iterate_phdr(3) and needs no data; malloc_trim(3) takes the heap's own locks.
     unsafe {
         libc::dl_iterate_phdr(Some(drop_clean), std::ptr::null_mut());
@@ -48,6 +115,26 @@ mod tests {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("RssFile:")).unwrap();
         line.trim().strip_suffix(" kB").unwrap().parse().unwrap()
+    }
+
+    #[test]
+    fn something_is_given_back_once_the_proxy_has_come_to_rest() {
+        let mut pace = Pace::default();
+        let mut at = |cpu: u64, faults: u64| pace.is_due(Used { cpu: Duration::from_millis(cpu), faults });
+        assert!(!at(30, 500), "it has just started");
+        assert!(at(31, 510), "at rest");
+        pace.given = 520;
+        let mut at = |cpu: u64, faults: u64| pace.is_due(Used { cpu: Duration::from_millis(cpu), faults });
+        assert!(!at(32, 560), "little has come back");
+        assert!(!at(132, 900), "busy");
+        assert!(!at(232, 910), "still busy");
+        assert!(at(233, 911), "at rest again");
+    }
+
+    #[test]
+    fn the_kernel_says_what_was_used() {
+        let used = Used::now().unwrap();
+        assert!(used.faults > 0 && used.cpu < Duration::from_secs(86_400), "{used:?}");
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::observe::Tracer;
 use crate::request::RequestView;
 use crate::trace::{self, Decision, Outgoing};
 use entry::{LOST, Opened, Record, Spanned};
+use smallvec::SmallVec;
 use std::cell::{RefCell, RefMut};
 use std::rc::Rc;
 use std::time::{Instant, SystemTime};
@@ -39,7 +40,7 @@ impl Watch {
         let told = span.is_some() || self.observer.access.is_some() || self.observer.taps.on();
         let place = told.then(|| self.observer.place()).flatten();
         let record = place.map(|place| {
-            let (open, tries) = (Vec::new(), Vec::new());
+            let (open, tries) = (SmallVec::new(), SmallVec::new());
             let (wall, begun) = (SystemTime::now(), Instant::now());
             Record { watch: Rc::clone(self), span, wall, begun, open, tries, answer: Vec::new(), _place: place }
         });

@@ -79,7 +79,7 @@ async fn live(config: Arc<Config>, logs: Logged) -> anyhow::Result<()> {
         up = start(&config, logs, ended.clone()) => up?,
         () = &mut stopped => return Ok(()),
     };
-    footprint::give_back();
+    tokio::spawn(footprint::keep_small());
     stopped.await;
     tracing::info!(limit = ?config.drain_timeout, "draining");
     end(&config, up).await;

@@ -16,6 +16,9 @@ use weft_examples::pods::Network;
 
 /// The first seconds of a pair belong to nobody: connections, caches and branch predictors have to find their feet.
 const WARM_UP: Duration = Duration::from_secs(1);
+/// Into how many shorter ones a round of variants is divided: what differs by little has to be compared within seconds, before the
+/// machine's own speed has changed.
+const SLICES: usize = 5;
 /// One round of a scenario that starts new pairs takes about as long as this many others.
 const FRESH_COSTS: usize = 3;
 
@@ -51,7 +54,14 @@ impl Effort {
                 Some(reason) => missing.push(((*name).to_owned(), reason)),
             }
         }
-        Ok(Section { missing, ..self.measure(scenario, &mut present)? })
+        Ok(Section { missing, ..self.sliced().measure(scenario, &mut present)? })
+    }
+
+    /// The same time in more and shorter rounds, none below a second.
+    fn sliced(&self) -> Self {
+        let slices = usize::try_from(self.duration.as_secs()).map_or(SLICES, |seconds| seconds.clamp(1, SLICES));
+        let duration = self.duration / slices as u32;
+        Self { rounds: self.rounds * slices, repeats: self.repeats * slices, duration, ..self.clone() }
     }
 
     fn start_one(&self, name: &str) -> anyhow::Result<Box<dyn Contender>> {

@@ -19,7 +19,7 @@ use crate::pool::{Place, Pool};
 use crate::probe::Prober;
 use bytes::Bytes;
 use h2::client::SendRequest;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
@@ -68,6 +68,8 @@ pub struct Upstream {
     pub(super) max_connections: Cell<Option<NonZeroU32>>,
     /// All endpoints of the service, where its connections are bounded: one that is idle makes room for another.
     pub(super) siblings: RefCell<Weak<[Rc<Upstream>]>>,
+    /// Whom it is expected to be, as the access log has it; written down for the first line.
+    expected: OnceCell<Option<Box<str>>>,
     around: Surroundings,
 }
 
@@ -114,6 +116,7 @@ impl Upstream {
             max_pending: Cell::default(),
             max_connections: Cell::default(),
             siblings: no_siblings(),
+            expected: OnceCell::new(),
             endpoint: endpoint.clone(),
             around,
         }
@@ -156,6 +159,7 @@ impl Upstream {
             max_pending: Cell::default(),
             max_connections: Cell::default(),
             siblings: no_siblings(),
+            expected: OnceCell::new(),
             around,
         }
     }
@@ -195,6 +199,8 @@ impl Upstream {
             max_pending: self.max_pending.clone(),
             max_connections: self.max_connections.clone(),
             siblings: self.siblings.clone(),
+            // The identity may be another.
+            expected: OnceCell::new(),
             around: self.around.clone(),
         }
     }
@@ -282,6 +288,11 @@ impl Upstream {
     /// Whom its certificate has to name; `None`: connections there are not encrypted.
     pub fn expected(&self) -> Option<&SpiffeId> {
         self.destination(0).expected()
+    }
+
+    /// [`Self::expected`] as text, made once.
+    pub fn expected_as_text(&self) -> Option<&str> {
+        self.expected.get_or_init(|| self.expected().map(|id| id.to_string().into())).as_deref()
     }
 
     fn pool(&self, port: u16) -> Rc<Pool> {

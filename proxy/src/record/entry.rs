@@ -7,6 +7,7 @@ use crate::cluster::Upstream;
 use crate::drain::Direction;
 use crate::error::Failure;
 use crate::observe::{Observer, Place};
+use smallvec::SmallVec;
 use std::net::IpAddr;
 use std::ptr;
 use std::rc::Rc;
@@ -79,8 +80,8 @@ pub(super) struct Record {
     pub(super) wall: SystemTime,
     pub(super) begun: Instant,
     /// Tries under way: one, or two while an answer is late.
-    pub(super) open: Vec<Opened>,
-    pub(super) tries: Vec<Try>,
+    pub(super) open: SmallVec<[Opened; 1]>,
+    pub(super) tries: SmallVec<[Try; 1]>,
     /// The fields of the answer, if anybody wants to see them.
     pub(super) answer: Vec<HeaderValue>,
     pub(super) _place: Place,
@@ -98,7 +99,7 @@ pub(super) struct Spanned {
     pub(super) next: u64,
 }
 
-/// One try under way.
+/// One try under way. Of nearly all requests there is one, which needs no memory of its own.
 pub(super) struct Opened {
     pub(super) span: u64,
     pub(super) upstream: Rc<Upstream>,
@@ -129,7 +130,8 @@ impl Record {
         now: Instant,
     ) {
         let ended = |open: &Opened| upstream.is_none_or(|upstream| ptr::eq(&*open.upstream, upstream));
-        for Opened { span, upstream, port, begun } in self.open.extract_if(.., |open| ended(open)) {
+        while let Some(at) = self.open.iter().position(ended) {
+            let Opened { span, upstream, port, begun } = self.open.remove(at);
             if self.tries.len() < MOST_TRIES {
                 self.tries.push(Try { span, upstream, port, begun, ended: now, reason, status });
             }

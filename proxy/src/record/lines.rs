@@ -7,7 +7,13 @@ use super::logs;
 use crate::access::{self, Line};
 use crate::observe::Access;
 use crate::request::RequestView;
+use std::cell::RefCell;
 use std::time::Instant;
+
+thread_local! {
+    /// Each worker writes its lines in the same place.
+    static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 pub(super) fn tell(
     (record, span): (&Record, Option<&Spanned>),
@@ -17,15 +23,14 @@ pub(super) fn tell(
     now: Instant,
 ) {
     let watch = &record.watch;
-    let trace = span.map(|span| format!("{:032x}", span.trace)).unwrap_or_default();
-    let client = watch.client.map(|client| client.to_string()).unwrap_or_default();
-    let expected = record.decisive().and_then(|tried| tried.upstream.expected()).map(ToString::to_string);
+    let decisive = record.decisive().map(|tried| &tried.upstream);
+    let expected = decisive.and_then(|upstream| upstream.expected_as_text());
     let line = Line {
         time: record.wall,
         direction: watch.direction.word(),
         service: &watch.service,
         route: end.route,
-        endpoint: record.decisive().map_or("", |tried| &tried.upstream.endpoint.id),
+        endpoint: decisive.map_or("", |upstream| &upstream.endpoint.id),
         method: request.method(),
         host: request.host(),
         path: request.path(),
@@ -35,15 +40,19 @@ pub(super) fn tell(
         reason: end.reason,
         took: now.saturating_duration_since(record.begun),
         attempts: record.tries.len() as u64,
-        peer: watch.peer.as_deref().or(expected.as_deref()).unwrap_or(""),
-        client: &client,
-        trace: &trace,
+        peer: watch.peer.as_deref().or(expected).unwrap_or(""),
+        client: watch.client,
+        trace: span.map(|span| span.trace),
     };
     if !access::wanted(&access.log, &line, fastrand::f64) {
         return;
     }
     if let Some((lines, format)) = &access.lines {
-        lines.send(access::written(&line, *format));
+        LINE.with_borrow_mut(|text| {
+            text.clear();
+            access::write(&line, *format, text);
+            lines.send(text);
+        });
     }
     if let Some(records) = &access.records {
         records.send(logs::record(&line, span, end.is_error()));

@@ -10,9 +10,9 @@ use weft_telemetry::records::Record;
 use weft_telemetry::traces::{KeyValue, semantic as names};
 
 pub(super) fn record(line: &Line<'_>, span: Option<&Spanned>, error: bool) -> Record {
-    let mut body = access::written(line, Format::Text);
-    body.truncate(body.trim_end().len());
-    let inbound = !line.client.is_empty();
+    let mut body = Vec::with_capacity(512);
+    access::write(line, Format::Text, &mut body);
+    let body = String::from_utf8_lossy(body.trim_ascii_end()).into_owned();
     let mut attributes = Vec::with_capacity(16);
     let mut text = |name: &'static str, value: &str| {
         if !value.is_empty() {
@@ -29,10 +29,12 @@ pub(super) fn record(line: &Line<'_>, span: Option<&Spanned>, error: bool) -> Re
     text(names::SERVER_ADDRESS, line.host);
     text(names::URL_PATH, line.path);
     text(names::NETWORK_PROTOCOL_VERSION, line.version);
-    text(names::CLIENT_ADDRESS, line.client);
+    if let Some(client) = line.client {
+        attributes.push(KeyValue::new(names::CLIENT_ADDRESS, client.to_string()));
+    }
     attributes.push(KeyValue::new(names::HTTP_RESPONSE_STATUS_CODE, i64::from(line.status)));
     attributes.push(KeyValue::new("weft.duration", line.took.as_secs_f64()));
-    if !inbound {
+    if line.client.is_none() {
         attributes.push(KeyValue::new("weft.attempts", i64::try_from(line.attempts).unwrap_or(i64::MAX)));
     }
     if let Some(code) = line.grpc {

@@ -67,10 +67,10 @@ impl Section {
         median(all.filter(|(name, _)| *name == contender).filter_map(|(_, figures)| figures.get(figure)).collect())
     }
 
-    /// Of medians, where both say something that can be divided.
+    /// The median of the rounds' ratios, where both say something that can be divided: within a round they were measured right
+    /// after each other.
     pub fn ratio(&self, own: &str, other: &str, figure: Figure) -> Option<f64> {
-        let (own, other) = (self.median(own, figure)?, self.median(other, figure)?);
-        (own > 0.0 && other > 0.0).then(|| own / other)
+        median(self.rounds.iter().filter_map(|round| round.ratio(own, other, figure)).collect())
     }
 
     pub fn json(&self, contenders: &[String]) -> Value {
@@ -113,6 +113,12 @@ impl Section {
 }
 
 impl Round {
+    fn ratio(&self, own: &str, other: &str, figure: Figure) -> Option<f64> {
+        let of = |name: &str| self.measured.iter().find(|(measured, _)| *measured == name)?.1.get(figure);
+        let (own, other) = (of(own)?, of(other)?);
+        (own > 0.0 && other > 0.0).then(|| own / other)
+    }
+
     fn json(&self) -> Value {
         let figures = |all: &Figures| all.iter().map(|(figure, value)| (figure.key.to_owned(), json!(value))).collect();
         let measured = self.measured.iter().map(|(name, all)| ((*name).to_owned(), Value::Object(figures(all))));
@@ -145,7 +151,7 @@ mod tests {
     #[test]
     fn the_summary_keeps_what_was_thrown_away() {
         let json = section().json(&["weft".to_owned(), "envoy".to_owned()]);
-        assert_eq!(json["ratios"]["weft / envoy"]["cpu_us_per_request"], 0.5);
+        assert_eq!(json["ratios"]["weft / envoy"]["cpu_us_per_request"], 50.0 / 90.0);
         assert_eq!(json["thrown_away"][0]["measured"]["envoy"]["cpu_us_per_request"], 1.0);
         assert_eq!(json["medians"]["weft"]["requests_per_second"], 5000.0);
     }

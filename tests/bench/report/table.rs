@@ -94,7 +94,7 @@ mod tests {
     fn the_table_has_ratios_and_gaps_and_says_when_it_was_loud() {
         let text = report(section());
         assert!(text.starts_with("| scenario | figure | direct | weft | envoy | weft / envoy |\n"), "{text}");
-        assert!(text.contains("| - | 50.0 | 100 | 0.50x |"), "{text}");
+        assert!(text.contains("| - | 50.0 | 100 | 0.56x |"), "{text}");
         assert!(text.contains("1 of them NOT quiet") && text.contains("1 thrown away"), "{text}");
     }
 
@@ -104,7 +104,7 @@ mod tests {
         section.scenario.variants = &["envoy", "weft", "tracing"];
         section.missing = vec![("tracing".to_owned(), "no Go".to_owned())];
         let text = report(section);
-        assert!(text.contains("| weft | 50.0 | 5000 | 0.50x |"), "{text}");
+        assert!(text.contains("| weft | 50.0 | 5000 | 0.56x |"), "{text}");
         assert!(text.contains("| tracing | - | - | - |") && text.contains("Without tracing: no Go."), "{text}");
     }
 }

@@ -1,6 +1,6 @@
 //! What a pod pays for having a proxy at all: memory without load, per connection and per known service, size, and time to come up.
 //!
-//! A new pair each time, because memory once taken may stay. "Idle" is after the one request that showed that the pair works.
+//! A new pair each time, because memory once taken may stay. "Idle" is a while after the one request that showed that the pair works.
 //! The start is that of the client's proxy with its state on disk, as after a crash, until its first answer.
 
 use super::kind::Scenario;
@@ -19,6 +19,8 @@ use weft_examples::mesh::fetch;
 
 const FEW: usize = 1_000;
 const MANY: usize = 10_000;
+/// How long nobody asks for anything before a proxy counts as idle.
+const REST: Duration = Duration::from_secs(12);
 /// How many starts the median is taken of.
 const STARTS: usize = 3;
 /// How long a start may take.
@@ -41,6 +43,7 @@ pub fn scenario() -> Scenario {
 fn measure(contender: &mut dyn Contender, target: SocketAddr) -> anyhow::Result<Figures> {
     let pids = contender.proxies();
     let outbound = *pids.first().context("nobody to measure")?;
+    thread::sleep(REST);
     let idle = pids.iter().map(|pid| resident(*pid)).collect::<anyhow::Result<Vec<_>>>()?;
     let mean = |kib: u64| kib as f64 / 1024.0 / idle.len() as f64;
     let mut figures = Figures::default()
