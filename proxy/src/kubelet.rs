@@ -57,20 +57,22 @@ async fn answer(
         Ok(Err(trouble)) => (StatusCode::SERVICE_UNAVAILABLE, format!("{trouble}\n")),
         Err(_) => (StatusCode::GATEWAY_TIMEOUT, "the application does not answer in time\n".to_owned()),
     };
-    match itself(probe, &asked).filter(|_| probe.hook && status != StatusCode::OK) {
-        // For a hook the kubelet takes any answer for success, ours too. It follows redirects within the pod, so that it
-        // meets itself what the application does not answer.
+    match unanswered(probe, &asked).filter(|_| probe.hook && status != StatusCode::OK) {
+        // For a hook the kubelet takes any answer for success, ours too, and any that it would get from the sidecar on the
+        // application's port. It follows redirects within the pod, and fails at one that no HTTP client can follow.
         Some(location) => (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, location)], why).into_response(),
         None => (status, why).into_response(),
     }
 }
 
-/// Where the application is, under the name that this page was asked for.
-fn itself(probe: &ApplicationProbe, asked: &HeaderMap) -> Option<String> {
-    let Action::Http { path, tls, .. } = &probe.action else { return None };
+/// The scheme of no protocol; the kubelet's log shows it.
+const UNANSWERED: &str = "application-does-not-answer";
+
+/// What was asked of the application, under the host that this page was asked of, by [`UNANSWERED`].
+fn unanswered(probe: &ApplicationProbe, asked: &HeaderMap) -> Option<String> {
+    let Action::Http { path, .. } = &probe.action else { return None };
     let host: http::uri::Authority = asked.get(header::HOST)?.to_str().ok()?.parse().ok()?;
-    let scheme = if *tls { "https" } else { "http" };
-    Some(format!("{scheme}://{}:{}{path}", host.host(), probe.port))
+    Some(format!("{UNANSWERED}://{}:{}{path}", host.host(), probe.port))
 }
 
 #[cfg(test)]

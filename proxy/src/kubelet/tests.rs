@@ -129,7 +129,7 @@ async fn only_what_is_configured_can_be_asked_for() {
 }
 
 #[tokio::test]
-async fn a_hook_that_is_not_answered_leads_the_kubelet_to_the_application() {
+async fn a_hook_that_is_not_answered_leads_the_kubelet_to_where_it_fails() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let busy = application(|_| "HTTP/1.1 503 X\r\ncontent-length: 0\r\n\r\n".to_owned()).await;
     let rude = application(|_| "SSH-2.0-x\r\n".to_owned()).await;
@@ -147,7 +147,7 @@ async fn a_hook_that_is_not_answered_leads_the_kubelet_to_the_application() {
         let request = request.body(axum::body::Body::empty()).unwrap();
         let response = pages(&Arc::new(config)).oneshot(request).await.unwrap();
         let location = response.headers().get("location").map(|location| location.to_str().unwrap().to_owned());
-        let expected = to.then(|| format!("http://10.244.0.7:{port}/drain?now"));
+        let expected = to.then(|| format!("application-does-not-answer://10.244.0.7:{port}/drain?now"));
         assert_eq!((response.status().as_u16(), location), (status, expected));
     }
 }

@@ -1,6 +1,6 @@
 //! HTTP hooks of an application with a sidecar, made by a real kubelet, while its namespace refuses plaintext.
 //!
-//! A hook that takes its time is seen in how long the pod takes to end.
+//! A hook that takes its time is seen in how long the pod takes to end; one that nobody answers in what becomes of its container.
 
 use super::Cluster;
 use anyhow::ensure;
@@ -40,5 +40,19 @@ pub async fn made(cluster: &Cluster) -> Outcome {
     node.kubectl(&["-n", "mesh", "delete", "pod", "slow", "--wait=true"])?;
     let took = asked.elapsed();
     ensure!(took >= HOOK, "the pod has ended {took:?} after it was told to: its hook was not made");
+    Ok(())
+}
+
+pub async fn failed(cluster: &Cluster) -> Outcome {
+    let node = cluster.node()?;
+    node.apply(&pod("doomed", "postStart: { httpGet: { path: /, port: 9 } }")).await?;
+    node.wait_pod("mesh", "doomed", "a hook that nobody answers to be a failure", |pod| {
+        let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
+        statuses.into_iter().flatten().any(|status| status.name == "server" && status.restart_count > 0)
+    })
+    .await?;
+    let events = node.kubectl(&["-n", "mesh", "get", "events", "--field-selector", "reason=FailedPostStartHook"])?;
+    ensure!(events.contains("doomed"), "{events}");
+    node.kubectl(&["-n", "mesh", "delete", "pod", "doomed", "--wait=true"])?;
     Ok(())
 }

@@ -61,6 +61,7 @@ fn main() -> ExitCode {
         .case("they speak mTLS, and the server is told who asks", mesh::encrypted)
         .case("under strict mTLS probes work and clients without a sidecar are refused", mesh::strict)
         .case("a hook by HTTP is made under strict mTLS, and its pod waits for it", hooks::made)
+        .case("a hook by HTTP that nobody answers fails as without a sidecar", hooks::failed)
         .case("resources, workers, log level and drain time are what annotations ask for", annotations::in_force)
         .case("with DNS capture off the cluster's DNS is asked, and the mesh reached", annotations::dns)
         .case("a job with a sidecar ends", mesh::job)
