@@ -168,10 +168,10 @@ async fn probes(world: &World) -> Outcome {
     world.member("echo-0").kill_application();
     let dead = page("web/live")?;
     ensure!(dead.status == 503, "{dead:?}");
-    // The kubelet takes any answer to a hook for success; it is led to the application, so that it finds nobody there.
+    // The kubelet takes any answer to a hook for success; it is led to where no HTTP client can follow.
     let dead = page("web/pre-stop")?;
-    let itself = format!("http://{}:{HTTP}/name", echo.ip());
-    ensure!(dead.status == 307 && dead.header("location") == Some(itself.as_str()), "{dead:?}");
+    let nowhere = format!("application-does-not-answer://{}:{HTTP}/name", echo.ip());
+    ensure!(dead.status == 307 && dead.header("location") == Some(nowhere.as_str()), "{dead:?}");
     world.member("echo-0").start_application()?;
     let back = || page("web/live").is_ok_and(|reply| reply.status == 200).then_some(());
     poll_until(Instant::now() + SOON, "the application to be well again", back)?;
