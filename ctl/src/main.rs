@@ -39,6 +39,7 @@ mod print;
 use clap::{Parser, Subcommand};
 use connect::{Address, Discovery};
 use print::Output;
+use progress::write;
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -171,33 +172,27 @@ async fn main() -> ExitCode {
         Ok(output) => output,
         // Arguments that are wrong together.
         Err(error) if error.is::<clap::Error>() => {
-            say(&error.to_string());
+            write(&error.to_string());
             return ExitCode::from(2);
         }
         Err(error) => {
-            say(&format!("weftctl: {error:#}\n"));
+            write(&format!("weftctl: {error:#}\n"));
             return ExitCode::FAILURE;
         }
     };
     for note in &output.notes {
-        say(&format!("{note}\n"));
+        write(&format!("{note}\n"));
     }
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(output.text.as_bytes()).and_then(|()| stdout.flush()) {
         // A reader such as `head` may have seen enough.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            say(&format!("weftctl: standard output: {error}\n"));
+            write(&format!("weftctl: standard output: {error}\n"));
             ExitCode::FAILURE
         }
         _ if output.failed => ExitCode::FAILURE,
         _ => ExitCode::SUCCESS,
     }
-}
-
-/// On standard error. Where nobody reads it any more (`2>&1 | head`), that is no reason to panic, as `eprintln` would.
-fn say(text: &str) {
-    let mut stderr = std::io::stderr().lock();
-    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
 }
 
 #[cfg(test)]

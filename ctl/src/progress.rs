@@ -82,7 +82,8 @@ pub fn say(line: &str) {
     write(&format!("{line}\n"));
 }
 
-fn write(text: &str) {
+/// On standard error. Where nobody reads it any more (`2>&1 | head`), that is no reason to panic, as `eprintln` would.
+pub fn write(text: &str) {
     let mut stderr = std::io::stderr().lock();
     let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
 }

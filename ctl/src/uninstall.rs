@@ -6,15 +6,15 @@
 mod plan;
 
 use crate::connect::Discovery;
+use crate::connect::cluster::words;
 use crate::print::{Output, plain};
 use crate::progress::say;
 use crate::release::{Flags, Release, Values, Verb, definitions, elsewhere, namespace, pods};
 use anyhow::{anyhow, bail};
-use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::Client;
 use kube::api::{Api, ListParams};
 use plan::Plan;
-use weft_inject::names::INJECT;
 
 pub const ABOUT: &str = "Take the mesh out of a Kubernetes cluster, without a trace: the release and etcd's volumes, the definitions (CRDs) and with \
 them all policies, and the namespace unless something else is in it.\n\nRefused while pods have sidecars or policies are there. What is gone \
@@ -102,15 +102,12 @@ async fn volumes(client: &Client, release: &Release) -> anyhow::Result<Vec<Strin
     let selector = format!("app.kubernetes.io/name=weft-etcd,app.kubernetes.io/instance={}", release.name);
     let api = Api::<PersistentVolumeClaim>::namespaced(client.clone(), &release.namespace);
     let list = api.list(&ListParams::default().labels(&selector)).await;
-    let list =
-        list.map_err(|error| anyhow!("list persistentvolumeclaims: {}", crate::connect::cluster::words(&error)))?;
+    let list = list.map_err(|error| anyhow!("list persistentvolumeclaims: {}", words(&error)))?;
     Ok(list.items.into_iter().filter_map(|claim| claim.metadata.name).collect())
 }
 
 /// Namespaces that ask for sidecars.
 async fn labelled(client: &Client) -> anyhow::Result<Vec<String>> {
-    let asking = ListParams::default().labels(&format!("{INJECT}=enabled"));
-    let list = Api::<Namespace>::all(client.clone()).list(&asking).await;
-    let list = list.map_err(|error| anyhow!("list namespaces: {}", crate::connect::cluster::words(&error)))?;
-    Ok(list.items.into_iter().filter_map(|namespace| namespace.metadata.name).map(|name| plain(&name)).collect())
+    let asking = namespace::asking(client).await.map_err(|error| anyhow!("list namespaces: {}", words(&error)))?;
+    Ok(asking.iter().map(|name| plain(name)).collect())
 }

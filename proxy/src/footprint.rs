@@ -4,8 +4,8 @@
 //! is returned. Nothing depends on it: what the kernel refuses stays. Invariant: only pages that nobody can have written are dropped.
 
 use libc::{PF_W, PT_LOAD, c_int, c_void, dl_phdr_info, size_t};
-use nix::sys::resource::{Usage, UsageWho, getrusage};
-use nix::sys::time::{TimeVal, TimeValLike};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -24,17 +24,14 @@ struct Used {
 }
 
 impl Used {
-    fn of(usage: &Usage) -> Self {
-        let span = |time: TimeVal| Duration::from_micros(time.num_microseconds().try_into().unwrap_or_default());
-        Self {
-            cpu: span(usage.user_time() + usage.system_time()),
-            faults: usage.minor_page_faults().try_into().unwrap_or_default(),
-        }
-    }
-
     /// `None`: the kernel does not say.
     fn now() -> Option<Self> {
-        getrusage(UsageWho::RUSAGE_SELF).ok().as_ref().map(Self::of)
+        let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
+        let cpu = (usage.user_time() + usage.system_time()).num_microseconds();
+        Some(Self {
+            cpu: Duration::from_micros(cpu.try_into().unwrap_or_default()),
+            faults: usage.minor_page_faults().try_into().unwrap_or_default(),
+        })
     }
 }
 
@@ -59,15 +56,17 @@ impl Pace {
 /// Gives back now and each time that the proxy has come to rest, for as long as it lives. A proxy with work to do is left alone:
 /// what it would give back it would need again.
 pub async fn keep_small() {
-    give_back();
-    let mut pace = Pace { given: Used::now().unwrap_or_default().faults, ..Pace::default() };
+    let mut pace = Pace::default();
     let mut looks = interval(REST);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        looks.tick().await;
-        if Used::now().is_some_and(|used| pace.is_due(used)) {
-            give_back();
-            pace.given = Used::now().unwrap_or_default().faults;
+        give_back();
+        pace.given = Used::now().unwrap_or_default().faults;
+        loop {
+            looks.tick().await;
+            if Used::now().is_some_and(|used| pace.is_due(used)) {
+                break;
+            }
         }
     }
 }

@@ -25,7 +25,7 @@ mod rights;
 pub use binaries::missing;
 pub use documents::parse;
 pub use kubelet::Kubelet;
-pub use node::{Images, NODE, Node, TAG, helm, missing_node};
+pub use node::{CHART, Images, NODE, Node, TAG, helm, missing_node};
 pub use objects::{TestPod, slice};
 pub use rights::discovery_rights;
 

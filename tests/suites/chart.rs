@@ -18,12 +18,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use weft_examples::mesh::binary;
 use weft_examples::pods::Program;
-use weft_tests::cluster::{Api, Channel, missing, parse};
+use weft_tests::cluster::{Api, CHART, Channel, missing, parse};
 use weft_tests::suite::Stage;
 use weft_tests::world::SOON;
 use weft_tests::{Outcome, Suite};
 
-const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/weft");
 const NAMESPACE: &str = "weft-system";
 /// How long a case may take: some run helm dozens of times.
 const LONG: std::time::Duration = std::time::Duration::from_secs(600);

@@ -9,11 +9,10 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
-use weft_tests::cluster::{Api, Channel, missing, parse};
+use weft_tests::cluster::{Api, CHART, Channel, missing, parse};
 use weft_tests::pages::examples;
 use weft_tests::{Outcome, Suite};
 
-const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/weft");
 const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs");
 
 fn start() -> anyhow::Result<Api> {

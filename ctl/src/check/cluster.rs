@@ -5,8 +5,9 @@
 
 use super::finding::Finding;
 use crate::connect::cluster::{Flags, client_of_cluster, words};
+use crate::release::{definitions, namespace, pods};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Client;
 use kube::api::{Api, ListParams, PostParams};
@@ -22,11 +23,10 @@ const OLDEST: u32 = 29;
 pub async fn without_sidecar(client: &Client, mesh_namespace: &str) -> Result<Vec<String>, String> {
     let labelled = ListParams::default().labels(&format!("{INJECT}=enabled"));
     let failed = |error: kube::Error| words(&error);
-    let namespaces = Api::<Namespace>::all(client.clone()).list(&labelled).await.map_err(failed)?;
     let mut missing = BTreeSet::new();
-    for namespace in namespaces.items.iter().filter_map(|namespace| namespace.metadata.name.as_deref()) {
+    for namespace in namespace::asking(client).await.map_err(failed)? {
         let pods =
-            Api::<Pod>::namespaced(client.clone(), namespace).list(&ListParams::default()).await.map_err(failed)?;
+            Api::<Pod>::namespaced(client.clone(), &namespace).list(&ListParams::default()).await.map_err(failed)?;
         missing.extend(pods.items.iter().filter_map(|pod| lacking(pod, mesh_namespace, Some("enabled"))));
     }
     let asking = Api::<Pod>::all(client.clone()).list(&labelled).await.map_err(failed)?;
@@ -36,17 +36,14 @@ pub async fn without_sidecar(client: &Client, mesh_namespace: &str) -> Result<Ve
 
 /// `namespace/name` of a pod that lives and should have a sidecar. `label`: its namespace's.
 fn lacking(pod: &Pod, mesh_namespace: &str, label: Option<&str>) -> Option<String> {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    if pod.metadata.deletion_timestamp.is_some() || matches!(phase, Some("Succeeded" | "Failed")) {
-        return None;
-    }
-    let (namespace, name) = (pod.metadata.namespace.as_deref()?, pod.metadata.name.as_deref()?);
-    let lacks = lacks_sidecar(
-        mesh_namespace,
-        weft_inject::Namespace { name: namespace, label },
-        &serde_json::to_value(pod).ok()?,
-    );
-    lacks.then(|| format!("{namespace}/{name}"))
+    let namespace = pod.metadata.namespace.as_deref()?;
+    let lacks = pods::lives(pod)
+        && lacks_sidecar(
+            mesh_namespace,
+            weft_inject::Namespace { name: namespace, label },
+            &serde_json::to_value(pod).ok()?,
+        );
+    lacks.then(|| pods::name(pod))
 }
 
 /// What was found of them.
@@ -138,14 +135,13 @@ async fn rights(client: &Client, namespace: &str) -> Finding {
 }
 
 async fn definitions(client: &Client) -> Finding {
-    const OURS: [&str; 3] =
-        ["trafficpolicies.weft.dev", "authorizationpolicies.weft.dev", "namespacepolicies.weft.dev"];
     const ADVICE: &str = "some of them were deleted: an installation makes them anew";
-    match absent(client, &OURS).await {
+    let ours = definitions::names();
+    match absent(client, &ours).await {
         Err(reason) => {
             Finding::of("definitions", "Weft's definitions", [reason], "you need the right to get definitions")
         }
-        Ok(absent) if absent.len() == OURS.len() => {
+        Ok(absent) if absent.len() == ours.len() => {
             Finding::of("definitions", "Weft's definitions are not there yet: they come with the chart", [], "")
         }
         Ok(absent) => Finding::of(
@@ -170,12 +166,12 @@ async fn gateway(client: &Client) -> Finding {
     Finding::of("gateway-api", "the Gateway API's definitions are there", absent, ADVICE).mildly()
 }
 
-async fn absent(client: &Client, names: &[&str]) -> Result<Vec<String>, String> {
+async fn absent(client: &Client, names: &[impl AsRef<str>]) -> Result<Vec<String>, String> {
     let definitions = Api::<CustomResourceDefinition>::all(client.clone());
     let mut absent = Vec::new();
     for name in names {
-        if definitions.get_opt(name).await.map_err(|error| words(&error))?.is_none() {
-            absent.push((*name).to_owned());
+        if definitions.get_opt(name.as_ref()).await.map_err(|error| words(&error))?.is_none() {
+            absent.push(name.as_ref().to_owned());
         }
     }
     Ok(absent)

@@ -10,8 +10,9 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use serde::de::DeserializeOwned;
 use std::error::Error;
-use std::fmt;
+use std::fmt::{self, Debug};
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,6 +26,8 @@ const PORT: u16 = 15012;
 const SELECTOR: &str = "app.kubernetes.io/name=weft-discovery";
 /// The mesh's own, unless another is named.
 pub const NAMESPACE: &str = "weft-system";
+/// So many objects are listed at a time.
+const PAGE: u32 = 500;
 /// Above the flags that say where discovery is, in every command's help.
 pub const HEADING: &str = "Where discovery is";
 
@@ -119,6 +122,22 @@ pub async fn client(flags: &Flags, timeout: Duration) -> Result<Client, ClusterE
     config.connect_timeout = Some(timeout);
     config.read_timeout = Some(timeout);
     Client::try_from(config).map_err(|error| ClusterError::Config(error.to_string()))
+}
+
+/// Calls `see` with every object of `api`, which are listed page by page.
+pub async fn each<K>(api: &Api<K>, mut see: impl FnMut(&K)) -> kube::Result<()>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
+    let mut page = ListParams::default().limit(PAGE);
+    loop {
+        let list = api.list(&page).await?;
+        list.items.iter().for_each(&mut see);
+        match list.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => return Ok(()),
+        }
+    }
 }
 
 /// The same for what is done to a cluster, whether or not discovery is there.

@@ -5,18 +5,16 @@
 
 use super::changes::Objects;
 use super::chart;
-use crate::connect::cluster::words;
+use crate::connect::cluster::{each, words};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Client;
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PropagationPolicy};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PropagationPolicy};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// Who applies them, for the API server's books.
 const WHO: &str = "weftctl";
-/// So many objects are listed at a time.
-const PAGE: u32 = 500;
 /// Deletion is asked about this often.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -75,7 +73,7 @@ async fn patch(
 pub async fn present(client: &Client) -> Result<Vec<String>, DefinitionError> {
     let api = Api::<CustomResourceDefinition>::all(client.clone());
     let mut present = Vec::new();
-    for (name, _) in named() {
+    for name in names() {
         let found = api.get_opt(&name).await.map_err(failed(format!("get the definition {name}")))?;
         present.extend(found.map(|_| name));
     }
@@ -88,20 +86,13 @@ pub async fn policies(client: &Client, present: &[String]) -> Result<Vec<String>
     for (name, definition) in named().into_iter().filter(|(name, _)| present.contains(name)) {
         let resource = resource(&definition);
         let api = Api::<DynamicObject>::all_with(client.clone(), &resource);
-        let mut page = ListParams::default().limit(PAGE);
-        loop {
-            let list = api.list(&page).await.map_err(failed(format!("list {name}")))?;
-            found.extend(list.items.iter().map(|object| {
-                let metadata = &object.metadata;
-                let [namespace, name] =
-                    [&metadata.namespace, &metadata.name].map(|text| text.as_deref().unwrap_or_default());
-                format!("{} {namespace}/{name}", resource.kind)
-            }));
-            match list.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => page = page.continue_token(&token),
-                None => break,
-            }
-        }
+        let see = |object: &DynamicObject| {
+            let metadata = &object.metadata;
+            let [namespace, name] =
+                [&metadata.namespace, &metadata.name].map(|text| text.as_deref().unwrap_or_default());
+            found.push(format!("{} {namespace}/{name}", resource.kind));
+        };
+        each(&api, see).await.map_err(failed(format!("list {name}")))?;
     }
     Ok(found)
 }
@@ -121,6 +112,11 @@ pub async fn delete(client: &Client, names: &[String], wait: Duration) -> Result
         sleep(LOOK).await;
     }
     Ok(())
+}
+
+/// What the chart's are called.
+pub fn names() -> Vec<String> {
+    named().into_iter().map(|(name, _)| name).collect()
 }
 
 /// The chart's, by name.

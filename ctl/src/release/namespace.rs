@@ -1,4 +1,4 @@
-//! The mesh's namespace: what is in it that the mesh did not make, and its end.
+//! The mesh's namespace, what is in it that the mesh did not make, and its end; and those that ask for sidecars.
 //!
 //! A namespace takes everything in it along. It goes with the mesh only if nothing else is in it.
 
@@ -8,6 +8,7 @@ use kube::Client;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
+use weft_inject::names::INJECT;
 
 /// What is looked at: all else in a namespace is there for one of these, or made of them.
 const KINDS: [(&str, &str, &str); 7] = [
@@ -28,6 +29,13 @@ const LOOK: Duration = Duration::from_millis(500);
 pub async fn exists(client: &Client, namespace: &str) -> Result<bool, String> {
     let found = Api::<Namespace>::all(client.clone()).get_opt(namespace).await;
     found.map(|found| found.is_some()).map_err(|error| format!("get namespace {namespace}: {}", words(&error)))
+}
+
+/// Namespaces that ask for sidecars.
+pub async fn asking(client: &Client) -> kube::Result<Vec<String>> {
+    let asking = ListParams::default().labels(&format!("{INJECT}=enabled"));
+    let list = Api::<Namespace>::all(client.clone()).list(&asking).await?;
+    Ok(list.items.into_iter().filter_map(|namespace| namespace.metadata.name).collect())
 }
 
 /// `Kind name` of what is in it and not of the release.

@@ -2,7 +2,7 @@
 //!
 //! What a pod comes to is decided without input or output. Finished pods and those that are going are none.
 
-use crate::connect::cluster::words;
+use crate::connect::cluster::{each, words};
 use crate::print::plain;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::Client;
@@ -11,21 +11,13 @@ use weft_inject::names::PROXY;
 
 /// Of all pods that the chart makes.
 const OURS: &str = "app.kubernetes.io/part-of=weft";
-/// So many are listed at a time.
-const PAGE: u32 = 500;
 
 /// `namespace/name` of every pod that has a sidecar.
 pub async fn meshed(client: &Client) -> Result<Vec<String>, String> {
-    let api = Api::<Pod>::all(client.clone());
-    let (mut meshed, mut page) = (Vec::new(), ListParams::default().limit(PAGE));
-    loop {
-        let list = api.list(&page).await.map_err(|error| format!("list pods: {}", words(&error)))?;
-        meshed.extend(list.items.iter().filter(|pod| has_sidecar(pod)).map(name));
-        match list.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => page = page.continue_token(&token),
-            None => return Ok(meshed),
-        }
-    }
+    let mut meshed = Vec::new();
+    let see = |pod: &Pod| meshed.extend(has_sidecar(pod).then(|| name(pod)));
+    each(&Api::all(client.clone()), see).await.map_err(|error| format!("list pods: {}", words(&error)))?;
+    Ok(meshed)
 }
 
 fn has_sidecar(pod: &Pod) -> bool {
@@ -34,12 +26,14 @@ fn has_sidecar(pod: &Pod) -> bool {
     lives(pod) && containers.any(|container| container.name == PROXY)
 }
 
-fn lives(pod: &Pod) -> bool {
+/// It has neither ended nor is it going.
+pub fn lives(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     pod.metadata.deletion_timestamp.is_none() && !matches!(phase, Some("Succeeded" | "Failed"))
 }
 
-fn name(pod: &Pod) -> String {
+/// `namespace/name`
+pub fn name(pod: &Pod) -> String {
     let [namespace, name] =
         [&pod.metadata.namespace, &pod.metadata.name].map(|text| text.as_deref().unwrap_or_default());
     format!("{namespace}/{name}")

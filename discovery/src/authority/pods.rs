@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const PAGE: u32 = 500;
 
 /// How long a list is good enough for whoever only looks.
-const LATELY: Duration = Duration::from_secs(10);
+pub const LATELY: Duration = Duration::from_secs(10);
 
 /// Lists of a cluster's pods, and the last of them.
 pub struct PodLists {
@@ -32,18 +32,8 @@ impl PodLists {
         Self { client, last: Mutex::new(None) }
     }
 
-    /// The pods that there are. `None`: nobody can say.
-    pub async fn now(&self) -> Option<Arc<Pods>> {
-        self.list(Duration::ZERO).await
-    }
-
-    /// The pods that there were a moment ago.
-    pub async fn lately(&self) -> Option<Arc<Pods>> {
-        self.list(LATELY).await
-    }
-
-    /// Those who ask at the same time wait for one list, which was begun after they asked or is younger than `age`.
-    async fn list(&self, age: Duration) -> Option<Arc<Pods>> {
+    /// The pods that there are, or were at most `age` ago. `None`: nobody can say. Those who ask at the same time wait for one list.
+    pub async fn within(&self, age: Duration) -> Option<Arc<Pods>> {
         let asked = Instant::now();
         let mut last = self.last.lock().await;
         if let Some((begun, pods)) = &*last

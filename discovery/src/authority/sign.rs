@@ -5,7 +5,7 @@
 
 use super::fault::AuthorityError;
 use super::ledger::{Ledger, OWN_ACCOUNT, OWN_NAMESPACE, Proven, in_use};
-use super::pods::PodLists;
+use super::pods::{LATELY, PodLists};
 use super::token::{self, JoinToken, TokenError};
 use super::trust::Trust;
 use super::{sessions, trust};
@@ -166,20 +166,18 @@ impl Authority {
 
     /// Of those, the ones that somebody may still use: for steps that cannot be taken back.
     pub async fn in_use(&self) -> Result<Vec<Ledger>, StoreError> {
-        let mut in_use = in_use(self.issued().await?);
-        if let Some(cluster) = &self.cluster
-            && let Some(pods) = cluster.now().await
-        {
-            in_use.retain(|ledger| pods.may_have(ledger));
-        }
-        Ok(in_use)
+        self.in_use_within(Duration::ZERO).await
     }
 
     /// The same by the pods of a moment ago: for whoever only looks, and looks often.
     pub async fn in_use_lately(&self) -> Result<Vec<Ledger>, StoreError> {
+        self.in_use_within(LATELY).await
+    }
+
+    async fn in_use_within(&self, age: Duration) -> Result<Vec<Ledger>, StoreError> {
         let mut in_use = in_use(self.issued().await?);
         if let Some(cluster) = &self.cluster
-            && let Some(pods) = cluster.lately().await
+            && let Some(pods) = cluster.within(age).await
         {
             in_use.retain(|ledger| pods.may_have(ledger));
         }

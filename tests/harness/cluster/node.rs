@@ -16,7 +16,7 @@ mod kubectl;
 mod pods;
 
 pub use images::{Images, TAG};
-pub use kubectl::helm;
+pub use kubectl::{CHART, helm};
 
 use super::{Api, binaries};
 use crate::suite::Stage;

@@ -3,8 +3,8 @@
 //! A value is a scalar, a list, or a set of resources. Each must have a comment above it.
 
 use serde_yaml_ng::Value;
+use weft_tests::cluster::CHART;
 
-const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/weft");
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/chart.md");
 const BEGIN: &str = "<!-- values: written by WEFT_WRITE=1 cargo test --workspace --test packaging values -->\n";
 const END: &str = "<!-- end of values -->";

@@ -16,7 +16,8 @@ pub fn helm() -> Result<PathBuf, String> {
     path.ok_or_else(|| "WEFT_TEST_HELM is not set to what `scripts/helm` prints".to_owned())
 }
 
-const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/weft");
+/// The chart's directory.
+pub const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/weft");
 
 impl Node {
     /// Installs the chart as it is, but for the images, which nobody can pull here; `timeout` as helm takes it.
