@@ -1,7 +1,7 @@
 //! `weft-bench`: what a pair of sidecars costs, beside other proxies' pairs and beside nothing at all.
 //!
 //! Every scenario runs on every contender in turn, round by round; medians and ratios are reported. A response that is not what
-//! was asked for ends the run: a wrong answer is not a fast one.
+//! was asked for is a failure, which ends the run when it is ours: a wrong answer is not a fast one.
 
 mod rounds;
 mod scenario;

@@ -1,7 +1,8 @@
 //! Rounds: every contender in turn, again and again, so that a noisy minute hits all of them.
 //!
 //! Nobody is always the one who comes after the most demanding. A round during which the rest of the machine was busy is
-//! repeated, within bounds; in the end the quietest are kept and the others thrown away. Any failure ends the run.
+//! repeated, within bounds; in the end the quietest are kept and the others thrown away. A failure of ours ends the run; a peer is
+//! started anew and measured again, and if it fails then, too, the round goes on without it and the report says so.
 
 use crate::contender::{self, Contender, DIRECT};
 use crate::figure::Figures;
@@ -80,7 +81,7 @@ impl Effort {
         };
         if !scenario.fresh {
             for pair in pairs.iter_mut() {
-                figures(scenario, pair.as_mut(), WARM_UP)?;
+                self.attempt(scenario, pair, WARM_UP)?;
             }
         }
         let mut rounds: Vec<Round> = vec![];
@@ -95,36 +96,70 @@ impl Effort {
     }
 
     fn round(&self, scenario: &Scenario, pairs: &mut Pairs) -> anyhow::Result<Round> {
-        let (watch, mut measured) = (Watch::start()?, vec![]);
+        let (watch, mut measured, mut failed) = (Watch::start()?, vec![], vec![]);
+        let mut take = |outcome| match outcome {
+            Outcome::Measured(name, figures) => measured.push((name, figures)),
+            Outcome::Failed(name, reason) => failed.push((name, reason)),
+            Outcome::NotCarried => {}
+        };
         if scenario.fresh {
             for name in self.contenders.iter().filter(|name| *name != DIRECT) {
-                measured.extend(figures(scenario, self.start_one(name)?.as_mut(), self.duration)?);
+                take(self.attempt(scenario, &mut self.start_one(name)?, self.duration)?);
             }
         } else {
             for pair in pairs.iter_mut() {
-                measured.extend(figures(scenario, pair.as_mut(), self.duration)?);
+                take(self.attempt(scenario, pair, self.duration)?);
             }
             pairs.rotate_left(1);
         }
         let others = watch.others()?;
         eprintln!("    everybody else: {others:.2} cores");
         compare(scenario, &mut measured);
-        Ok(Round { measured, others })
+        Ok(Round { measured, failed, others })
+    }
+
+    /// What `pair` comes to. A peer that fails has a second attempt, on a new pair that takes this one's place.
+    fn attempt(
+        &self,
+        scenario: &Scenario,
+        pair: &mut Box<dyn Contender>,
+        duration: Duration,
+    ) -> anyhow::Result<Outcome> {
+        let name = pair.name();
+        let failure = match figures(scenario, pair.as_mut(), duration) {
+            Err(failure) if contender::is_peer(name) => failure,
+            outcome => return outcome,
+        };
+        eprintln!("    {name:<8} fails, and is started anew: {failure:#}");
+        *pair = self.start_one(name)?;
+        if !scenario.fresh {
+            // Whatever comes of it, it is measured next.
+            figures(scenario, pair.as_mut(), WARM_UP).ok();
+        }
+        figures(scenario, pair.as_mut(), duration).or_else(|failure| {
+            eprintln!("    {name:<8} fails again: {failure:#}");
+            Ok(Outcome::Failed(name, format!("{failure:#}")))
+        })
     }
 }
 
-/// What `pair` comes to, unless it does not carry such traffic.
-fn figures(
-    scenario: &Scenario,
-    pair: &mut dyn Contender,
-    duration: Duration,
-) -> anyhow::Result<Option<(&'static str, Figures)>> {
-    let Some(target) = pair.target(scenario.traffic) else { return Ok(None) };
+/// What comes of one measurement.
+enum Outcome {
+    Measured(&'static str, Figures),
+    /// Why.
+    Failed(&'static str, String),
+    /// This contender has no part in such traffic.
+    NotCarried,
+}
+
+/// What `pair` comes to in its one attempt.
+fn figures(scenario: &Scenario, pair: &mut dyn Contender, duration: Duration) -> anyhow::Result<Outcome> {
+    let Some(target) = pair.target(scenario.traffic) else { return Ok(Outcome::NotCarried) };
     let name = pair.name();
     let figures = (scenario.measure)(pair, target, duration).with_context(|| format!("{}: {name}", scenario.name))?;
     let said: Vec<String> = figures.iter().map(|(figure, value)| format!("{} {value:.2}", figure.key)).collect();
     eprintln!("    {name:<8} {}", said.join(", "));
-    Ok(Some((name, figures)))
+    Ok(Outcome::Measured(name, figures))
 }
 
 /// Adds to everybody what is over `direct` in this round.

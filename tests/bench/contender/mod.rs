@@ -29,8 +29,8 @@ pub const QUICK: &str = "direct,weft,envoy,haproxy";
 /// Starts the contender called `name`.
 pub fn start(name: &str, network: Network, envoy: &Path) -> anyhow::Result<Box<dyn Contender>> {
     Ok(match name {
-        "direct" => Box::new(direct::Direct::start(network)?),
-        "weft" => Box::new(weft::Weft::start(network)?),
+        DIRECT => Box::new(direct::Direct::start(network)?),
+        weft::NAME => Box::new(weft::Weft::start(network)?),
         "envoy" => Box::new(envoy::start(network, envoy)?),
         "envoy-h2" => Box::new(envoy::start_h2(network, envoy)?),
         "haproxy" => Box::new(haproxy::start(network)?),
@@ -38,6 +38,11 @@ pub fn start(name: &str, network: Network, envoy: &Path) -> anyhow::Result<Box<d
         variant if VARIANTS.contains(&variant) => Box::new(weft::Weft::start_variant(network, variant)?),
         other => bail!("there is no contender {other:?}; there are {NAMES}"),
     })
+}
+
+/// Whether `name` is somebody else's proxy, whose failures are not ours.
+pub fn is_peer(name: &str) -> bool {
+    name != DIRECT && name != weft::NAME && !VARIANTS.contains(&name)
 }
 
 /// Why `name` cannot be started on this machine, where that is no fault.

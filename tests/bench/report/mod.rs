@@ -52,7 +52,7 @@ mod example {
     pub fn section() -> Section {
         let round = |own: f64, other: f64, others: f64| {
             let figures = |cpu: f64| Figures::default().with(CPU_PER_REQUEST, cpu).with(REQUESTS, 5000.0);
-            Round { measured: vec![("weft", figures(own)), ("envoy", figures(other))], others }
+            Round { measured: vec![("weft", figures(own)), ("envoy", figures(other))], failed: vec![], others }
         };
         let rounds = vec![round(40.0, 100.0, 0.0), round(900.0, 110.0, 0.1), round(50.0, 90.0, 0.9)];
         let scenario = crate::scenario::all()[0];

@@ -13,6 +13,8 @@ const RATIOS: [(&str, &str); 2] = [("weft", "envoy"), ("weft", "haproxy")];
 #[derive(Debug)]
 pub struct Round {
     pub measured: Vec<(&'static str, Figures)>,
+    /// Peers that could not be measured, and why.
+    pub failed: Vec<(&'static str, String)>,
     /// Cores that everybody else on the machine kept busy meanwhile.
     pub others: f64,
 }
@@ -102,8 +104,11 @@ impl Section {
         let warning =
             if noisy > 0 { format!(", {noisy} of them NOT quiet: take no decision by these") } else { String::new() };
         let missing: String = self.missing.iter().map(|(name, why)| format!(" Without {name}: {why}.")).collect();
+        let failed: String = (self.rounds.iter().flat_map(|round| &round.failed))
+            .map(|(name, why)| format!(" One round without {name}, which failed twice: {why}."))
+            .collect();
         format!(
-            "- {}: {}. {} rounds, everybody else took {others:.2} cores{warning}; {} thrown away.{missing}\n",
+            "- {}: {}. {} rounds, everybody else took {others:.2} cores{warning}; {} thrown away.{missing}{failed}\n",
             self.scenario.name,
             self.scenario.about,
             self.rounds.len(),
@@ -122,7 +127,12 @@ impl Round {
     fn json(&self) -> Value {
         let figures = |all: &Figures| all.iter().map(|(figure, value)| (figure.key.to_owned(), json!(value))).collect();
         let measured = self.measured.iter().map(|(name, all)| ((*name).to_owned(), Value::Object(figures(all))));
-        json!({ "others_cores": self.others, "measured": measured.collect::<Map<_, _>>() })
+        let failed = self.failed.iter().map(|(name, why)| ((*name).to_owned(), json!(why)));
+        json!({
+            "others_cores": self.others,
+            "measured": measured.collect::<Map<_, _>>(),
+            "failed": failed.collect::<Map<_, _>>(),
+        })
     }
 }
 

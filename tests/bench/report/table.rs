@@ -107,4 +107,16 @@ mod tests {
         assert!(text.contains("| weft | 50.0 | 5000 | 0.56x |"), "{text}");
         assert!(text.contains("| tracing | - | - | - |") && text.contains("Without tracing: no Go."), "{text}");
     }
+
+    #[test]
+    fn a_peer_that_fails_leaves_a_gap_with_a_reason() {
+        let mut section = section();
+        for round in &mut section.rounds {
+            round.measured.pop();
+            round.failed = vec![("envoy", "a stream was reset".to_owned())];
+        }
+        let text = report(section);
+        assert!(text.contains("| - | 50.0 | - | - |"), "{text}");
+        assert!(text.contains("One round without envoy, which failed twice: a stream was reset."), "{text}");
+    }
 }

@@ -22,6 +22,8 @@ use weft_tests::collector::{self, Collector};
 use weft_tests::world::{NAMESPACE, SOON};
 use weft_tests::{Plan, World};
 
+pub const NAME: &str = "weft";
+
 /// The service's port of the first kind of traffic; the others follow.
 const PORT: u16 = 80;
 
@@ -40,7 +42,7 @@ pub struct Weft {
 
 impl Weft {
     pub fn start(network: Network) -> anyhow::Result<Self> {
-        Self::start_with("weft", network, Features::default())
+        Self::start_with(NAME, network, Features::default())
     }
 
     /// One of [`VARIANTS`].
