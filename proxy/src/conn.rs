@@ -3,8 +3,12 @@
 //! The stories hold two of these and move bytes between them. A connection that failed is aborted (RST), so that the
 //! peer never takes a broken stream for a complete one; only a clean end is closed in order.
 
+mod tcp;
+
+pub use tcp::{BULK, Tcp};
+
 use crate::breaker::Permit;
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 use socket2::SockRef;
 use std::cell::RefCell;
 use std::io;
@@ -15,66 +19,12 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 use tokio_util::io::poll_read_buf;
 
-/// How much one read asks for when a body is moved.
-pub const READ_CHUNK: usize = 16 * 1024;
+/// How much of a body one read asks for.
+pub const READ_CHUNK: usize = 64 * 1024;
 
 thread_local! {
     /// What idle connections of one worker read into, one after the other.
     static ARRIVALS: RefCell<[u8; 4 * 1024]> = const { RefCell::new([0; 4 * 1024]) };
-}
-
-/// A TCP stream whose first bytes may already have been read (by detection) and are given out again first.
-#[derive(Debug)]
-pub struct Tcp {
-    prefix: BytesMut,
-    stream: TcpStream,
-}
-
-impl Tcp {
-    pub fn new(stream: TcpStream, prefix: BytesMut) -> Self {
-        Self { prefix, stream }
-    }
-}
-
-impl AsyncRead for Tcp {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if !self.prefix.is_empty() {
-            let n = self.prefix.len().min(buf.remaining());
-            buf.put_slice(&self.prefix[..n]);
-            self.prefix.advance(n);
-            if self.prefix.is_empty() {
-                self.prefix = BytesMut::new();
-            }
-            return Poll::Ready(Ok(()));
-        }
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Tcp {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
 }
 
 /// The stream itself.
@@ -101,7 +51,11 @@ impl Conn {
         Self { io: Io::Plain(Tcp::new(stream, BytesMut::new())), buf, _place: None }
     }
 
-    pub fn tls(stream: TlsStream<Tcp>) -> Self {
+    pub fn tls(mut stream: TlsStream<Tcp>) -> Self {
+        match &mut stream {
+            TlsStream::Client(stream) => stream.get_mut().1.set_buffer_limit(Some(BULK)),
+            TlsStream::Server(stream) => stream.get_mut().1.set_buffer_limit(Some(BULK)),
+        }
         Self { io: Io::Tls(Box::new(stream)), buf: BytesMut::new(), _place: None }
     }
 
@@ -112,8 +66,8 @@ impl Conn {
 
     fn tcp(&self) -> &TcpStream {
         match &self.io {
-            Io::Plain(tcp) => &tcp.stream,
-            Io::Tls(tls) => &tls.get_ref().0.stream,
+            Io::Plain(tcp) => tcp.stream(),
+            Io::Tls(tls) => tls.get_ref().0.stream(),
         }
     }
 
@@ -136,6 +90,32 @@ impl Conn {
             Io::Plain(tcp) => poll_read_buf(Pin::new(tcp), cx, &mut self.buf),
             Io::Tls(tls) => poll_read_buf(Pin::new(tls), cx, &mut self.buf),
         }
+    }
+
+    /// Reads all that has come and fits `into`; 0 is the end of the stream. TLS by itself gives one record at a time.
+    pub fn poll_gather(&mut self, cx: &mut Context<'_>, into: &mut impl BufMut) -> Poll<io::Result<usize>> {
+        let mut gathered = 0;
+        while into.has_remaining_mut() {
+            match poll_read_buf(Pin::new(&mut *self), cx, into) {
+                Poll::Ready(Ok(n)) if n > 0 => gathered += n,
+                // An end or a failure is told again when it is due.
+                _ if gathered > 0 => break,
+                other => return other,
+            }
+            if !self.is_tls() {
+                break;
+            }
+        }
+        Poll::Ready(Ok(gathered))
+    }
+
+    /// Reads as much more of a body as has come into `buf`, up to [`READ_CHUNK`]; 0 is the end of the stream.
+    pub fn poll_fill_body(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut buf = std::mem::take(&mut self.buf);
+        buf.reserve(READ_CHUNK);
+        let filled = self.poll_gather(cx, &mut (&mut buf).limit(READ_CHUNK));
+        self.buf = buf;
+        filled
     }
 
     /// Reads what comes first on an idle connection into `buf`, which is empty and holds no memory while nothing comes.

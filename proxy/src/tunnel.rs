@@ -3,8 +3,9 @@
 //! The last step of a connection that is not HTTP (any more). An orderly end of one direction becomes an orderly end on
 //! the other side (half-close); a failure of either side resets both, so that nobody mistakes it for an end.
 
-use crate::conn::{Conn, READ_CHUNK};
-use bytes::Buf;
+use crate::conn::{BULK, Conn};
+use bytes::{Buf, BytesMut};
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -14,6 +15,11 @@ use std::task::{Context, Poll, ready};
 pub struct Moved {
     pub sent: u64,
     pub received: u64,
+}
+
+thread_local! {
+    /// What comes on any tunnel of this worker, until it is sent: so that they hold no memory of their own while it all fits.
+    static PASSING: RefCell<Box<[u8; BULK]>> = RefCell::new(Box::new([0; BULK]));
 }
 
 /// One direction.
@@ -29,33 +35,60 @@ impl Direction {
     /// Moves until nothing more can be moved now; ready when this direction has ended.
     fn poll(&mut self, cx: &mut Context<'_>, from: &mut Conn, to: &mut Conn) -> Poll<io::Result<()>> {
         while !self.finished {
+            // What detection has read, or what the other side had no room for.
             while !from.buf.is_empty() {
-                let n = ready!(to.poll_send(cx, &from.buf))?;
-                if n == 0 {
-                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-                }
+                let n = ready!(self.poll_send(cx, to, &from.buf))?;
                 from.buf.advance(n);
-                self.moved += n as u64;
-                self.unflushed = true;
             }
+            from.buf = BytesMut::new();
             if self.ended {
                 ready!(to.poll_finish(cx))?;
                 self.finished = true;
                 break;
             }
-            match from.poll_fill(cx, READ_CHUNK)? {
-                Poll::Ready(0) => self.ended = true,
-                Poll::Ready(_) => {}
+            let passed = PASSING.with_borrow_mut(|passing| self.poll_pass(cx, from, to, &mut passing[..]))?;
+            if passed.is_pending() {
+                if self.unflushed {
+                    ready!(to.poll_flush(cx))?;
+                    self.unflushed = false;
+                }
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Moves what has come, once; what cannot be sent now is in the source's buffer then. Pending when nothing has come.
+    fn poll_pass(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Conn,
+        to: &mut Conn,
+        passing: &mut [u8],
+    ) -> Poll<io::Result<()>> {
+        let arrived = ready!(from.poll_gather(cx, &mut &mut *passing))?;
+        self.ended = arrived == 0;
+        let mut unsent = &passing[..arrived];
+        while !unsent.is_empty() {
+            match self.poll_send(cx, to, unsent)? {
+                Poll::Ready(n) => unsent = &unsent[n..],
                 Poll::Pending => {
-                    if self.unflushed {
-                        ready!(to.poll_flush(cx))?;
-                        self.unflushed = false;
-                    }
-                    return Poll::Pending;
+                    from.buf.extend_from_slice(unsent);
+                    break;
                 }
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, to: &mut Conn, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let n = ready!(to.poll_send(cx, bytes))?;
+        if n == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        self.moved += n as u64;
+        self.unflushed = true;
+        Poll::Ready(Ok(n))
     }
 }
 

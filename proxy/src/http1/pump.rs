@@ -5,10 +5,13 @@
 
 use super::body::BodyScanner;
 use super::framing::Framing;
-use crate::conn::{Conn, READ_CHUNK};
+use crate::conn::Conn;
 use bytes::Buf;
 use std::io;
 use std::task::{Context, Poll, ready};
+
+/// As much of a message at most is put together for one write.
+const JOINED: usize = 16 * 1024;
 
 /// Which side of the pump broke.
 #[derive(Debug)]
@@ -133,7 +136,7 @@ impl Pump {
             if self.scanner.done() {
                 return self.poll_end(cx, to);
             }
-            match from.poll_fill(cx, READ_CHUNK) {
+            match from.poll_fill_body(cx) {
                 Poll::Ready(Ok(0)) if self.scanner.endless() => return self.poll_end(cx, to),
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(PumpError::Cut)),
                 Poll::Ready(Ok(_)) => {}
@@ -159,7 +162,7 @@ impl Pump {
 
     /// Body bytes already here go out with the head: one system call and one TLS record fewer.
     fn join_small(&mut self, from: &mut Conn, replay: &mut Option<Replay>) {
-        if self.written == 0 && self.scanned > 0 && self.out.len() + self.scanned <= READ_CHUNK {
+        if self.written == 0 && self.scanned > 0 && self.out.len() + self.scanned <= JOINED {
             let n = self.scanned;
             self.out.extend_from_slice(&from.buf[..n]);
             self.consume(from, n, replay);
