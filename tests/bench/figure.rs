@@ -24,6 +24,7 @@ pub const REQUESTS: Figure = figure("requests_per_second", "requests/s");
 pub const P50: Figure = figure("p50_us", "p50 (us)");
 pub const P99: Figure = figure("p99_us", "p99 (us)");
 pub const P999: Figure = figure("p99_9_us", "p99.9 (us)");
+pub const LEFT_OUT: Figure = figure("left_out_percent", "requests left out, the machine stood still (%)");
 pub const ADDED_P50: Figure = figure("added_p50_us", "p50 added over direct (us)");
 pub const ADDED_P99: Figure = figure("added_p99_us", "p99 added over direct (us)");
 pub const ADDED_P999: Figure = figure("added_p99_9_us", "p99.9 added over direct (us)");

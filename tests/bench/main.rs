@@ -12,6 +12,7 @@ mod pods;
 mod discovery;
 mod report;
 mod machine;
+mod stalls;
 mod cpu;
 mod memory;
 mod figure;

@@ -1,10 +1,12 @@
 //! HTTP/1.1 at a fixed rate, free of coordinated omission: a request's time starts when it was due, not when it could be sent.
 //!
 //! One thread per connection, each with its own timetable, blocking: between the clock and the socket stands nothing but the
-//! kernel. A connection that falls behind sends late, and all that lateness is counted. One failure fails the run.
+//! kernel. A connection that falls behind sends late, and all that lateness is counted, but what the machine's own stalls made late
+//! is left out. One failure fails the run.
 
 use crate::latency::Latencies;
 use crate::message;
+use crate::stalls::Watch;
 use anyhow::{Context, bail, ensure};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -27,13 +29,35 @@ pub struct Pace {
     pub body: usize,
 }
 
-/// Paces `target` from inside `client` for `duration`: the times from when requests were due to the ends of their answers.
-pub fn run(client: &Pod, target: SocketAddr, pace: &Pace, duration: Duration) -> anyhow::Result<Latencies> {
+/// What one run came to.
+#[derive(Debug)]
+pub struct Paced {
+    /// From when requests were due to the ends of their answers.
+    pub latencies: Latencies,
+    /// All requests that were due, also those whose latency is left out.
+    pub sent: u64,
+    /// Requests before those, one on each connection.
+    pub first: u64,
+}
+
+/// When a request was due, and when it was answered.
+type Exchange = (Instant, Instant);
+
+/// Paces `target` from inside `client` for `duration`.
+pub fn run(client: &Pod, target: SocketAddr, pace: &Pace, duration: Duration) -> anyhow::Result<Paced> {
     let dial =
         || (0..pace.connections).map(|_| TcpStream::connect_timeout(&target, LIMIT)).collect::<Result<Vec<_>, _>>();
-    let streams = client.within(dial)?.context("dial")?;
+    let mut streams = client.within(dial)?.context("dial")?;
     let head = format!("POST / HTTP/1.1\r\nhost: {target}\r\ncontent-length: {}\r\n\r\n", pace.body);
     let request = [head.into_bytes(), vec![b'x'; pace.body]].concat();
+    // What a new connection costs is another scenario's question.
+    for stream in &mut streams {
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(LIMIT))?;
+        stream.write_all(&request).context("send the first request")?;
+        receive(stream, &mut vec![])?;
+    }
+    let watch = Watch::start()?;
     let step = Duration::from_secs(1) * pace.connections / pace.rate;
     let begin = Instant::now() + LEAD;
     let timetable = |index: u32| {
@@ -44,12 +68,16 @@ pub fn run(client: &Pod, target: SocketAddr, pace: &Pace, duration: Duration) ->
         let request = &request;
         let start = |(index, stream)| scope.spawn(move || converse(stream, request, index));
         let threads: Vec<_> = (0..).map(timetable).zip(streams).map(|(due, stream)| start((due, stream))).collect();
-        let join = |thread: thread::ScopedJoinHandle<'_, anyhow::Result<Vec<Duration>>>| {
+        let join = |thread: thread::ScopedJoinHandle<'_, anyhow::Result<Vec<Exchange>>>| {
             thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         };
         threads.into_iter().map(join).collect::<anyhow::Result<Vec<_>>>()
     });
-    Latencies::of(parts?.concat()).with_context(|| format!("no request was due within {duration:?}"))
+    let (all, stalls) = (parts?.concat(), watch.stop()?);
+    let calm = all.iter().filter(|(due, answered)| !stalls.touch(*due, *answered));
+    let latencies = Latencies::of(calm.map(|(due, answered)| *answered - *due).collect())
+        .with_context(|| format!("not one of {} requests within {duration:?} was made in peace", all.len()))?;
+    Ok(Paced { latencies, sent: all.len() as u64, first: u64::from(pace.connections) })
 }
 
 /// Sends `request` whenever it is due, and waits for the answer.
@@ -57,19 +85,17 @@ fn converse(
     mut stream: TcpStream,
     request: &[u8],
     timetable: impl Iterator<Item = Instant>,
-) -> anyhow::Result<Vec<Duration>> {
+) -> anyhow::Result<Vec<Exchange>> {
     // Otherwise the kernel wakes sleepers up to 50 us late.
     nix::sys::prctl::set_timerslack(1)?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(LIMIT))?;
-    let (mut latencies, mut buffer) = (vec![], vec![]);
+    let (mut exchanges, mut buffer) = (vec![], vec![]);
     for due in timetable {
         thread::sleep(due.saturating_duration_since(Instant::now()));
         stream.write_all(request).context("send a request")?;
         receive(&mut stream, &mut buffer)?;
-        latencies.push(due.elapsed());
+        exchanges.push((due, Instant::now()));
     }
-    Ok(latencies)
+    Ok(exchanges)
 }
 
 /// Reads one answer, which has to be a 200; `buffer` is scratch space.
