@@ -5,7 +5,7 @@
 
 mod tcp;
 
-pub use tcp::{BULK, Tcp};
+pub use tcp::{BULK, TURN, Tcp};
 
 use crate::breaker::Permit;
 use bytes::{Buf, BufMut, BytesMut};
@@ -41,6 +41,8 @@ pub struct Conn {
     io: Io,
     /// Bytes received and not yet used.
     pub buf: BytesMut,
+    /// A failure that is to be told when what came before it has been.
+    failed: Option<io::Error>,
     /// Its place among the connections of its service, where their number is bounded.
     _place: Option<Permit>,
 }
@@ -48,7 +50,7 @@ pub struct Conn {
 impl Conn {
     /// A plain connection; `buf` holds what detection has read of it.
     pub fn plain(stream: TcpStream, buf: BytesMut) -> Self {
-        Self { io: Io::Plain(Tcp::new(stream, BytesMut::new())), buf, _place: None }
+        Self { io: Io::Plain(Tcp::new(stream, BytesMut::new())), buf, failed: None, _place: None }
     }
 
     pub fn tls(mut stream: TlsStream<Tcp>) -> Self {
@@ -56,7 +58,7 @@ impl Conn {
             TlsStream::Client(stream) => stream.get_mut().1.set_buffer_limit(Some(BULK)),
             TlsStream::Server(stream) => stream.get_mut().1.set_buffer_limit(Some(BULK)),
         }
-        Self { io: Io::Tls(Box::new(stream)), buf: BytesMut::new(), _place: None }
+        Self { io: Io::Tls(Box::new(stream)), buf: BytesMut::new(), failed: None, _place: None }
     }
 
     /// The same, holding `place` for as long as it is open.
@@ -83,22 +85,37 @@ impl Conn {
         }
     }
 
-    /// Reads more into `buf`; 0 is the end of the stream.
-    pub fn poll_fill(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
-        self.buf.reserve(room);
+    /// Reads into `into` what the stream gives by itself: one record of TLS, all that has come of TCP.
+    fn poll_io(&mut self, cx: &mut Context<'_>, into: &mut impl BufMut) -> Poll<io::Result<usize>> {
+        if let Some(failure) = self.failed.take() {
+            return Poll::Ready(Err(failure));
+        }
         match &mut self.io {
-            Io::Plain(tcp) => poll_read_buf(Pin::new(tcp), cx, &mut self.buf),
-            Io::Tls(tls) => poll_read_buf(Pin::new(tls), cx, &mut self.buf),
+            Io::Plain(tcp) => poll_read_buf(Pin::new(tcp), cx, into),
+            Io::Tls(tls) => poll_read_buf(Pin::new(tls), cx, into),
         }
     }
 
-    /// Reads all that has come and fits `into`; 0 is the end of the stream. TLS by itself gives one record at a time.
+    /// Reads more into `buf`; 0 is the end of the stream.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
+        let mut buf = std::mem::take(&mut self.buf);
+        buf.reserve(room);
+        let filled = self.poll_io(cx, &mut buf);
+        self.buf = buf;
+        filled
+    }
+
+    /// Reads all that has come and fits `into`, past what is in `buf`; 0 is the end of the stream.
     pub fn poll_gather(&mut self, cx: &mut Context<'_>, into: &mut impl BufMut) -> Poll<io::Result<usize>> {
         let mut gathered = 0;
         while into.has_remaining_mut() {
-            match poll_read_buf(Pin::new(&mut *self), cx, into) {
+            match self.poll_io(cx, into) {
                 Poll::Ready(Ok(n)) if n > 0 => gathered += n,
-                // An end or a failure is told again when it is due.
+                Poll::Ready(Err(failure)) if gathered > 0 => {
+                    self.failed = Some(failure);
+                    break;
+                }
+                // An end is told again.
                 _ if gathered > 0 => break,
                 other => return other,
             }
@@ -227,6 +244,9 @@ impl AsyncRead for Conn {
             self.buf.advance(n);
             return Poll::Ready(Ok(()));
         }
+        if let Some(failure) = self.failed.take() {
+            return Poll::Ready(Err(failure));
+        }
         match &mut self.io {
             Io::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
             Io::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
@@ -262,3 +282,6 @@ impl AsyncWrite for Conn {
         self.poll_finish(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;

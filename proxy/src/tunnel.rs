@@ -3,7 +3,7 @@
 //! The last step of a connection that is not HTTP (any more). An orderly end of one direction becomes an orderly end on
 //! the other side (half-close); a failure of either side resets both, so that nobody mistakes it for an end.
 
-use crate::conn::{BULK, Conn};
+use crate::conn::{BULK, Conn, TURN};
 use bytes::{Buf, BytesMut};
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -32,9 +32,14 @@ struct Direction {
 }
 
 impl Direction {
-    /// Moves until nothing more can be moved now; ready when this direction has ended.
+    /// Moves until nothing more can be moved now or it is somebody else's turn; ready when this direction has ended.
     fn poll(&mut self, cx: &mut Context<'_>, from: &mut Conn, to: &mut Conn) -> Poll<io::Result<()>> {
+        let begin = self.moved;
         while !self.finished {
+            if self.moved - begin >= TURN {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             // What detection has read, or what the other side had no room for.
             while !from.buf.is_empty() {
                 let n = ready!(self.poll_send(cx, to, &from.buf))?;

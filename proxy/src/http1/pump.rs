@@ -5,7 +5,7 @@
 
 use super::body::BodyScanner;
 use super::framing::Framing;
-use crate::conn::Conn;
+use crate::conn::{Conn, TURN};
 use bytes::Buf;
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -110,7 +110,7 @@ impl Pump {
         self.out
     }
 
-    /// Moves what can be moved now; ready when the body is complete, written and flushed.
+    /// Moves what can be moved now, until it is somebody else's turn; ready when the body is complete, written and flushed.
     pub fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -118,7 +118,12 @@ impl Pump {
         to: &mut Conn,
         replay: &mut Option<Replay>,
     ) -> Poll<Result<(), PumpError>> {
+        let begin = self.moved;
         while !self.finished {
+            if self.moved - begin >= TURN {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             self.scan(from)?;
             if self.written < self.out.len() {
                 self.join_small(from, replay);
