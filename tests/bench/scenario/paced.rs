@@ -6,6 +6,7 @@
 use super::kind::Scenario;
 use crate::cpu;
 use crate::figure::{ADDED_P50, ADDED_P99, ADDED_P999, CPU_PER_REQUEST, Figures, LEFT_OUT, P50, P99, P999};
+use crate::latency::Latencies;
 use crate::load::paced::{self, Pace};
 use crate::traffic::Traffic;
 
@@ -21,8 +22,9 @@ pub fn scenario() -> Scenario {
             let pace = Pace { rate: 1000, connections: 64, body: 128 };
             let pids = contender.proxies();
             let (paced, spent) = cpu::during(&pids, || paced::run(contender.client(), target, &pace, duration))?;
-            let micros = |share| paced.latencies.percentile(share).as_secs_f64() * 1e6;
-            let left_out = (paced.sent - paced.latencies.count()) as f64 / paced.sent as f64;
+            let latencies = paced.latencies.as_ref();
+            let micros = |share| latencies.map(|all| all.percentile(share).as_secs_f64() * 1e6);
+            let left_out = (paced.sent - latencies.map_or(0, Latencies::count)) as f64 / paced.sent as f64;
             Ok(Figures::default()
                 .with(CPU_PER_REQUEST, cpu::per_request(&pids, spent, paced.sent + paced.first))
                 .with(P50, micros(0.5))
