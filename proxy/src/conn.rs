@@ -85,31 +85,20 @@ impl Conn {
         }
     }
 
-    /// Reads into `into` what the stream gives by itself: one record of TLS, all that has come of TCP.
-    fn poll_io(&mut self, cx: &mut Context<'_>, into: &mut impl BufMut) -> Poll<io::Result<usize>> {
-        if let Some(failure) = self.failed.take() {
-            return Poll::Ready(Err(failure));
-        }
-        match &mut self.io {
-            Io::Plain(tcp) => poll_read_buf(Pin::new(tcp), cx, into),
-            Io::Tls(tls) => poll_read_buf(Pin::new(tls), cx, into),
-        }
-    }
-
     /// Reads more into `buf`; 0 is the end of the stream.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
         let mut buf = std::mem::take(&mut self.buf);
         buf.reserve(room);
-        let filled = self.poll_io(cx, &mut buf);
+        let filled = poll_read_buf(Pin::new(&mut *self), cx, &mut buf);
         self.buf = buf;
         filled
     }
 
-    /// Reads all that has come and fits `into`, past what is in `buf`; 0 is the end of the stream.
+    /// Reads all that has come and fits `into`, of TLS record after record; 0 is the end of the stream.
     pub fn poll_gather(&mut self, cx: &mut Context<'_>, into: &mut impl BufMut) -> Poll<io::Result<usize>> {
         let mut gathered = 0;
         while into.has_remaining_mut() {
-            match self.poll_io(cx, into) {
+            match poll_read_buf(Pin::new(&mut *self), cx, into) {
                 Poll::Ready(Ok(n)) if n > 0 => gathered += n,
                 Poll::Ready(Err(failure)) if gathered > 0 => {
                     self.failed = Some(failure);
