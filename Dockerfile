@@ -9,7 +9,7 @@ RUN go mod init etcd && go get go.etcd.io/etcd/server/v3@v${ETCD} && \
     CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o /etcd go.etcd.io/etcd/server/v3
 
 FROM rust:1.92-bookworm AS build
-RUN apt-get update && apt-get install -y --no-install-recommends iptables python3
+RUN apt-get update && apt-get install -y --no-install-recommends iptables libprotobuf-dev protobuf-compiler python3
 WORKDIR /build
 COPY . .
 RUN target=$(rustc -vV | sed -n 's/^host: //p') && \

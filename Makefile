@@ -17,7 +17,7 @@ export PROPTEST_RNG_SEED
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 BINARIES := weft-proxy weft-discovery weftctl weft-shop weft-demo
 
-NEED_BUILD := cc:gcc,libc6-dev:"to link Rust programs"
+NEED_BUILD := cc:gcc,libc6-dev:"to link Rust programs" protoc:protobuf-compiler,libprotobuf-dev:"compiles what etcd speaks, for its client"
 NEED_PODS := ip:iproute2:"pods are network namespaces" iptables:iptables:"the sidecar redirects traffic with it" \
 	ps:procps:"to see which processes run"
 NEED_PAGE := node:nodejs:"builds the page of weftctl dashboard" npm:npm:"fetches the libraries of that page"
