@@ -13,9 +13,10 @@ pub use ruling::{answer as authorize, limits};
 use crate::cluster::Upstream;
 use crate::conn::{Conn, Tcp};
 use crate::detect::{Hello, client_hello_alpn};
-use crate::drain::Direction;
+use crate::drain::{Direction, Ticket};
 use crate::error::Failure;
 use crate::gate::{Guard, Peer};
+use crate::limit;
 use crate::plan::{Limits, Place, Plan, Planned, Story, Target};
 use crate::record::{Closed, Observed, Watch};
 use crate::request::RequestView;
@@ -59,30 +60,45 @@ struct Inbound {
     /// Of HTTP.
     version: &'static str,
     begun: Instant,
+    /// Among the connections of its port, where their number is limited.
+    _place: Option<limit::Place>,
 }
 
-/// Serves one connection that was going to `destination`, an address of this pod.
-pub async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: SocketAddr, destination: SocketAddr) {
+/// A connection of which it is known what it is.
+pub struct Session {
+    inbound: Inbound,
+    first: First,
+    client: Conn,
+}
+
+/// Finds out what the connection that was going to `destination`, an address of this pod, is. `None`: it has come to its end.
+pub async fn recognize(
+    worker: Rc<Worker>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    destination: SocketAddr,
+) -> Option<Session> {
     let config = &worker.shared.config;
     if destination.port() == config.inbound_port {
         // Dialled by its own port, past the redirect: there is no application to go to.
-        return Conn::plain(stream, BytesMut::new()).abort();
+        Conn::plain(stream, BytesMut::new()).abort();
+        return None;
     }
     let guard = worker.guard(destination);
-    let _place = match guard.connect() {
+    let place = match guard.connect() {
         Ok(place) => place,
         Err(failure) => {
             worker.shared.metrics.refused_connection(failure.reason());
-            return Conn::plain(stream, BytesMut::new()).abort();
+            Conn::plain(stream, BytesMut::new()).abort();
+            return None;
         }
     };
     let limits = Limits { header_timeout: config.header_timeout, max_head: config.max_header_bytes };
-    let wait = config.detect_timeout;
     let upstream = worker.local(destination);
     let checkpoint = Checkpoint::new(Rc::clone(&worker), peer.ip(), destination.port());
     let (address, added, watch, begun) = (destination, Vec::new(), OnceCell::new(), Instant::now());
     let peer_of = Peer::at(peer);
-    let mut inbound = Inbound {
+    let inbound = Inbound {
         worker,
         limits,
         upstream,
@@ -94,27 +110,9 @@ pub async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: SocketAddr, 
         watch,
         version: "",
         begun,
+        _place: place,
     };
-    let mut buf = BytesMut::new();
-    // Also where the application is known to speak first: bytes in the clear must not overtake a sidecar's ClientHello.
-    match sniff::first(&mut stream, &mut buf, wait).await {
-        First::Gone => {}
-        // Boxed, as the handshake: rare or short, it must not make the task of every connection larger.
-        First::Silent => Box::pin(inbound.server_first(stream)).await,
-        First::Http1 | First::Http2 if inbound.is_opaque() => {
-            inbound.speak(First::Opaque, Conn::plain(stream, buf)).await
-        }
-        First::Tls | First::Opaque if is_hello(&mut stream, &mut buf).await => {
-            match Box::pin(inbound.handshake(stream, buf)).await {
-                Ok(client) => inbound.speak_as_negotiated(client).await,
-                Err(reason) => {
-                    tracing::info!(%peer, reason, "TLS handshake failed");
-                    inbound.worker.shared.metrics.handshake_failed(Direction::Inbound);
-                }
-            }
-        }
-        other => inbound.speak(other, Conn::plain(stream, buf)).await,
-    }
+    inbound.recognize(stream, peer).await
 }
 
 /// Whether the client is a sidecar: its ClientHello offers one of the mesh's protocols.
@@ -136,6 +134,30 @@ async fn is_hello(stream: &mut TcpStream, buf: &mut BytesMut) -> bool {
 }
 
 impl Inbound {
+    async fn recognize(mut self, mut stream: TcpStream, peer: SocketAddr) -> Option<Session> {
+        let (mut buf, wait) = (BytesMut::new(), self.worker.shared.config.detect_timeout);
+        // Also where the application is known to speak first: bytes in the clear must not overtake a sidecar's ClientHello.
+        match sniff::first(&mut stream, &mut buf, wait).await {
+            First::Gone => None,
+            // Boxed, as the handshake: it is rare, or short.
+            First::Silent => Box::pin(self.server_first(stream)).await,
+            First::Http1 | First::Http2 if self.is_opaque() => {
+                Some(Session { inbound: self, first: First::Opaque, client: Conn::plain(stream, buf) })
+            }
+            First::Tls | First::Opaque if is_hello(&mut stream, &mut buf).await => {
+                match Box::pin(self.handshake(stream, buf)).await {
+                    Ok(client) => self.negotiated(client).await,
+                    Err(reason) => {
+                        tracing::info!(%peer, reason, "TLS handshake failed");
+                        self.worker.shared.metrics.handshake_failed(Direction::Inbound);
+                        None
+                    }
+                }
+            }
+            first => Some(Session { inbound: self, first, client: Conn::plain(stream, buf) }),
+        }
+    }
+
     /// Whether this port is never looked at. What another sidecar says by ALPN was declared, and is believed.
     fn is_opaque(&self) -> bool {
         self.worker.shared.config.is_opaque(self.address.port())
@@ -167,16 +189,17 @@ impl Inbound {
     }
 
     /// A sidecar has said what it brings.
-    async fn speak_as_negotiated(self, client: Conn) {
+    async fn negotiated(self, client: Conn) -> Option<Session> {
         if client.alpn() == Some(Alpn::Probe.as_bytes()) {
-            return self.probed(client).await;
+            Box::pin(self.probed(client)).await;
+            return None;
         }
         let first = match client.alpn() {
             Some(alpn) if alpn == Alpn::Http1.as_bytes() => First::Http1,
             Some(alpn) if alpn == Alpn::H2.as_bytes() => First::Http2,
             _ => First::Opaque,
         };
-        self.speak(first, client).await;
+        Some(Session { inbound: self, first, client })
     }
 
     fn watched(&self) -> Rc<Watch> {
@@ -202,36 +225,20 @@ impl Inbound {
         self.watch.get_or_init(|| self.watched()).closed(&closed);
     }
 
-    async fn speak(mut self, first: First, client: Conn) {
-        let metrics = self.worker.shared.metrics.clone();
-        self.version = if first == First::Http2 { "2" } else { "1.1" };
-        self.checkpoint.told().await;
-        match first {
-            First::Http1 => {
-                let _open = metrics.connection(Direction::Inbound, "http1", client.is_tls());
-                http1::serve::serve(&self, client).await;
-            }
-            First::Http2 => {
-                let _open = metrics.connection(Direction::Inbound, "http2", client.is_tls());
-                if let Err(error) = http2::serve::serve(Rc::new(self), client).await {
-                    tracing::debug!(%error, "HTTP/2 connection ended");
-                    metrics.malformed("http2");
-                }
-            }
-            _ => self.opaque(client).await,
-        }
-    }
-
     /// The client waits to be spoken to, or takes its time: the application is connected, and whoever speaks first decides
     /// what this is.
-    async fn server_first(self, mut stream: TcpStream) {
+    async fn server_first(self, mut stream: TcpStream) -> Option<Session> {
         self.checkpoint.told().await;
-        if let Err(failure) = self.checkpoint.surely() {
-            return self.refuse(Conn::plain(stream, BytesMut::new()), &failure);
-        }
-        let mut server = match self.upstream.tcp(self.address.port(), LOCAL_CONNECT).await {
+        let server = match self.checkpoint.surely() {
+            Ok(()) => self.upstream.tcp(self.address.port(), LOCAL_CONNECT).await,
+            Err(failure) => Err(failure),
+        };
+        let mut server = match server {
             Ok(server) => server,
-            Err(failure) => return self.refuse(Conn::plain(stream, BytesMut::new()), &failure),
+            Err(failure) => {
+                self.refuse(Conn::plain(stream, BytesMut::new()), &failure);
+                return None;
+            }
         };
         let mut buf = BytesMut::new();
         let first = tokio::select! {
@@ -241,11 +248,14 @@ impl Inbound {
         };
         let client = Conn::plain(stream, buf);
         match first {
-            First::Http1 | First::Http2 if !self.is_opaque() => Box::pin(self.speak(first, client)).await,
-            _ => match self.checkpoint.opaque() {
-                Ok(()) => self.join(client, server).await,
-                Err(failure) => self.refuse(client, &failure),
-            },
+            First::Http1 | First::Http2 if !self.is_opaque() => Some(Session { inbound: self, first, client }),
+            _ => {
+                match self.checkpoint.opaque() {
+                    Ok(()) => self.join(client, server).await,
+                    Err(failure) => self.refuse(client, &failure),
+                }
+                None
+            }
         }
     }
 
@@ -277,6 +287,30 @@ impl Inbound {
         self.worker.shared.metrics.refused_connection(failure.reason());
         self.closed(false, failure.reason(), Moved::default());
         client.abort();
+    }
+}
+
+impl Session {
+    /// Serves the connection to its end. What is seldom idle, or large, is boxed: the task of an idle HTTP/1 connection is small.
+    pub async fn serve(self, _ticket: Ticket) {
+        let Self { mut inbound, first, client } = self;
+        let metrics = inbound.worker.shared.metrics.clone();
+        inbound.version = if first == First::Http2 { "2" } else { "1.1" };
+        inbound.checkpoint.told().await;
+        match first {
+            First::Http1 => {
+                let _open = metrics.connection(Direction::Inbound, "http1", client.is_tls());
+                http1::serve::serve(&inbound, client).await;
+            }
+            First::Http2 => {
+                let _open = metrics.connection(Direction::Inbound, "http2", client.is_tls());
+                if let Err(error) = Box::pin(http2::serve::serve(Rc::new(inbound), client)).await {
+                    tracing::debug!(%error, "HTTP/2 connection ended");
+                    metrics.malformed("http2");
+                }
+            }
+            _ => Box::pin(inbound.opaque(client)).await,
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::catalog::Known;
 use crate::cluster::Upstream;
 use crate::conn::Conn;
 use crate::connect::connect;
-use crate::drain::Direction;
+use crate::drain::{Direction, Ticket};
 use crate::error::Failure;
 use crate::plan::{Attempts, Limits, Sent};
 use crate::record::{Closed, Watch};
@@ -59,15 +59,24 @@ struct Outbound {
     begun: Instant,
 }
 
-/// Serves one connection that was going to `destination`.
-pub async fn serve(worker: Rc<Worker>, stream: TcpStream, destination: SocketAddr) {
+/// A connection of which it is known what it is.
+pub struct Session {
+    outbound: Outbound,
+    first: First,
+    client: Conn,
+}
+
+/// Finds out what the connection that was going to `destination` is. `None`: it has come to its end.
+pub async fn recognize(worker: Rc<Worker>, stream: TcpStream, destination: SocketAddr) -> Option<Session> {
     let shared = Arc::clone(&worker.shared);
     if destination.ip().is_loopback() && destination.port() == shared.config.outbound_port {
         // Somebody dialled this very listener: there is no original destination to go to.
-        return Conn::plain(stream, BytesMut::new()).abort();
+        Conn::plain(stream, BytesMut::new()).abort();
+        return None;
     }
     if destination.ip().is_loopback() && destination.port() == shared.config.check_port {
-        return arrived(stream, &shared.arrival).await;
+        arrived(stream, &shared.arrival).await;
+        return None;
     }
     match shared.catalog.bind(destination.ip()).await {
         Some(Binding::Service(service)) => to_service(worker, stream, destination, service, None).await,
@@ -76,8 +85,12 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, destination: SocketAdd
         _ if shared.config.virtual_range.contains(destination.ip()) => {
             shared.metrics.refused_connection(Failure::NoSuchService.reason());
             Conn::plain(stream, BytesMut::new()).abort();
+            None
         }
-        _ => pass_through(&worker, stream, destination).await,
+        _ => {
+            pass_through(&worker, stream, destination).await;
+            None
+        }
     }
 }
 
@@ -93,21 +106,23 @@ async fn to_service(
     destination: SocketAddr,
     service: ServiceName,
     endpoint: Option<String>,
-) {
+) -> Option<Session> {
     let Some(known) = worker.shared.catalog.service(&service).await else {
         worker.shared.metrics.refused_connection(Failure::NoSuchService.reason());
-        return Conn::plain(stream, BytesMut::new()).abort();
+        Conn::plain(stream, BytesMut::new()).abort();
+        return None;
     };
     let Some(port) = dialled(&known, endpoint.as_deref(), destination.port()) else {
         // A port of a pod that is no port of its service: not ours to judge. A port that the service does not have: nobody's.
-        return match endpoint {
+        match endpoint {
             Some(_) => pass_through(&worker, stream, destination).await,
             None => Conn::plain(stream, BytesMut::new()).abort(),
-        };
+        }
+        return None;
     };
     // A client that has left has no address any more, and no need of one.
     let source = stream.peer_addr().map(|peer| peer.ip()).ok();
-    Outbound::new(worker, known, port, endpoint, source).carry(stream, destination).await;
+    Outbound::new(worker, known, port, endpoint, source).recognize(stream, destination).await
 }
 
 /// Which of the service's ports `port` is, for who dials the service, or one `endpoint` of it.
@@ -169,7 +184,7 @@ impl Outbound {
         Self { limits, service, port, endpoint, source, known, worker, watch, version: "", begun }
     }
 
-    async fn carry(self, mut stream: TcpStream, destination: SocketAddr) {
+    async fn recognize(self, mut stream: TcpStream, destination: SocketAddr) -> Option<Session> {
         let mut buf = BytesMut::new();
         let first = match self.known.view.service.ports[self.port].protocol {
             Protocol::Tcp | Protocol::Tls => First::Opaque,
@@ -186,10 +201,10 @@ impl Outbound {
             }
         };
         match first {
-            First::Gone => {}
-            // Boxed, as what dials below: rare or short, it must not make the task of every connection larger.
+            First::Gone => None,
+            // Boxed, as what dials below: it is rare, or short.
             First::Silent => Box::pin(self.server_first(stream, destination)).await,
-            other => self.speak(other, Conn::plain(stream, buf)).await,
+            first => Some(Session { outbound: self, first, client: Conn::plain(stream, buf) }),
         }
     }
 
@@ -216,32 +231,16 @@ impl Outbound {
         self.watch.get_or_init(|| self.watched()).closed(&closed);
     }
 
-    async fn speak(mut self, first: First, client: Conn) {
-        let metrics = self.worker.shared.metrics.clone();
-        self.version = if first == First::Http2 { "2" } else { "1.1" };
-        match first {
-            First::Http1 => {
-                let _open = metrics.connection(Direction::Outbound, "http1", false);
-                http1::serve::serve(&self, client).await;
-            }
-            First::Http2 => {
-                let _open = metrics.connection(Direction::Outbound, "http2", false);
-                if let Err(error) = http2::serve::serve(Rc::new(self), client).await {
-                    tracing::debug!(%error, "HTTP/2 connection ended");
-                    metrics.malformed("http2");
-                }
-            }
-            _ => self.opaque(client).await,
-        }
-    }
-
     /// A client that waits to be spoken to, or takes its time. The server is connected; whoever speaks first decides what
     /// this is.
-    async fn server_first(self, mut stream: TcpStream, destination: SocketAddr) {
+    async fn server_first(self, mut stream: TcpStream, destination: SocketAddr) -> Option<Session> {
         let mut buf = BytesMut::new();
         let (dialled, mut server) = match self.dial().await {
             Ok(dialled) => dialled,
-            Err(failure) => return self.refuse(Conn::plain(stream, buf), &failure),
+            Err(failure) => {
+                self.refuse(Conn::plain(stream, buf), &failure);
+                return None;
+            }
         };
         let serving = dialled.upstream.load.serving();
         let first = tokio::select! {
@@ -256,9 +255,10 @@ impl Outbound {
         let client = Conn::plain(stream, buf);
         if matches!(first, First::Http1 | First::Http2) {
             drop((server, serving));
-            return Box::pin(self.speak(first, client)).await;
+            return Some(Session { outbound: self, first, client });
         }
         self.join(&dialled, client, server).await;
+        None
     }
 
     async fn opaque(self, client: Conn) {
@@ -301,6 +301,29 @@ impl Outbound {
                     Verdict::GiveUp(why) => return Err(why.instead_of(failure)),
                 },
             }
+        }
+    }
+}
+
+impl Session {
+    /// Serves the connection to its end. What is seldom idle, or large, is boxed: the task of an idle HTTP/1 connection is small.
+    pub async fn serve(self, _ticket: Ticket) {
+        let Self { mut outbound, first, client } = self;
+        let metrics = outbound.worker.shared.metrics.clone();
+        outbound.version = if first == First::Http2 { "2" } else { "1.1" };
+        match first {
+            First::Http1 => {
+                let _open = metrics.connection(Direction::Outbound, "http1", false);
+                http1::serve::serve(&outbound, client).await;
+            }
+            First::Http2 => {
+                let _open = metrics.connection(Direction::Outbound, "http2", false);
+                if let Err(error) = Box::pin(http2::serve::serve(Rc::new(outbound), client)).await {
+                    tracing::debug!(%error, "HTTP/2 connection ended");
+                    metrics.malformed("http2");
+                }
+            }
+            _ => Box::pin(outbound.opaque(client)).await,
         }
     }
 }

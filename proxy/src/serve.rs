@@ -4,6 +4,7 @@
 
 use crate::accept;
 use crate::drain::Direction;
+use crate::http1::scratch;
 use crate::questions::{self, Question};
 use crate::worker::{Shared, Worker};
 use crate::{inbound, outbound};
@@ -51,6 +52,7 @@ async fn serve(worker: Rc<Worker>, outbound: Vec<TcpListener>, inbound: Vec<TcpL
         loop {
             tick.tick().await;
             worker.sweep();
+            scratch::sweep();
         }
     });
     for direction in [Direction::Inbound, Direction::Outbound] {
@@ -90,12 +92,18 @@ async fn take(worker: Rc<Worker>, listener: TcpListener, direction: Direction) {
         };
         let ticket = drain.enter(direction);
         let worker = Rc::clone(&worker);
-        spawn_local(async move {
-            match direction {
-                Direction::Outbound => outbound::serve(worker, stream, destination).await,
-                Direction::Inbound => inbound::serve(worker, stream, peer, destination).await,
-            }
-            drop(ticket);
-        });
+        // What a connection is takes more memory to find out than to go on with, so that the rest is a task of its own.
+        match direction {
+            Direction::Outbound => spawn_local(async move {
+                if let Some(session) = outbound::recognize(worker, stream, destination).await {
+                    spawn_local(session.serve(ticket));
+                }
+            }),
+            Direction::Inbound => spawn_local(async move {
+                if let Some(session) = inbound::recognize(worker, stream, peer, destination).await {
+                    spawn_local(session.serve(ticket));
+                }
+            }),
+        };
     }
 }

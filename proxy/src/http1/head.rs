@@ -64,6 +64,17 @@ pub struct Head {
 }
 
 impl Head {
+    /// Bytes of memory that it holds.
+    pub fn capacity(&self) -> usize {
+        self.raw.capacity() + self.fields.capacity() * size_of::<Field>()
+    }
+
+    /// Forgets the message and keeps the memory.
+    pub fn clear(&mut self) {
+        self.begin(&[], 0);
+        self.first = Span::default();
+    }
+
     /// Reads a request head from the front of `buffer`. `Ok(Some(n))`: it took the first `n` bytes; `Ok(None)`: more are needed.
     pub fn read_request(&mut self, buffer: &[u8]) -> Result<Option<usize>, HeadError> {
         // RFC 9112 section 2.2: a server should ignore an empty line before the request line.

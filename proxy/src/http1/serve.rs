@@ -12,6 +12,7 @@ use super::hedge::{self, Late, Reply};
 use super::mirror;
 use super::pump::{Pump, Replay};
 use super::rewrite;
+use super::scratch::Scratch;
 use super::view::View;
 use crate::cluster::Upstream;
 use crate::conn::Conn;
@@ -25,41 +26,29 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::time::{timeout, timeout_at};
 
-/// Heads and buffers that are used again for every request of a connection.
-#[derive(Default)]
-struct Scratch {
-    request: Head,
-    response: Head,
-    /// The head to be sent, kept for another attempt.
-    wire: Vec<u8>,
-    /// What the pumps write from.
-    out: Vec<u8>,
-    /// Part of an answer may have reached the client.
-    answering: bool,
-}
-
 /// Serves `client` until it leaves, fails, or draining ends it.
 pub async fn serve(story: &impl Story, mut client: Conn) {
-    let mut scratch = Scratch::default();
     loop {
         if client.buf.is_empty() {
             tokio::select! {
                 biased;
                 filled = client.fill_idle() => match filled {
                     Ok(n) if n > 0 => {}
-                    Ok(_) => return client.finish().await,
+                    Ok(_) => return Box::pin(client.finish()).await,
                     Err(_) => return client.abort(),
                 },
                 // A request that is here already is not lost; its answer asks the client to leave.
                 () = story.wait_closed() => if !client.has_arrived() {
-                    return client.finish().await;
+                    return Box::pin(client.finish()).await;
                 },
             }
         }
+        let mut scratch = Scratch::take();
         let limits = story.limits();
         let reading = exchange::read_request(&mut client, &mut scratch.request, limits.max_head);
         let next = match timeout(limits.header_timeout, reading).await.unwrap_or(Err(Failure::HeaderTimeout)) {
-            Ok(true) => one(story, &mut client, &mut scratch).await,
+            // Boxed, as the end: an idle connection's task must not be as large as one that carries a request.
+            Ok(true) => Box::pin(one(story, &mut client, &mut scratch)).await,
             Ok(false) => Next::Close,
             Err(Failure::ClientGone) => Next::Abort,
             Err(failure) => {
@@ -67,9 +56,10 @@ pub async fn serve(story: &impl Story, mut client: Conn) {
                 last(&mut client, Said::Failure(&failure), false).await
             }
         };
+        scratch.give_back();
         match next {
             Next::Keep => {}
-            Next::Close => return client.finish().await,
+            Next::Close => return Box::pin(client.finish()).await,
             Next::Abort => return client.abort(),
         }
     }
