@@ -5,7 +5,7 @@
 
 use crate::certificate::Credentials;
 use crate::provider::random;
-use crate::tls::{self, Alpn, Clients};
+use crate::tls::{self, Alpn, Clients, Sessions};
 use arc_swap::ArcSwap;
 use rustls::{ClientConfig, ServerConfig};
 use std::collections::HashMap;
@@ -30,30 +30,33 @@ struct Installed {
     renew_at: SystemTime,
     server: Arc<ServerConfig>,
     clients: ArcSwap<ClientConfigs>,
+    sessions: Sessions,
 }
 
 impl Installed {
-    fn new(credentials: Credentials) -> Self {
+    fn new(credentials: Credentials, sessions: Sessions) -> Self {
         let mut dice = [0u8; 4];
         random(&mut dice);
         let jitter = f64::from(u32::from_ne_bytes(dice)) / f64::from(u32::MAX);
         Self {
             renew_at: renew_at(credentials.not_before, credentials.not_after, jitter),
-            server: tls::server_config(&credentials, &INBOUND, Clients::Required),
+            server: sessions.of_server(tls::server_config(&credentials, &INBOUND, Clients::Required)),
             clients: ArcSwap::default(),
             credentials: Arc::new(credentials),
+            sessions,
         }
     }
 }
 
 impl Identity {
-    pub fn new(credentials: Credentials) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(Installed::new(credentials))))
+    pub fn new(credentials: Credentials, sessions: Sessions) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(Installed::new(credentials, sessions))))
     }
 
     /// Puts new credentials into force for connections to come.
     pub fn install(&self, credentials: Credentials) {
-        self.0.store(Arc::new(Installed::new(credentials)));
+        let sessions = self.0.load().sessions;
+        self.0.store(Arc::new(Installed::new(credentials, sessions)));
     }
 
     pub fn credentials(&self) -> Arc<Credentials> {
@@ -71,7 +74,7 @@ impl Identity {
         if let Some(config) = installed.clients.load().get(peer).and_then(|configs| configs[alpn as usize].as_ref()) {
             return config.clone();
         }
-        let made = tls::client_config(&installed.credentials, peer, alpn);
+        let made = installed.sessions.of_client(tls::client_config(&installed.credentials, peer, alpn));
         let mut kept = made.clone();
         installed.clients.rcu(|clients| {
             let full = clients.len() >= CACHED_PEERS && !clients.contains_key(peer);
@@ -132,7 +135,7 @@ mod tests {
     #[test]
     fn configurations_are_kept_until_new_credentials_come() {
         let authority = Authority::generate("weft.local").unwrap();
-        let identity = Identity::new(credentials(&authority));
+        let identity = Identity::new(credentials(&authority), Sessions::Resumed);
         let first = identity.client(&id("search"), Alpn::H2);
         assert!(Arc::ptr_eq(&first, &identity.clone().client(&id("search"), Alpn::H2)));
         assert!(!Arc::ptr_eq(&first, &identity.client(&id("search"), Alpn::Tcp)));
@@ -144,7 +147,7 @@ mod tests {
 
     #[test]
     fn the_cache_is_bounded() {
-        let identity = Identity::new(credentials(&Authority::generate("weft.local").unwrap()));
+        let identity = Identity::new(credentials(&Authority::generate("weft.local").unwrap()), Sessions::Resumed);
         for n in 0..=CACHED_PEERS {
             identity.client(&id(&format!("peer-{n}")), Alpn::H2);
             assert!(identity.0.load().clients.load().len() <= CACHED_PEERS);

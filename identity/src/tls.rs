@@ -61,6 +61,33 @@ impl Alpn {
     }
 }
 
+/// What becomes of sessions when their connection has ended (RFC 8446 section 2.2).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Sessions {
+    /// A client that comes back goes on with one: no certificates, and a fraction of the CPU time.
+    #[default]
+    Resumed,
+    /// Every connection begins with a full handshake.
+    Forgotten,
+}
+
+impl Sessions {
+    pub fn of_client(self, mut config: Arc<ClientConfig>) -> Arc<ClientConfig> {
+        if self == Self::Forgotten {
+            Arc::make_mut(&mut config).resumption = Resumption::disabled();
+        }
+        config
+    }
+
+    pub fn of_server(self, mut config: Arc<ServerConfig>) -> Arc<ServerConfig> {
+        if self == Self::Forgotten {
+            // Nobody can show a ticket under keys that were never used.
+            Arc::make_mut(&mut config).send_tls13_tickets = 0;
+        }
+        config
+    }
+}
+
 /// To the workload `expected` and nobody else, showing our own certificate. The server name that a connection is opened
 /// with is not verified and not sent: pass the peer's IP address.
 pub fn client_config(credentials: &Credentials, expected: &SpiffeId, alpn: Alpn) -> Arc<ClientConfig> {

@@ -24,7 +24,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use stored::Stored;
 use weft_identity::certificate::{CertificateError, Credentials, Key, from_pem};
 use weft_identity::rotate::Identity;
-use weft_identity::tls::bootstrap_client_config;
+use weft_identity::tls::{Sessions, bootstrap_client_config};
 use weft_model::SpiffeId;
 use weft_proto::v1::authority_client::AuthorityClient;
 use weft_proto::v1::certify_request::Proof;
@@ -99,6 +99,7 @@ pub struct Certifier {
     anchors: Vec<CertificateDer<'static>>,
     trust: Trust,
     token: Option<Token>,
+    sessions: Sessions,
     condition: Condition,
     tries: Family<Outcome, Counter>,
     expiry: Gauge,
@@ -131,6 +132,7 @@ impl Certifier {
             anchors,
             trust,
             token: Token::of(config),
+            sessions: config.sessions,
             condition: readiness.require("identity", "no certificate yet"),
             tries,
             expiry,
@@ -140,7 +142,7 @@ impl Certifier {
     /// The stored identity, or a new one as soon as discovery gives it. Fails only when waiting could not help.
     pub async fn obtain(&self) -> Result<Identity, CertifyError> {
         match stored::load(&self.directory, &self.wanted, &self.anchors, SystemTime::now()) {
-            Ok(Some(credentials)) => return Ok(Identity::new(self.in_force(credentials))),
+            Ok(Some(credentials)) => return Ok(Identity::new(self.in_force(credentials), self.sessions)),
             Ok(None) => {}
             Err(reason) => tracing::warn!(%reason, "the stored certificate cannot be used"),
         }
@@ -148,7 +150,7 @@ impl Certifier {
         let mut backoff = Backoff::default();
         loop {
             match self.by_token(token, &self.anchors).await {
-                Ok(credentials) => return Ok(Identity::new(self.in_force(credentials))),
+                Ok(credentials) => return Ok(Identity::new(self.in_force(credentials), self.sessions)),
                 Err(error) => {
                     match backoff.is_fresh() {
                         true => tracing::warn!(%error, "no certificate yet"),

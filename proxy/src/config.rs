@@ -25,6 +25,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
+use weft_identity::tls::Sessions;
 use weft_model::balance::Location;
 use weft_model::{Cidr, Port, SpiffeId, names};
 use weft_telemetry::logs::Format;
@@ -72,6 +73,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     pub idle_timeout: Duration,
     pub header_timeout: Duration,
+    /// Of TLS between sidecars.
+    pub sessions: Sessions,
     pub max_header_bytes: usize,
     pub virtual_range: Cidr,
     pub upstream_dns: Vec<SocketAddr>,
@@ -162,6 +165,7 @@ impl Config {
             drain_timeout: f.take("--drain-timeout", &flags.drain_timeout, duration),
             idle_timeout: f.take("--idle-timeout", &flags.idle_timeout, duration),
             header_timeout: f.take("--header-timeout", &flags.header_timeout, duration),
+            sessions: if flags.full_handshakes { Sessions::Forgotten } else { Sessions::Resumed },
             max_header_bytes: f.take("--max-header-bytes", &flags.max_header_bytes, header_bytes),
             virtual_range: f.take_or(
                 "--virtual-range",

@@ -101,6 +101,25 @@ fn sessions_are_resumed_and_still_name_the_peer() {
 }
 
 #[test]
+fn either_side_can_insist_on_full_handshakes() {
+    let root = root();
+    let identity = |account, sessions| Identity::new(credentials(&root, account), sessions);
+    for (client, server) in [(Sessions::Forgotten, Sessions::Resumed), (Sessions::Resumed, Sessions::Forgotten)] {
+        let (cart, search) = (identity("cart", client), identity("search", server));
+        for renewed in [false, true] {
+            if renewed {
+                cart.install(credentials(&root, "cart"));
+                search.install(credentials(&root, "search"));
+            }
+            for _ in 0..3 {
+                let (_, server) = connect(cart.client(&id("search"), Alpn::Tcp), search.server()).unwrap();
+                assert_eq!(server.handshake_kind(), Some(HandshakeKind::Full), "{client:?} {renewed}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_server_that_is_another_workload_is_refused() {
     let root = root();
     let client = client_config(&credentials(&root, "cart"), &id("search"), Alpn::H2);
@@ -155,8 +174,8 @@ fn certificates_under_an_unknown_root_are_refused_by_either_side() {
 fn two_roots_live_at_once_while_one_replaces_the_other() {
     let (old, new) = (root(), root());
     let both = [&old, &new];
-    let cart = Identity::new(signed_at(&old, &id("cart"), &both, SystemTime::now()));
-    let search = Identity::new(signed_at(&old, &id("search"), &both, SystemTime::now()));
+    let identity = |account| Identity::new(signed_at(&old, &id(account), &both, SystemTime::now()), Sessions::Resumed);
+    let (cart, search) = (identity("cart"), identity("search"));
     let live = connect(cart.client(&id("search"), Alpn::H2), search.server()).unwrap();
     search.install(signed_at(&new, &id("search"), &both, SystemTime::now()));
     connect(cart.client(&id("search"), Alpn::H2), search.server()).unwrap();

@@ -111,6 +111,9 @@ pub(super) struct Flags {
     /// How long a request's header section may take to arrive
     #[arg(long, env = "WEFT_HEADER_TIMEOUT", value_name = "DURATION", default_value = "30s")]
     pub header_timeout: String,
+    /// Every connection between this sidecar and another makes a full TLS handshake: sessions are never resumed
+    #[arg(long, env = "WEFT_FULL_HANDSHAKES", value_parser = clap::builder::FalseyValueParser::new())]
+    pub full_handshakes: bool,
     /// Size limit of a header section, bytes
     #[arg(long, env = "WEFT_MAX_HEADER_BYTES", value_name = "BYTES", default_value = "65536")]
     pub max_header_bytes: String,

@@ -38,6 +38,7 @@ fn defaults_are_those_of_the_help() {
     assert_eq!((config.check_port, config.opaque_ports.len(), config.application_probes.len()), (15002, 0, 0));
     assert_eq!(config.admin_listen.to_string(), "0.0.0.0:15020");
     assert_eq!((config.workers, config.weight, config.max_header_bytes), (1, 1, 65536));
+    assert_eq!(config.sessions, Sessions::Resumed);
     assert_eq!(config.detect_timeout, Duration::from_millis(100));
     assert_eq!(config.virtual_range, weft_model::address::DEFAULT_VIRTUAL_RANGE);
     assert_eq!(config.upstream_dns, ["10.0.0.2:53".parse().unwrap()]);

@@ -21,7 +21,7 @@ use tonic::transport::server::{Connected, Server};
 use tonic::{Request, Response, Status, Streaming};
 use weft_identity::certificate::{Authority, Credentials, Key};
 use weft_identity::rotate::Identity;
-use weft_identity::tls::{Alpn, Clients, server_config};
+use weft_identity::tls::{Alpn, Clients, Sessions, server_config};
 use weft_model::SpiffeId;
 use weft_proto::v1;
 use weft_proto::v1::discovery_server::{Discovery as Service, DiscoveryServer};
@@ -41,7 +41,7 @@ pub(crate) fn credentials(authority: &Authority, namespace: &str, account: &str)
 }
 
 pub(crate) fn identity(authority: &Authority) -> Identity {
-    Identity::new(credentials(authority, "shop", "cart"))
+    Identity::new(credentials(authority, "shop", "cart"), Sessions::Resumed)
 }
 
 /// One stream, in the hands of the test.

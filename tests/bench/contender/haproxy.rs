@@ -17,10 +17,20 @@ const OUTBOUND: u16 = 10_000;
 const INBOUND: u16 = 20_000;
 
 pub fn start(network: Network) -> anyhow::Result<Proxied> {
+    pair("haproxy", network, ["", ""])
+}
+
+/// Never resumes a TLS session.
+pub fn start_full(network: Network) -> anyhow::Result<Proxied> {
+    pair("haproxy-full", network, [" no-ssl-reuse", " no-tls-tickets"])
+}
+
+/// `sessions`: what the side that dials says of them, and the side that is dialled.
+fn pair(name: &'static str, network: Network, sessions: [&str; 2]) -> anyhow::Result<Proxied> {
     let dir = network.dir().to_owned();
     let ends = Ends::start(network)?;
     let certificates = Certificates::issue(&dir)?;
-    let [outbound, inbound] = ROLES.map(|role| tls(&certificates, role));
+    let [outbound, inbound] = [0, 1].map(|side| tls(&certificates, ROLES[side]) + sessions[side]);
     let next = ends.server.ip().to_string();
     let sides = [(OUTBOUND, "", next.as_str(), INBOUND, outbound.as_str()), (INBOUND, &inbound, "127.0.0.1", 0, "")];
     let program = |role: &str, side: (u16, &str, &str, u16, &str)| {
@@ -31,7 +41,7 @@ pub fn start(network: Network) -> anyhow::Result<Proxied> {
     let programs = [program(ROLES[0], sides[0])?, program(ROLES[1], sides[1])?];
     let target = |traffic: Traffic| (traffic, (ends.client.ip(), OUTBOUND + traffic.port()).into());
     let targets = Traffic::ALL.map(target).to_vec();
-    Proxied::start("haproxy", ends, programs, targets)
+    Proxied::start(name, ends, programs, targets)
 }
 
 /// The settings of a TLS socket, whichever end of it.

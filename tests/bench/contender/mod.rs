@@ -25,6 +25,8 @@ use weft_examples::pods::Network;
 pub const NAMES: &str = "direct,weft,envoy,envoy-h2,haproxy,nginx";
 /// Those that there is time for in a quick look.
 pub const QUICK: &str = "direct,weft,envoy,haproxy";
+/// Those that never resume a TLS session; the one that others are held against is the first.
+pub const FULL: &[&str] = &["envoy-full", weft::FULL, "haproxy-full"];
 
 /// Starts the contender called `name`.
 pub fn start(name: &str, network: Network, envoy: &Path) -> anyhow::Result<Box<dyn Contender>> {
@@ -34,6 +36,9 @@ pub fn start(name: &str, network: Network, envoy: &Path) -> anyhow::Result<Box<d
         "envoy" => Box::new(envoy::start(network, envoy)?),
         "envoy-h2" => Box::new(envoy::start_h2(network, envoy)?),
         "haproxy" => Box::new(haproxy::start(network)?),
+        weft::FULL => Box::new(weft::Weft::start_full(network)?),
+        "envoy-full" => Box::new(envoy::start_full(network, envoy)?),
+        "haproxy-full" => Box::new(haproxy::start_full(network)?),
         "nginx" => Box::new(nginx::start(network)?),
         variant if VARIANTS.contains(&variant) => Box::new(weft::Weft::start_variant(network, variant)?),
         other => bail!("there is no contender {other:?}; there are {NAMES}"),
@@ -42,7 +47,7 @@ pub fn start(name: &str, network: Network, envoy: &Path) -> anyhow::Result<Box<d
 
 /// Whether `name` is somebody else's proxy, whose failures are not ours.
 pub fn is_peer(name: &str) -> bool {
-    name != DIRECT && name != weft::NAME && !VARIANTS.contains(&name)
+    ![DIRECT, weft::NAME, weft::FULL].contains(&name) && !VARIANTS.contains(&name)
 }
 
 /// Why `name` cannot be started on this machine, where that is no fault.

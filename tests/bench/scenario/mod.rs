@@ -28,6 +28,7 @@ pub fn all() -> Vec<Scenario> {
         paced::scenario(),
         churn::scenario(),
         churn_tcp::scenario(),
+        churn_tcp::full(),
         features::scenario(),
         memory::scenario(),
     ]

@@ -47,21 +47,31 @@ fn tls(certificates: &Certificates, role: &str, peer: &str) -> String {
     )
 }
 
+/// What becomes of TLS sessions when their connection has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sessions {
+    Resumed,
+    Forgotten,
+}
+
 /// How the outbound side dials.
-pub fn upstream_tls(certificates: &Certificates) -> String {
+pub fn upstream_tls(certificates: &Certificates, sessions: Sessions) -> String {
+    let kept = if sessions == Sessions::Forgotten { "max_session_keys: 0\n        " } else { "" };
     format!(
         "
     transport_socket:
       name: tls
       typed_config:
         \"@type\": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
-        {}",
+        {kept}{}",
         tls(certificates, "outbound", "inbound")
     )
 }
 
 /// How the inbound side is dialled.
-pub fn downstream_tls(certificates: &Certificates) -> String {
+pub fn downstream_tls(certificates: &Certificates, sessions: Sessions) -> String {
+    let kept =
+        if sessions == Sessions::Forgotten { "disable_stateless_session_resumption: true\n          " } else { "" };
     format!(
         "
       transport_socket:
@@ -69,7 +79,7 @@ pub fn downstream_tls(certificates: &Certificates) -> String {
         typed_config:
           \"@type\": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
           require_client_certificate: true
-          {}",
+          {kept}{}",
         tls(certificates, "inbound", "outbound").replace('\n', "\n  ")
     )
 }

@@ -11,7 +11,7 @@ use super::ends::Ends;
 use super::proxied::Proxied;
 use crate::traffic::Traffic;
 use anyhow::Context;
-use configuration::{INBOUND, OUTBOUND, Speaks, configuration, downstream_tls, known_clusters, upstream_tls};
+use configuration::{INBOUND, OUTBOUND, Sessions, Speaks, configuration, downstream_tls, known_clusters, upstream_tls};
 use std::fs;
 use std::path::Path;
 use weft_examples::pods::{Network, Pod, Program};
@@ -21,12 +21,17 @@ const UID: u32 = 1337;
 
 /// Carries everything as it came.
 pub fn start(network: Network, binary: &Path) -> anyhow::Result<Proxied> {
-    pair("envoy", network, binary, [Speaks::TheSame, Speaks::TheSame], &Traffic::ALL)
+    pair("envoy", network, binary, [Speaks::TheSame, Speaks::TheSame], &Traffic::ALL, Sessions::Resumed)
+}
+
+/// Never resumes a TLS session.
+pub fn start_full(network: Network, binary: &Path) -> anyhow::Result<Proxied> {
+    pair("envoy-full", network, binary, [Speaks::TheSame, Speaks::TheSame], &Traffic::ALL, Sessions::Forgotten)
 }
 
 /// Carries HTTP/1.1 over HTTP/2; with other traffic it would be no different from [`start`].
 pub fn start_h2(network: Network, binary: &Path) -> anyhow::Result<Proxied> {
-    pair("envoy-h2", network, binary, [Speaks::Http2, Speaks::Http1], &[Traffic::Http1])
+    pair("envoy-h2", network, binary, [Speaks::Http2, Speaks::Http1], &[Traffic::Http1], Sessions::Resumed)
 }
 
 fn pair(
@@ -35,6 +40,7 @@ fn pair(
     binary: &Path,
     [outbound, inbound]: [Speaks; 2],
     carries: &[Traffic],
+    sessions: Sessions,
 ) -> anyhow::Result<Proxied> {
     let dir = network.dir().to_owned();
     let ends = Ends::start(network)?;
@@ -43,8 +49,8 @@ fn pair(
     let but_own = format!("-m owner ! --uid-owner {UID}");
     redirect(&ends.client, &format!("OUTPUT -p tcp --dport {ports} {but_own} -j REDIRECT --to-ports {OUTBOUND}"))?;
     redirect(&ends.server, &format!("PREROUTING -p tcp --dport {ports} -j REDIRECT --to-ports {INBOUND}"))?;
-    let upstream = upstream_tls(&certificates);
-    let downstream = downstream_tls(&certificates);
+    let upstream = upstream_tls(&certificates, sessions);
+    let downstream = downstream_tls(&certificates, sessions);
     let sides = [
         configuration(ROLES[0], OUTBOUND, "", &upstream, outbound),
         configuration(ROLES[1], INBOUND, &downstream, "", inbound),

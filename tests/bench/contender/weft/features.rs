@@ -30,6 +30,8 @@ pub struct Features {
     pub routes: bool,
     /// By [`MANY`] rules.
     pub authorization: bool,
+    /// TLS sessions are not resumed. Of no variant, and of the contender [`super::FULL`].
+    pub full_handshakes: bool,
 }
 
 impl Features {
@@ -45,7 +47,8 @@ impl Features {
             "routes" => Self { routes: true, ..none },
             "authorization" => Self { authorization: true, ..none },
             "all" => {
-                Self { metrics: true, tracing: true, access_log: true, tap: false, routes: true, authorization: true }
+                let told = Self { metrics: true, tracing: true, access_log: true, ..none };
+                Self { routes: true, authorization: true, ..told }
             }
             _ => return None,
         })
@@ -66,6 +69,9 @@ impl Features {
 
     /// Adds the flags of one side's proxy. `collector`: where spans go.
     pub fn configure(self, mut workload: Workload, collector: Option<&str>) -> Workload {
+        if self.full_handshakes {
+            workload = workload.proxy_arg("--full-handshakes");
+        }
         let mut flag = |name: &str, value: &str| workload = workload.clone().proxy_arg(name).proxy_arg(value);
         if self.access_log {
             flag("--access-log", "json");

@@ -23,6 +23,8 @@ use weft_tests::world::{NAMESPACE, SOON};
 use weft_tests::{Plan, World};
 
 pub const NAME: &str = "weft";
+/// The same with a full TLS handshake for each connection between the two.
+pub const FULL: &str = "weft-full";
 
 /// The service's port of the first kind of traffic; the others follow.
 const PORT: u16 = 80;
@@ -43,6 +45,10 @@ pub struct Weft {
 impl Weft {
     pub fn start(network: Network) -> anyhow::Result<Self> {
         Self::start_with(NAME, network, Features::default())
+    }
+
+    pub fn start_full(network: Network) -> anyhow::Result<Self> {
+        Self::start_with(FULL, network, Features { full_handshakes: true, ..Features::default() })
     }
 
     /// One of [`VARIANTS`].
