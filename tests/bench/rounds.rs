@@ -85,12 +85,13 @@ impl Effort {
             }
         }
         let mut rounds: Vec<Round> = vec![];
-        let quiet = |rounds: &[Round]| rounds.iter().filter(|round| round.others < self.quiet).count();
+        let quiet = |rounds: &[Round]| rounds.iter().filter(|round| round.is_quiet(self.quiet)).count();
         while quiet(&rounds) < wanted && rounds.len() < wanted + repeats {
             eprintln!("  round {}", rounds.len() + 1);
             rounds.push(self.round(scenario, pairs)?);
         }
-        rounds.sort_by(|a, b| a.others.total_cmp(&b.others));
+        let disturbed = |round: &Round| !round.is_quiet(self.quiet);
+        rounds.sort_by(|a, b| disturbed(a).cmp(&disturbed(b)).then(a.others.total_cmp(&b.others)));
         let thrown_away = rounds.split_off(wanted.min(rounds.len()));
         Ok(Section { scenario: *scenario, rounds, thrown_away, missing: vec![], quiet: self.quiet })
     }

@@ -2,12 +2,15 @@
 //!
 //! Every single measurement is in the JSON too, thrown-away rounds included, so that a median can be doubted.
 
-use crate::figure::{Figure, Figures};
+use crate::figure::{Figure, Figures, LEFT_OUT};
 use crate::scenario::Scenario;
 use serde_json::{Map, Value, json};
 
 /// Whose figures are divided by whose.
 const RATIOS: [(&str, &str); 2] = [("weft", "envoy"), ("weft", "haproxy")];
+
+/// Of the requests at a fixed rate, per cent: when more than these had to be left out, those that are left say little.
+const MOST_LEFT_OUT: f64 = 50.0;
 
 /// Everybody once.
 #[derive(Debug)]
@@ -27,7 +30,7 @@ pub struct Section {
     pub thrown_away: Vec<Round>,
     /// Variants that this machine cannot have, and why.
     pub missing: Vec<(String, String)>,
-    /// Rounds with others above this are not quiet.
+    /// The limit of [`Round::is_quiet`].
     pub quiet: f64,
 }
 
@@ -100,7 +103,7 @@ impl Section {
     /// How much the figures are to be trusted.
     pub fn remark(&self) -> String {
         let others = median(self.rounds.iter().map(|round| round.others).collect()).unwrap_or_default();
-        let noisy = self.rounds.iter().filter(|round| round.others >= self.quiet).count();
+        let noisy = self.rounds.iter().filter(|round| !round.is_quiet(self.quiet)).count();
         let warning =
             if noisy > 0 { format!(", {noisy} of them NOT quiet: take no decision by these") } else { String::new() };
         let missing: String = self.missing.iter().map(|(name, why)| format!(" Without {name}: {why}.")).collect();
@@ -118,6 +121,12 @@ impl Section {
 }
 
 impl Round {
+    /// Whether nobody disturbed it: everybody else kept fewer cores busy than `limit`, and the machine did not stand still for most of it.
+    pub fn is_quiet(&self, limit: f64) -> bool {
+        let stood_still = |figures: &Figures| figures.get(LEFT_OUT).is_some_and(|share| share > MOST_LEFT_OUT);
+        self.others < limit && !self.measured.iter().any(|(_, figures)| stood_still(figures))
+    }
+
     fn ratio(&self, own: &str, other: &str, figure: Figure) -> Option<f64> {
         let of = |name: &str| self.measured.iter().find(|(measured, _)| *measured == name)?.1.get(figure);
         let (own, other) = (of(own)?, of(other)?);
@@ -156,6 +165,17 @@ mod tests {
         assert_eq!(median(vec![3.0, 900.0, 1.0]), Some(3.0));
         assert_eq!(median(vec![4.0, 2.0]), Some(3.0));
         assert_eq!(median(vec![]), None);
+    }
+
+    #[test]
+    fn a_round_in_which_the_machine_stood_still_is_not_quiet() {
+        let round = |others, left_out| {
+            let figures = Figures::default().with(LEFT_OUT, left_out);
+            Round { measured: vec![("direct", Figures::default()), ("weft", figures)], failed: vec![], others }
+        };
+        assert!(round(0.2, 49.0).is_quiet(0.25));
+        assert!(!round(0.2, 51.0).is_quiet(0.25));
+        assert!(!round(0.3, 1.0).is_quiet(0.25));
     }
 
     #[test]
