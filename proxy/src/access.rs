@@ -5,6 +5,7 @@
 //! what is secret.
 
 use crate::config::{AccessLog, Filter, Number, Test, Text};
+use std::cell::RefCell;
 use std::io::Write;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
@@ -12,6 +13,11 @@ use weft_telemetry::logs::Format;
 
 /// The longest text that a client chooses, bytes.
 const MOST_TEXT: usize = 1024;
+
+thread_local! {
+    /// The last second since the epoch that was written, and its text up to the fraction: most lines are of the same one.
+    static SECOND: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) };
+}
 
 /// What is said of one request. Words that are empty are left out.
 #[derive(Debug, Clone, Copy)]
@@ -163,11 +169,26 @@ fn bare(value: Value<'_>, out: &mut Vec<u8>) {
         Value::Number(number) => out.write_all(itoa::Buffer::new().format(number).as_bytes()),
         // A float as JSON has it.
         Value::Seconds(span) => serde_json::to_writer(&mut *out, &span.as_secs_f64()).map_err(Into::into),
-        Value::Time(time) => write!(out, "{}", humantime::format_rfc3339_micros(time)),
+        Value::Time(time) => moment(time, out),
         Value::Address(address) => write!(out, "{address}"),
         Value::Trace(trace) => write!(out, "{trace:032x}"),
     };
     written.expect("a Vec takes everything, and a Duration is a finite number");
+}
+
+/// As RFC 3339 has it, with microseconds.
+fn moment(time: SystemTime, out: &mut Vec<u8>) -> std::io::Result<()> {
+    // Nobody's clock is before 1970.
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    SECOND.with_borrow_mut(|(second, text)| {
+        if *second != since.as_secs() {
+            *second = since.as_secs();
+            *text = humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + since).to_string();
+            text.pop();
+        }
+        out.extend_from_slice(text.as_bytes());
+    });
+    write!(out, ".{:06}Z", since.subsec_micros())
 }
 
 fn cut(text: &str) -> &str {
@@ -180,6 +201,14 @@ fn is_bare(word: &str) -> bool {
 
 /// As JSON quotes it, whose escapes everybody knows.
 fn quoted(text: &str, out: &mut Vec<u8>) {
+    // Nearly every text is written as it is. All of its bytes are looked at, whatever is found, so that many are at once.
+    let odd = |byte: u8| (byte < 0x20) | (byte == b'"') | (byte == b'\\') | (byte == 0x7f) | (byte == 0xc2);
+    if !text.bytes().fold(false, |found, byte| found | odd(byte)) {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+        return;
+    }
     let begin = out.len();
     serde_json::to_writer(&mut *out, text).expect("a Vec takes everything, and text is always JSON");
     // JSON leaves DEL and the controls of C1 as they are, which terminals obey. Both have one of two bytes, which are seldom: what
@@ -263,6 +292,24 @@ mod tests {
         let read: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!((&read["path"], &read["status"]), (&evil.into(), &200.into()));
         assert!(written(&line(&"ä".repeat(10_000), 200), Format::Json).len() < 2_000);
+    }
+
+    #[test]
+    fn a_time_is_that_of_its_line_whatever_was_written_before() {
+        let at = |micros| {
+            let mut out = vec![];
+            moment(SystemTime::UNIX_EPOCH + Duration::from_micros(micros), &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        for (micros, text) in [
+            (1_795_344_000_000_000, "2026-11-22T10:40:00.000000Z"),
+            (1_795_344_000_000_001, "2026-11-22T10:40:00.000001Z"),
+            (1_795_344_001_999_999, "2026-11-22T10:40:01.999999Z"),
+            (1_795_344_000_123_456, "2026-11-22T10:40:00.123456Z"),
+            (0, "1970-01-01T00:00:00.000000Z"),
+        ] {
+            assert_eq!(at(micros), text);
+        }
     }
 
     #[test]

@@ -268,6 +268,11 @@ struct Asked<'a, R> {
 
 impl<R: RequestView> Asked<'_, R> {
     fn for_operation(&self, operation: &Operation, action: Action) -> Result<bool, Ambiguous> {
+        // Of many rules most are about other paths. Where only the path can be read in several ways, and this one cannot, it may
+        // be asked first.
+        if operation.hosts.is_empty() && self.is_elsewhere(operation) {
+            return Ok(false);
+        }
         let method = self.method;
         let methods = operation.methods.is_empty()
             || operation.methods.iter().any(|wanted| match action {
@@ -310,6 +315,13 @@ impl<R: RequestView> Asked<'_, R> {
             (None, Action::Deny) => Ok(hosts.iter().any(matches)),
             (None, Action::Allow) => Ok(hosts.iter().all(matches)),
         }
+    }
+
+    /// The path has one reading, and `operation` is about others.
+    fn is_elsewhere(&self, operation: &Operation) -> bool {
+        let plain = self.plain.get_or_init(|| path::plain(self.request.path()));
+        let others = |path: &str| operation.paths.iter().all(|pattern| !pattern.matches(path));
+        !operation.paths.is_empty() && plain.is_some_and(others)
     }
 
     fn is_at_path(&self, operation: &Operation, action: Action) -> Result<bool, Ambiguous> {

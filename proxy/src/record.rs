@@ -145,7 +145,9 @@ impl Observed {
 
     /// The request has ended; only the first word about that counts.
     pub fn end(&self, request: &impl RequestView, end: End<'_>) {
-        let Some(mut record) = self.0.as_ref().and_then(|noted| noted.record.take()) else { return };
+        let Some(noted) = &self.0 else { return };
+        let mut present = noted.record.borrow_mut();
+        let Some(record) = present.as_mut() else { return };
         let now = Instant::now();
         record.close(None, end.reason, None, now);
         // The answer's body belongs to the try that brought it.
@@ -156,13 +158,14 @@ impl Observed {
         if let (Some(span), Some(tracer)) = (&span, &observer.tracer)
             && (span.sampled || end.is_error())
         {
-            spans::each(&record, span, tracer, request, &end, now);
+            spans::each(record, span, tracer, request, &end, now);
         }
         if let Some(access) = &observer.access {
-            lines::tell((&record, span.as_ref()), access, request, &end, now);
+            lines::tell((record, span.as_ref()), access, request, &end, now);
         }
         if observer.taps.on() {
-            tapped::tell(&record, span.as_ref(), request, &end, now);
+            tapped::tell(record, span.as_ref(), request, &end, now);
         }
+        *present = None;
     }
 }
