@@ -62,10 +62,9 @@ impl Alpn {
 }
 
 /// What becomes of sessions when their connection has ended (RFC 8446 section 2.2).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sessions {
     /// A client that comes back goes on with one: no certificates, and a fraction of the CPU time.
-    #[default]
     Resumed,
     /// Every connection begins with a full handshake.
     Forgotten,

@@ -268,8 +268,8 @@ struct Asked<'a, R> {
 
 impl<R: RequestView> Asked<'_, R> {
     fn for_operation(&self, operation: &Operation, action: Action) -> Result<bool, Ambiguous> {
-        // Of many rules most are about other paths. Where only the path can be read in several ways, and this one cannot, it may
-        // be asked first.
+        // Of many rules most are about other paths. Without hosts nothing but the path can be an error: one that has a single
+        // reading may be asked first.
         if operation.hosts.is_empty() && self.is_elsewhere(operation) {
             return Ok(false);
         }

@@ -6,6 +6,7 @@
 use crate::contender::certificates::{Certificates, identity};
 use crate::contender::pair::{KNOWN_ENDPOINTS, KNOWN_SERVICES};
 use crate::traffic::Traffic;
+use weft_identity::tls::Sessions;
 
 pub const OUTBOUND: u16 = 15001;
 pub const INBOUND: u16 = 15006;
@@ -45,13 +46,6 @@ fn tls(certificates: &Certificates, role: &str, peer: &str) -> String {
             trusted_ca: {{ filename: {authority} }}
             match_typed_subject_alt_names: [{{ san_type: URI, matcher: {{ exact: \"{peer}\" }} }}]"
     )
-}
-
-/// What becomes of TLS sessions when their connection has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sessions {
-    Resumed,
-    Forgotten,
 }
 
 /// How the outbound side dials.

@@ -11,10 +11,11 @@ use super::ends::Ends;
 use super::proxied::Proxied;
 use crate::traffic::Traffic;
 use anyhow::Context;
-use configuration::{INBOUND, OUTBOUND, Sessions, Speaks, configuration, downstream_tls, known_clusters, upstream_tls};
+use configuration::{INBOUND, OUTBOUND, Speaks, configuration, downstream_tls, known_clusters, upstream_tls};
 use std::fs;
 use std::path::Path;
 use weft_examples::pods::{Network, Pod, Program};
+use weft_identity::tls::Sessions;
 
 /// The user that the redirect leaves alone.
 const UID: u32 = 1337;
