@@ -1,23 +1,15 @@
 //! One request as a line of the access log: whether it is wanted, and how it reads.
 //!
-//! Pure, and without an allocation of its own, for there may be one for every request. Whatever a client puts into its request, a
-//! line stays a line: control characters are escaped in both shapes, and texts are cut. Query strings are left out, for they hold
+//! Pure, and without an allocation of its own, for there may be one for every request. Query strings are left out, for they hold
 //! what is secret.
 
+mod shape;
+
+pub use shape::write;
+
 use crate::config::{AccessLog, Filter, Number, Test, Text};
-use std::cell::RefCell;
-use std::io::Write;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
-use weft_telemetry::logs::Format;
-
-/// The longest text that a client chooses, bytes.
-const MOST_TEXT: usize = 1024;
-
-thread_local! {
-    /// The last second since the epoch that was written, and its text up to the fraction: most lines are of the same one.
-    static SECOND: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) };
-}
 
 /// What is said of one request. Words that are empty are left out.
 #[derive(Debug, Clone, Copy)]
@@ -78,157 +70,10 @@ fn holds(test: &Test, line: &Line<'_>) -> bool {
     }
 }
 
-/// One value as it is written.
-#[derive(Clone, Copy)]
-enum Value<'a> {
-    Text(&'a str),
-    Number(u64),
-    Seconds(Duration),
-    Time(SystemTime),
-    Address(IpAddr),
-    Trace(u128),
-}
-
-/// Calls `each` for every field in the order in which they are written.
-fn fields<'a>(line: &Line<'a>, each: &mut impl FnMut(&'static str, Value<'a>)) {
-    let some = |text: &'a str| (!text.is_empty()).then_some(Value::Text(text));
-    let all = [
-        ("time", Some(Value::Time(line.time))),
-        ("direction", Some(Value::Text(line.direction))),
-        ("service", Some(Value::Text(line.service))),
-        ("route", some(line.route)),
-        ("endpoint", some(line.endpoint)),
-        ("method", Some(Value::Text(cut(line.method)))),
-        ("host", Some(Value::Text(cut(line.host)))),
-        ("path", Some(Value::Text(cut(line.path)))),
-        ("version", Some(Value::Text(line.version))),
-        ("status", Some(Value::Number(line.status.into()))),
-        ("grpc", line.grpc.map(|code| Value::Number(code.into()))),
-        ("reason", some(line.reason)),
-        ("duration_seconds", Some(Value::Seconds(line.took))),
-        ("attempts", Some(Value::Number(line.attempts))),
-        ("peer", some(line.peer)),
-        ("client", line.client.map(Value::Address)),
-        ("trace_id", line.trace.map(Value::Trace)),
-    ];
-    all.into_iter().for_each(|(key, value)| {
-        if let Some(value) = value {
-            each(key, value);
-        }
-    });
-}
-
-/// Adds the line with its end to `out`.
-pub fn write(line: &Line<'_>, format: Format, out: &mut Vec<u8>) {
-    match format {
-        Format::Json => {
-            let mut before = b'{';
-            fields(line, &mut |key, value| {
-                out.extend_from_slice(&[before, b'"']);
-                out.extend_from_slice(key.as_bytes());
-                out.extend_from_slice(b"\":");
-                json(value, out);
-                before = b',';
-            });
-            out.push(b'}');
-        }
-        // `key=value key="other value"`
-        Format::Text => {
-            let begin = out.len();
-            fields(line, &mut |key, value| {
-                if out.len() > begin {
-                    out.push(b' ');
-                }
-                out.extend_from_slice(key.as_bytes());
-                out.push(b'=');
-                match value {
-                    Value::Text(word) if !is_bare(word) => json(value, out),
-                    value => bare(value, out),
-                }
-            });
-        }
-    }
-    out.push(b'\n');
-}
-
-fn json(value: Value<'_>, out: &mut Vec<u8>) {
-    match value {
-        Value::Text(text) => quoted(text, out),
-        Value::Number(_) | Value::Seconds(_) => bare(value, out),
-        Value::Time(_) | Value::Address(_) | Value::Trace(_) => {
-            out.push(b'"');
-            bare(value, out);
-            out.push(b'"');
-        }
-    }
-}
-
-fn bare(value: Value<'_>, out: &mut Vec<u8>) {
-    let written = match value {
-        Value::Text(text) => out.write_all(text.as_bytes()),
-        Value::Number(number) => out.write_all(itoa::Buffer::new().format(number).as_bytes()),
-        // A float as JSON has it.
-        Value::Seconds(span) => serde_json::to_writer(&mut *out, &span.as_secs_f64()).map_err(Into::into),
-        Value::Time(time) => moment(time, out),
-        Value::Address(address) => write!(out, "{address}"),
-        Value::Trace(trace) => write!(out, "{trace:032x}"),
-    };
-    written.expect("a Vec takes everything, and a Duration is a finite number");
-}
-
-/// As RFC 3339 has it, with microseconds.
-fn moment(time: SystemTime, out: &mut Vec<u8>) -> std::io::Result<()> {
-    // Nobody's clock is before 1970.
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    SECOND.with_borrow_mut(|(second, text)| {
-        if *second != since.as_secs() {
-            *second = since.as_secs();
-            *text = humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + since).to_string();
-            text.pop();
-        }
-        out.extend_from_slice(text.as_bytes());
-    });
-    write!(out, ".{:06}Z", since.subsec_micros())
-}
-
-fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(MOST_TEXT)]
-}
-
-fn is_bare(word: &str) -> bool {
-    !word.is_empty() && word.chars().all(|c| !c.is_whitespace() && !c.is_control() && !matches!(c, '"' | '\\' | '='))
-}
-
-/// As JSON quotes it, whose escapes everybody knows.
-fn quoted(text: &str, out: &mut Vec<u8>) {
-    // Nearly every text is written as it is. All of its bytes are looked at, whatever is found, so that many are at once.
-    let odd = |byte: u8| (byte < 0x20) | (byte == b'"') | (byte == b'\\') | (byte == 0x7f) | (byte == 0xc2);
-    if !text.bytes().fold(false, |found, byte| found | odd(byte)) {
-        out.push(b'"');
-        out.extend_from_slice(text.as_bytes());
-        out.push(b'"');
-        return;
-    }
-    let begin = out.len();
-    serde_json::to_writer(&mut *out, text).expect("a Vec takes everything, and text is always JSON");
-    // JSON leaves DEL and the controls of C1 as they are, which terminals obey. Both have one of two bytes, which are seldom: what
-    // was written is only read as characters where there is one.
-    if memchr::memchr2(0x7f, 0xc2, &out[begin..]).is_some() {
-        let plain = String::from_utf8_lossy(&out[begin..]).into_owned();
-        out.truncate(begin);
-        for c in plain.chars() {
-            let written = match c.is_control() {
-                true => write!(out, "\\u{:04x}", u32::from(c)),
-                false => write!(out, "{c}"),
-            };
-            written.expect("a Vec takes everything");
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use weft_telemetry::logs::Format;
 
     fn line<'a>(path: &'a str, status: u16) -> Line<'a> {
         Line {
@@ -292,24 +137,6 @@ mod tests {
         let read: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!((&read["path"], &read["status"]), (&evil.into(), &200.into()));
         assert!(written(&line(&"ä".repeat(10_000), 200), Format::Json).len() < 2_000);
-    }
-
-    #[test]
-    fn a_time_is_that_of_its_line_whatever_was_written_before() {
-        let at = |micros| {
-            let mut out = vec![];
-            moment(SystemTime::UNIX_EPOCH + Duration::from_micros(micros), &mut out).unwrap();
-            String::from_utf8(out).unwrap()
-        };
-        for (micros, text) in [
-            (1_795_344_000_000_000, "2026-11-22T10:40:00.000000Z"),
-            (1_795_344_000_000_001, "2026-11-22T10:40:00.000001Z"),
-            (1_795_344_001_999_999, "2026-11-22T10:40:01.999999Z"),
-            (1_795_344_000_123_456, "2026-11-22T10:40:00.123456Z"),
-            (0, "1970-01-01T00:00:00.000000Z"),
-        ] {
-            assert_eq!(at(micros), text);
-        }
     }
 
     #[test]

@@ -10,7 +10,6 @@ use crate::deadline::GRPC_TIMEOUT;
 use crate::plan::Plan;
 use crate::respond;
 use crate::route::Carried;
-use std::io::Write;
 use std::rc::Rc;
 
 /// The request head for an endpoint.
@@ -41,10 +40,7 @@ pub fn request(request: &mut Head, plan: &Plan, added: &[(&'static str, String)]
         line(out, GRPC_TIMEOUT, &left);
     }
     if let Some(trace) = &trace {
-        trace.write(|name, value| {
-            // Writing into memory does not fail.
-            let _ = write!(out, "{name}: {value}\r\n");
-        });
+        trace.write(|name, value| line(out, name, value));
     }
     for (name, value) in added {
         line(out, name, value);
@@ -98,9 +94,9 @@ pub fn response(
     out.extend_from_slice(b"\r\n");
 }
 
-fn line(out: &mut Vec<u8>, name: &str, value: &str) {
+fn line(out: &mut Vec<u8>, name: &str, value: impl AsRef<[u8]>) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
-    out.extend_from_slice(value.as_bytes());
+    out.extend_from_slice(value.as_ref());
     out.extend_from_slice(b"\r\n");
 }

@@ -3,8 +3,8 @@
 //! Two of the forms that `trace` reads. Trace identifiers have 16 or 32 digits; a decision may come without any identifier.
 //! What is malformed says nothing.
 
-use super::hex;
 use super::parent::{Decision, Parent, Said};
+use crate::hex;
 use crate::request::RequestView;
 use std::num::{NonZeroU64, NonZeroU128};
 

@@ -4,7 +4,6 @@
 //! there, and a new trace begins. A request is answered in the forms it came in, and in the first configured one if in none.
 
 mod b3;
-mod hex;
 mod parent;
 mod sample;
 mod w3c;
@@ -13,8 +12,8 @@ pub use parent::{Decision, Parent};
 pub use sample::Sampler;
 
 use crate::config::Form;
+use crate::hex::{digits, wide_digits};
 use crate::request::RequestView;
-use std::fmt;
 
 /// A set of forms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -95,30 +94,31 @@ impl Outgoing {
     }
 
     /// Gives `line` each header field, name and value.
-    pub fn write(&self, mut line: impl FnMut(&'static str, fmt::Arguments<'_>)) {
-        let records = u8::from(self.decision.records());
+    pub fn write(&self, mut line: impl FnMut(&'static str, &[u8])) {
+        let records = b'0' + u8::from(self.decision.records());
+        let (trace, span) = (wide_digits(self.trace), digits(self.span));
         if self.forms.contains(Form::TraceContext) {
-            line(w3c::TRACEPARENT, format_args!("00-{:032x}-{:016x}-{records:02x}", self.trace, self.span));
+            line(w3c::TRACEPARENT, &w3c::written(&trace, &span, records));
         }
         if self.forms.contains(Form::B3) {
-            let flag = if self.decision == Decision::Debug { 'd' } else { char::from(b'0' + records) };
-            match self.parent {
-                Some(parent) => {
-                    line(b3::SINGLE, format_args!("{:032x}-{:016x}-{flag}-{parent:016x}", self.trace, self.span));
-                }
-                None => line(b3::SINGLE, format_args!("{:032x}-{:016x}-{flag}", self.trace, self.span)),
+            let flag = if self.decision == Decision::Debug { b'd' } else { records };
+            let mut value = [&trace[..], b"-", &span, b"-", &[flag]].concat();
+            if let Some(parent) = self.parent {
+                value.push(b'-');
+                value.extend_from_slice(&digits(parent));
             }
+            line(b3::SINGLE, &value);
         }
         if self.forms.contains(Form::B3Multi) {
-            let [trace, span, parent, sampled, flags] = b3::MULTI;
-            line(trace, format_args!("{:032x}", self.trace));
-            line(span, format_args!("{:016x}", self.span));
-            if let Some(id) = self.parent {
-                line(parent, format_args!("{id:016x}"));
+            let [trace_id, span_id, parent_id, sampled, flags] = b3::MULTI;
+            line(trace_id, &trace);
+            line(span_id, &span);
+            if let Some(parent) = self.parent {
+                line(parent_id, &digits(parent));
             }
             match self.decision {
-                Decision::Debug => line(flags, format_args!("1")),
-                _ => line(sampled, format_args!("{records}")),
+                Decision::Debug => line(flags, b"1"),
+                _ => line(sampled, &[records]),
             }
         }
     }

@@ -32,7 +32,7 @@ fn written(headers: &[(&str, &str)], decision: Decision) -> Vec<String> {
     let mut lines = Vec::new();
     let parent = incoming.parent.map(|parent| parent.span.get());
     let out = incoming.onward(trace, 0xab, parent, decision, Form::TraceContext);
-    out.write(|name, value| lines.push(format!("{name}: {value}")));
+    out.write(|name, value| lines.push(format!("{name}: {}", value.escape_ascii())));
     lines
 }
 
@@ -162,7 +162,7 @@ proptest! {
         // What is written can be read again and says the same.
         let out = incoming.onward(TRACE, SPAN, None, Decision::Record, Form::TraceContext);
         let mut lines: Vec<(String, String)> = Vec::new();
-        out.write(|name, value| lines.push((name.to_owned(), value.to_string())));
+        out.write(|name, value| lines.push((name.to_owned(), value.escape_ascii().to_string())));
         let again = imagined(lines);
         let parent = read(&again, &ALL).parent.map(|parent| (parent.trace.get(), parent.span.get()));
         prop_assert_eq!(parent, Some((TRACE, SPAN)));
@@ -173,7 +173,7 @@ proptest! {
         for form in ALL {
             let out = Incoming::default().onward(trace, span, None, Decision::of(records), form);
             let mut lines: Vec<(String, String)> = Vec::new();
-            out.write(|name, value| lines.push((name.to_owned(), value.to_string())));
+            out.write(|name, value| lines.push((name.to_owned(), value.escape_ascii().to_string())));
             let read = read(&imagined(lines), &ALL);
             let parent = read.parent.map(|parent| (parent.trace.get(), parent.span.get()));
             prop_assert_eq!((parent, read.decision), (Some((trace, span)), Some(Decision::of(records))));

@@ -3,8 +3,8 @@
 //! One form of the headers that `trace` reads. A version that is not known is read as far as version 00 goes (section 4.3);
 //! anything that is not exactly right says nothing, as the specification asks for.
 
-use super::hex;
 use super::parent::{Decision, Parent, Said};
+use crate::hex;
 use crate::request::RequestView;
 use std::num::{NonZeroU64, NonZeroU128};
 
@@ -32,6 +32,18 @@ pub(super) fn read(request: &impl RequestView) -> Option<Said> {
         // Two callers cannot both be the parent.
         _ => Some(Said::default()),
     }
+}
+
+/// `traceparent` of version 00; `records`: the last digit of its flags.
+pub(super) fn written(trace: &[u8; 32], span: &[u8; 16], records: u8) -> [u8; LENGTH] {
+    let mut value = [b'0'; LENGTH];
+    for dash in [2, 35, 52] {
+        value[dash] = b'-';
+    }
+    value[3..35].copy_from_slice(trace);
+    value[36..52].copy_from_slice(span);
+    value[LENGTH - 1] = records;
+    value
 }
 
 fn parse(value: &[u8]) -> Option<Said> {

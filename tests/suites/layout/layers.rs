@@ -69,5 +69,5 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "access",
         ],
     ),
-    ("ground", &["request", "error", "config"]),
+    ("ground", &["request", "hex", "error", "config"]),
 ];

@@ -45,7 +45,7 @@ impl<S: Story> Exchange<'_, S> {
             headers.remove(name);
         }
         trace.write(|name, value| {
-            if let Ok(value) = HeaderValue::try_from(value.to_string()) {
+            if let Ok(value) = HeaderValue::from_bytes(value) {
                 headers.insert(HeaderName::from_static(name), value);
             }
         });
