@@ -57,10 +57,6 @@ pub struct Telling {
     pub writer: Option<Writer>,
 }
 
-/// A place among the requests that are recorded.
-#[derive(Debug)]
-pub struct Place(Arc<Observer>);
-
 impl Observer {
     /// With what carries on what it is told, if the configuration has somebody to tell. Inside a runtime.
     pub fn new(config: &Config, registry: &mut Registry) -> (Arc<Self>, Telling) {
@@ -102,14 +98,19 @@ impl Observer {
         self.taps.on() || self.tracer.is_some() || self.access.is_some()
     }
 
-    /// A place for one more request, if there is one.
-    pub fn place(self: &Arc<Self>) -> Option<Place> {
-        if self.recorded.fetch_add(1, Relaxed) >= MOST_RECORDED {
-            self.recorded.fetch_sub(1, Relaxed);
+    /// One more request is recorded, if that may be; [`Observer::leave`] has to follow then.
+    pub fn enter(&self) -> bool {
+        let room = self.recorded.fetch_add(1, Relaxed) < MOST_RECORDED;
+        if !room {
+            self.leave();
             self.unrecorded.inc();
-            return None;
         }
-        Some(Place(Arc::clone(self)))
+        room
+    }
+
+    /// A request that was recorded has ended.
+    pub fn leave(&self) {
+        self.recorded.fetch_sub(1, Relaxed);
     }
 }
 
@@ -127,12 +128,6 @@ impl Tracer {
     /// The form in which a trace is written that begins here.
     pub fn first(&self) -> Form {
         self.forms.first().copied().unwrap_or(Form::TraceContext)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.recorded.fetch_sub(1, Relaxed);
     }
 }
 

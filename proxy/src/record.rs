@@ -18,7 +18,7 @@ use crate::error::Failure;
 use crate::observe::Tracer;
 use crate::request::RequestView;
 use crate::trace::{self, Decision, Outgoing};
-use entry::{LOST, Opened, Record, Spanned};
+use entry::{LOST, Outcome, Record, Spanned, Watched};
 use smallvec::SmallVec;
 use std::cell::{RefCell, RefMut};
 use std::rc::Rc;
@@ -34,18 +34,19 @@ struct Noted {
 }
 
 impl Watch {
-    /// A request has come.
-    pub fn begin(self: &Rc<Self>, request: &impl RequestView) -> Observed {
+    /// A request has come, at `begun`.
+    pub fn begin(self: &Rc<Self>, request: &impl RequestView, begun: Instant) -> Observed {
         let (outgoing, span) = self.observer.tracer.as_ref().map_or((None, None), |tracer| self.trace(tracer, request));
         let told = span.is_some() || self.observer.access.is_some() || self.observer.taps.on();
-        let place = told.then(|| self.observer.place()).flatten();
-        let record = place.map(|place| {
-            let (open, tries) = (SmallVec::new(), SmallVec::new());
-            let (wall, begun) = (SystemTime::now(), Instant::now());
-            Record { watch: Rc::clone(self), span, wall, begun, open, tries, answer: Vec::new(), _place: place }
+        let watched = told.then(|| Watched::new(self)).flatten();
+        if outgoing.is_none() && watched.is_none() {
+            return Observed(None);
+        }
+        let record = watched.map(|watch| {
+            let (wall, tries) = (SystemTime::now(), SmallVec::new());
+            Record { watch, span, wall, begun, tries, answer: Vec::new() }
         });
-        let told = outgoing.is_some() || record.is_some();
-        Observed(told.then(|| Box::new(Noted { outgoing, record: RefCell::new(record) })))
+        Observed(Some(Box::new(Noted { outgoing, record: RefCell::new(record) })))
     }
 
     /// What the next hop is told, and what is to be recorded.
@@ -106,8 +107,7 @@ impl Observed {
     /// A try at `port` of `upstream` begins.
     pub fn try_begins(&self, upstream: &Rc<Upstream>, port: impl FnOnce() -> u16, now: Instant) {
         if let Some(mut record) = self.record().filter(|record| record.watch.direction == Direction::Outbound) {
-            let span = record.span.as_ref().map_or(0, |span| span.next);
-            record.open.push(Opened { span, upstream: Rc::clone(upstream), port: port(), begun: now });
+            record.open(Rc::clone(upstream), port(), now);
         }
     }
 
@@ -118,14 +118,15 @@ impl Observed {
                 Some(Failure::Unwelcome(status)) => Some(*status),
                 _ => None,
             };
-            record.close(Some(upstream), failure.map_or("", Failure::reason), status, Instant::now());
+            let outcome = failure.map_or(Outcome::Answered, |failure| Outcome::Failed(failure.reason()));
+            record.close(Some(upstream), outcome, status);
         }
     }
 
     /// The one at `upstream` is given up, because another was quicker.
     pub fn try_lost(&self, upstream: &Upstream) {
         if let Some(mut record) = self.record() {
-            record.close(Some(upstream), LOST, None, Instant::now());
+            record.close(Some(upstream), Outcome::Failed(LOST), None);
         }
     }
 
@@ -149,11 +150,7 @@ impl Observed {
         let mut present = noted.record.borrow_mut();
         let Some(record) = present.as_mut() else { return };
         let now = Instant::now();
-        record.close(None, end.reason, None, now);
-        // The answer's body belongs to the try that brought it.
-        if let Some(answered) = record.tries.iter_mut().rev().find(|tried| tried.reason.is_empty()) {
-            answered.ended = now;
-        }
+        record.finish(end.reason, now);
         let (span, observer) = (record.span.take(), &record.watch.observer);
         if let (Some(span), Some(tracer)) = (&span, &observer.tracer)
             && (span.sampled || end.is_error())

@@ -70,7 +70,7 @@ async fn one(story: &impl Story, client: &mut Conn, scratch: &mut Scratch) -> Ne
     for name in story.removed() {
         scratch.request.remove(name);
     }
-    let observed = observe(story, &scratch.request);
+    let observed = observe(story, &scratch.request, started);
     let mut plan = match plan::decide(story, &View::new(&scratch.request)).await {
         Ok(Planned::Forward(plan)) => Plan { observed, ..plan },
         Ok(Planned::Redirect(redirected)) => {
@@ -96,8 +96,8 @@ async fn one(story: &impl Story, client: &mut Conn, scratch: &mut Scratch) -> Ne
 }
 
 /// What will be told of the request, if anybody asks.
-fn observe(story: &impl Story, request: &Head) -> Observed {
-    story.watch().map(|watch| watch.begin(&View::new(request))).unwrap_or_default()
+fn observe(story: &impl Story, request: &Head, begun: Instant) -> Observed {
+    story.watch().map(|watch| watch.begin(&View::new(request), begun)).unwrap_or_default()
 }
 
 /// One request being carried out.

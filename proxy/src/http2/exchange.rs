@@ -67,7 +67,7 @@ pub async fn serve(story: &impl Story, request: Request<RecvStream>, mut respond
     }
     let grpc = respond::is_grpc(&head.headers);
     let whole = complete_uri(&mut head);
-    let observed = story.watch().map(|watch| watch.begin(&View::new(&head))).unwrap_or_default();
+    let observed = story.watch().map(|watch| watch.begin(&View::new(&head), started)).unwrap_or_default();
     let planned = match whole {
         Ok(()) => plan::decide(story, &View::new(&head)).await,
         Err(failure) => Err(failure),

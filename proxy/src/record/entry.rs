@@ -6,9 +6,10 @@
 use crate::cluster::Upstream;
 use crate::drain::Direction;
 use crate::error::Failure;
-use crate::observe::{Observer, Place};
+use crate::observe::Observer;
 use smallvec::SmallVec;
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -75,16 +76,38 @@ impl<'a> End<'a> {
 
 /// One request.
 pub(super) struct Record {
-    pub(super) watch: Rc<Watch>,
+    pub(super) watch: Watched,
     pub(super) span: Option<Spanned>,
     pub(super) wall: SystemTime,
     pub(super) begun: Instant,
-    /// Tries under way: one, or two while an answer is late.
-    pub(super) open: SmallVec<[Opened; 1]>,
+    /// In the order in which they began. Of nearly all requests there is one, which needs no memory of its own.
     pub(super) tries: SmallVec<[Try; 1]>,
     /// The fields of the answer, if anybody wants to see them.
     pub(super) answer: Vec<HeaderValue>,
-    pub(super) _place: Place,
+}
+
+/// A connection, and a place among the requests that are recorded.
+pub(super) struct Watched(Rc<Watch>);
+
+impl Watched {
+    /// `None`: too many are recorded already.
+    pub(super) fn new(watch: &Rc<Watch>) -> Option<Self> {
+        watch.observer.enter().then(|| Self(Rc::clone(watch)))
+    }
+}
+
+impl Deref for Watched {
+    type Target = Watch;
+
+    fn deref(&self) -> &Watch {
+        &self.0
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.0.observer.leave();
+    }
 }
 
 /// The part of a request that its trace needs.
@@ -99,48 +122,67 @@ pub(super) struct Spanned {
     pub(super) next: u64,
 }
 
-/// One try under way. Of nearly all requests there is one, which needs no memory of its own.
-pub(super) struct Opened {
-    pub(super) span: u64,
-    pub(super) upstream: Rc<Upstream>,
-    pub(super) port: u16,
-    pub(super) begun: Instant,
-}
-
-/// One try that has ended.
+/// One try.
 pub(super) struct Try {
     pub(super) span: u64,
     pub(super) upstream: Rc<Upstream>,
     pub(super) port: u16,
     pub(super) begun: Instant,
+    /// Known once it has failed, or with the end of the request.
     pub(super) ended: Instant,
-    /// Empty: it brought the answer.
-    pub(super) reason: &'static str,
+    pub(super) outcome: Outcome,
     /// Of an answer that was not good enough.
     pub(super) status: Option<u16>,
 }
 
+/// How far a try has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    UnderWay,
+    /// It brought the answer, which may still be coming.
+    Answered,
+    /// For this reason.
+    Failed(&'static str),
+}
+
 impl Record {
-    /// The try at `upstream`, or at any if there is none, has ended.
-    pub(super) fn close(
-        &mut self,
-        upstream: Option<&Upstream>,
-        reason: &'static str,
-        status: Option<u16>,
-        now: Instant,
-    ) {
-        let ended = |open: &Opened| upstream.is_none_or(|upstream| ptr::eq(&*open.upstream, upstream));
-        while let Some(at) = self.open.iter().position(ended) {
-            let Opened { span, upstream, port, begun } = self.open.remove(at);
-            if self.tries.len() < MOST_TRIES {
-                self.tries.push(Try { span, upstream, port, begun, ended: now, reason, status });
+    /// A try at `upstream` begins.
+    pub(super) fn open(&mut self, upstream: Rc<Upstream>, port: u16, begun: Instant) {
+        if self.tries.len() < MOST_TRIES {
+            let (span, ended) = (self.span.as_ref().map_or(0, |span| span.next), begun);
+            self.tries.push(Try { span, upstream, port, begun, ended, outcome: Outcome::UnderWay, status: None });
+        }
+    }
+
+    /// The try under way at `upstream`, or all if there is none, has come to `outcome`.
+    pub(super) fn close(&mut self, upstream: Option<&Upstream>, outcome: Outcome, status: Option<u16>) {
+        let here = |tried: &Try| upstream.is_none_or(|upstream| ptr::eq(&*tried.upstream, upstream));
+        let under_way = |tried: &Try| tried.outcome == Outcome::UnderWay && here(tried);
+        let mut ended = self.tries.iter_mut().filter(|tried| under_way(tried)).peekable();
+        // The clock is asked only for those that the end of the request says nothing of.
+        let now = ended.peek().filter(|_| outcome != Outcome::Answered).map(|_| Instant::now());
+        ended.for_each(|tried| {
+            (tried.outcome, tried.status) = (outcome, status);
+            tried.ended = now.unwrap_or(tried.ended);
+        });
+    }
+
+    /// The request has ended, for `reason` if it has failed: so have all tries. The answer's body belongs to the try that brought it.
+    pub(super) fn finish(&mut self, reason: &'static str, now: Instant) {
+        let outcome = if reason.is_empty() { Outcome::Answered } else { Outcome::Failed(reason) };
+        for tried in &mut self.tries {
+            if tried.outcome == Outcome::UnderWay {
+                (tried.outcome, tried.ended) = (outcome, now);
+            }
+            if tried.outcome == Outcome::Answered {
+                tried.ended = now;
             }
         }
     }
 
     /// The try that brought the answer, or the last one.
     pub(super) fn decisive(&self) -> Option<&Try> {
-        self.tries.iter().rev().find(|tried| tried.reason.is_empty()).or(self.tries.last())
+        self.tries.iter().rev().find(|tried| tried.outcome == Outcome::Answered).or(self.tries.last())
     }
 
     pub(super) fn at(&self, instant: Instant) -> SystemTime {

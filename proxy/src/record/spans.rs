@@ -3,7 +3,7 @@
 //! Names and attributes are those of the semantic conventions for HTTP and RPC; what they have no name for begins with `weft.`.
 //! Query strings are left out, for they hold what is secret; texts that a client chooses are cut.
 
-use super::entry::{End, LOST, Record, Spanned, Try};
+use super::entry::{End, LOST, Outcome, Record, Spanned, Try};
 use crate::drain::Direction;
 use crate::observe::Tracer;
 use crate::request::RequestView;
@@ -80,10 +80,10 @@ pub(super) fn each(
     tracer.spans.send(SpanData { attributes, status: status(end, inbound), ..own });
     for (n, tried) in record.tries.iter().enumerate() {
         let span = made(tried.span, Some(spanned.own), SpanKind::Client, tried.begun, tried.ended);
-        let status = match tried.reason {
-            "" => status(end, false),
-            LOST => Status::Unset,
-            reason => Status::Error { description: reason.into() },
+        let status = match tried.outcome {
+            Outcome::Failed(LOST) => Status::Unset,
+            Outcome::Failed(reason) => Status::Error { description: reason.into() },
+            Outcome::Answered | Outcome::UnderWay => status(end, false),
         };
         tracer.spans.send(SpanData { attributes: of_try(record, tried, n, request, end), status, ..span });
     }
@@ -153,16 +153,16 @@ fn of_try(record: &Record, tried: &Try, n: usize, request: &impl RequestView, en
     if let Some(peer) = tried.upstream.expected() {
         all.push(KeyValue::new("weft.peer.identity", peer.to_string()));
     }
-    match (tried.reason, tried.status) {
-        ("", _) => outcome(&mut all, end.status, end.grpc, end.reason, false),
-        (LOST, _) => all.push(KeyValue::new("weft.reason", LOST)),
-        (reason, Some(status)) => {
+    match (tried.outcome, tried.status) {
+        (Outcome::Answered | Outcome::UnderWay, _) => outcome(&mut all, end.status, end.grpc, end.reason, false),
+        (Outcome::Failed(LOST), _) => all.push(KeyValue::new("weft.reason", LOST)),
+        (Outcome::Failed(reason), Some(status)) => {
             // UNAVAILABLE and RESOURCE_EXHAUSTED have been taken for what they are in HTTP.
             let grpc = end.grpc.map(|_| if status == 429 { 8 } else { 14 });
             outcome(&mut all, status, grpc, "", false);
             all.push(KeyValue::new("weft.reason", reason));
         }
-        (reason, None) => {
+        (Outcome::Failed(reason), None) => {
             all.push(KeyValue::new(names::ERROR_TYPE, reason));
             all.push(KeyValue::new("weft.reason", reason));
         }
