@@ -6,13 +6,16 @@
 
 pub mod path;
 
+use crate::prefixes::Prefixes;
 use crate::request::RequestView;
 use path::{Ambiguous, Readings};
+use smallvec::SmallVec;
 use std::cell::OnceCell;
 use std::net::IpAddr;
+use std::ops::Range;
 use std::sync::Arc;
-use weft_model::authorization::{AccessRule, Action, Mode, Mtls, Operation, Source};
-use weft_model::{SpiffeId, WorkloadPolicies};
+use weft_model::authorization::{Action, Mode, Mtls, Operation, Source};
+use weft_model::{AuthorizationPolicy, SpiffeId, WorkloadPolicies};
 
 /// Who is at the other end, and which port was dialled.
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +47,31 @@ impl Verdict {
 struct Policy {
     name: Arc<str>,
     mode: Mode,
-    rules: Vec<AccessRule>,
+    /// Each with the numbers of its operations.
+    rules: Vec<(Vec<Source>, Range<u32>)>,
+    operations: Vec<Operation>,
+    /// The numbers of those that a path with one reading may be asked for by, each under what such a path begins with.
+    by_path: Prefixes<u32>,
+}
+
+impl Policy {
+    fn compile(policy: &AuthorizationPolicy) -> Self {
+        let (mut rules, mut operations) = (Vec::new(), Vec::new());
+        for rule in &policy.rules {
+            let first = operations.len() as u32;
+            operations.extend(rule.to.iter().cloned());
+            rules.push((rule.from.clone(), first..operations.len() as u32));
+        }
+        let by_path = Prefixes::new((0..).zip(&operations).flat_map(|(n, operation): (u32, &Operation)| {
+            // Hosts can be an error, whatever the path is.
+            let anywhere = operation.paths.is_empty() || !operation.hosts.is_empty();
+            let paths = if anywhere { &[] } else { &operation.paths[..] };
+            let begins = paths.iter().map(|path| path.begins().to_owned());
+            begins.chain(anywhere.then(String::new)).map(move |begins| (begins, n))
+        }));
+        let name = format!("{}/{}", policy.namespace, policy.name).into();
+        Self { name, mode: policy.mode, rules, operations, by_path }
+    }
 }
 
 /// All policies that select this workload.
@@ -66,12 +93,7 @@ impl Table {
         }
         let of = |action: Action| {
             let of = policies.policies.iter().filter(move |policy| policy.action == action);
-            of.map(|policy| Policy {
-                name: format!("{}/{}", policy.namespace, policy.name).into(),
-                mode: policy.mode,
-                rules: policy.rules.clone(),
-            })
-            .collect()
+            of.map(Policy::compile).collect()
         };
         Some(Self {
             strict: policies.namespace.mtls == Mtls::Strict,
@@ -108,23 +130,24 @@ struct Left {
     always: bool,
     /// It matches an opaque connection.
     opaque: bool,
-    /// Otherwise one of these has to match: indices of rules and of their `to`.
-    operations: Vec<(usize, usize)>,
+    /// Otherwise one of these of the policy's operations has to match; in their order.
+    operations: Vec<u32>,
 }
 
 impl Left {
     fn of(policy: &Policy, peer: &Peer<'_>) -> Self {
         let mut left = Self { always: false, opaque: false, operations: Vec::new() };
-        let applies = |rule: &AccessRule| rule.from.is_empty() || rule.from.iter().any(|source| is_from(source, peer));
-        for (r, rule) in policy.rules.iter().enumerate().filter(|(_, rule)| applies(rule)) {
-            left.always |= rule.to.is_empty();
-            for (o, operation) in rule.to.iter().enumerate() {
+        let applies = |from: &[Source]| from.is_empty() || from.iter().any(|source| is_from(source, peer));
+        for (_, numbers) in policy.rules.iter().filter(|(from, _)| applies(from)) {
+            left.always |= numbers.is_empty();
+            for n in numbers.clone() {
+                let operation = &policy.operations[n as usize];
                 let named = operation.ports.iter().any(|port| port.get() == peer.port);
                 match operation.needs_http() {
                     _ if !named && !operation.ports.is_empty() => {}
                     false => left.always = true,
                     true => {
-                        left.operations.push((r, o));
+                        left.operations.push(n);
                         // A port of which the policy says that HTTP is spoken there: bytes that are none hide something.
                         left.opaque |= named;
                     }
@@ -132,6 +155,17 @@ impl Left {
             }
         }
         left
+    }
+
+    /// The numbers of those operations that have to be looked at for a path, in their order. `plain`: its one reading, if it has
+    /// no others.
+    fn possible(&self, policy: &Policy, plain: Option<&str>) -> SmallVec<[u32; 8]> {
+        let Some(plain) = plain else { return SmallVec::from_slice(&self.operations) };
+        let here = |n: &u32| self.operations.binary_search(n).is_ok();
+        let mut possible: SmallVec<_> = policy.by_path.of(plain).copied().filter(here).collect();
+        possible.sort_unstable();
+        possible.dedup();
+        possible
     }
 }
 
@@ -180,13 +214,14 @@ impl Scope {
         if becomes_http2(request) {
             return Err(Ambiguous("upgrade to h2c, whose requests nobody would see"));
         }
-        let asked = Asked { request, method: request.method(), plain: OnceCell::new(), readings: OnceCell::new() };
+        let (method, plain) = (request.method(), path::plain(request.path()));
+        let asked = Asked { request, method, plain, readings: OnceCell::new() };
         let matches = |left: &Left, policy: &Policy, action| {
             if left.always {
                 return Ok(true);
             }
-            for (rule, operation) in &left.operations {
-                match asked.for_operation(&policy.rules[*rule].to[*operation], action) {
+            for n in left.possible(policy, plain) {
+                match asked.for_operation(&policy.operations[n as usize], action) {
                     Ok(false) => {}
                     Ok(true) => return Ok(true),
                     // What would be refused is what an audit is to tell.
@@ -262,17 +297,13 @@ fn becomes_http2(request: &impl RequestView) -> bool {
 struct Asked<'a, R> {
     request: &'a R,
     method: &'a str,
-    plain: OnceCell<Option<&'a str>>,
+    /// The path, if it has one reading.
+    plain: Option<&'a str>,
     readings: OnceCell<Result<Vec<String>, Ambiguous>>,
 }
 
 impl<R: RequestView> Asked<'_, R> {
     fn for_operation(&self, operation: &Operation, action: Action) -> Result<bool, Ambiguous> {
-        // Of many rules most are about other paths. Without hosts nothing but the path can be an error: one that has a single
-        // reading may be asked first.
-        if operation.hosts.is_empty() && self.is_elsewhere(operation) {
-            return Ok(false);
-        }
         let method = self.method;
         let methods = operation.methods.is_empty()
             || operation.methods.iter().any(|wanted| match action {
@@ -317,19 +348,12 @@ impl<R: RequestView> Asked<'_, R> {
         }
     }
 
-    /// The path has one reading, and `operation` is about others.
-    fn is_elsewhere(&self, operation: &Operation) -> bool {
-        let plain = self.plain.get_or_init(|| path::plain(self.request.path()));
-        let others = |path: &str| operation.paths.iter().all(|pattern| !pattern.matches(path));
-        !operation.paths.is_empty() && plain.is_some_and(others)
-    }
-
     fn is_at_path(&self, operation: &Operation, action: Action) -> Result<bool, Ambiguous> {
         if operation.paths.is_empty() {
             return Ok(true);
         }
         let matches = |path: &str| operation.paths.iter().any(|pattern| pattern.matches(path));
-        if let Some(path) = self.plain.get_or_init(|| path::plain(self.request.path())) {
+        if let Some(path) = self.plain {
             return Ok(matches(path));
         }
         let readings = self.readings.get_or_init(|| path::readings(self.request.path()));

@@ -5,8 +5,8 @@ use super::*;
 use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
-use weft_model::authorization::HeaderPattern;
-use weft_model::{AuthorizationPolicy, NamespacePolicy};
+use weft_model::NamespacePolicy;
+use weft_model::authorization::{AccessRule, HeaderPattern};
 
 #[derive(Debug, Clone, Default)]
 struct Request {
@@ -229,7 +229,7 @@ fn plainly(told: &WorkloadPolicies, peer: &Peer<'_>, request: &Request) -> (bool
     let operation = |o: &Operation| {
         (o.ports.is_empty() || o.ports.iter().any(|port| port.get() == peer.port))
             && (o.methods.is_empty() || o.methods.contains(&request.method))
-            && (o.paths.is_empty() || o.paths.iter().any(|pattern| pattern.matches(&request.path)))
+            && (o.paths.is_empty() || o.paths.iter().any(|pattern| pattern.matches(request.path.trim_end_matches('/'))))
     };
     let matches = |policy: &&AuthorizationPolicy| {
         policy.rules.iter().any(|rule| {
@@ -257,19 +257,26 @@ fn some<T: Clone + std::fmt::Debug + 'static>(of: &[T]) -> impl Strategy<Value =
 }
 
 prop_compose! {
+    fn any_operation()(
+        ports in some(&[8080.try_into().unwrap(), 6379.try_into().unwrap()]),
+        methods in some(&["GET".to_owned(), "POST".to_owned()]),
+        paths in vec(prop::sample::select(vec!["/a", "/a/*", "/*", "/a/b", "/ab/*", "/"]), 0..3),
+    ) -> Operation {
+        let paths = paths.iter().map(|path| path.parse().unwrap()).collect();
+        Operation { ports, methods, paths, ..Operation::default() }
+    }
+}
+
+prop_compose! {
     fn any_rule()(
         identities in some(&["*".parse().unwrap(), "spiffe://weft.local/ns/shop/*".parse().unwrap()]),
         namespaces in some(&["shop".to_owned(), "web".to_owned()]),
         cidrs in some(&["10.0.0.0/8".parse().unwrap(), "10.0.0.9".parse().unwrap(), "fd00::/8".parse().unwrap()]),
-        ports in some(&[8080.try_into().unwrap(), 6379.try_into().unwrap()]),
-        methods in some(&["GET".to_owned(), "POST".to_owned()]),
-        paths in some(&["/a".parse().unwrap(), "/a/*".parse().unwrap(), "/*".parse().unwrap()]),
+        to in vec(any_operation(), 0..4),
         from: bool,
-        to: bool,
     ) -> AccessRule {
         let source = Source { identities, namespaces, cidrs };
-        let operation = Operation { ports, methods, paths, ..Operation::default() };
-        AccessRule { from: from.then_some(source).into_iter().collect(), to: to.then_some(operation).into_iter().collect() }
+        AccessRule { from: from.then_some(source).into_iter().collect(), to }
     }
 }
 
@@ -283,7 +290,7 @@ proptest! {
         port in prop::sample::select(vec![8080u16, 6379, 80]),
         last in 1..11u8,
         method in prop::sample::select(vec!["GET", "POST", "PUT"]),
-        path in prop::sample::select(vec!["/a", "/a/b", "/b", "/ab"]),
+        path in prop::sample::select(vec!["/", "/a", "/a/", "/a/b", "/a/b/c", "/b", "/ab"]),
     ) {
         let action = |deny| if deny { Action::Deny } else { Action::Allow };
         let policies = policies.into_iter().enumerate().map(|(n, (deny, audit, rules))| {

@@ -41,6 +41,7 @@ pub mod http2;
 pub mod tunnel;
 pub mod respond;
 pub mod request;
+pub mod prefixes;
 pub mod hex;
 pub mod error;
 pub mod catalog;

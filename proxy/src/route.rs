@@ -11,6 +11,7 @@ mod why;
 
 pub use rule::{Carried, Chosen, CompiledRule};
 
+use crate::prefixes::Prefixes;
 use crate::request::RequestView;
 use matching::Matcher;
 pub use matching::Matches;
@@ -44,10 +45,12 @@ struct Entry {
 }
 
 /// All routes of one service, in the order in which they are tried.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Table {
     entries: Vec<Entry>,
-    /// Ports that routes are attached to (`None` is all of them), and which routes.
+    /// The entries by what a path has to begin with.
+    by_path: Prefixes<usize>,
+    /// Ports that routes are attached to (`None` is all of them), and which routes; each pair once.
     attached: Vec<(Option<u16>, Group)>,
 }
 
@@ -56,23 +59,26 @@ impl Table {
     /// regular expression is not valid matches nothing (discovery refuses such documents, so this only guards against an
     /// older one).
     pub fn compile(service: &ServiceName, routes: &[Route]) -> Self {
-        let mut table = Self::default();
+        let (mut entries, mut attached) = (Vec::new(), Vec::new());
         for route in routes {
             let (port, group) = (route.port.map(|p| p.get()), (route.is_consumer(service), route.kind));
-            table.attached.push((port, group));
+            if !attached.contains(&(port, group)) {
+                attached.push((port, group));
+            }
             for (number, rule) in route.rules.iter().enumerate() {
                 let compiled = Arc::new(CompiledRule::compile(route, number, rule));
                 let every = [Match::default()];
                 let matches = if rule.matches.is_empty() { &every[..] } else { &rule.matches };
-                table.entries.extend(matches.iter().enumerate().filter_map(|(number, matched)| {
+                entries.extend(matches.iter().enumerate().filter_map(|(number, matched)| {
                     let (hostnames, rule) = (route.hostnames.clone(), Arc::clone(&compiled));
                     Some(Entry { port, group, hostnames, number, matcher: Matcher::compile(matched)?, rule })
                 }));
             }
         }
         // Stable: what is equal otherwise stays in the order of age and of rules.
-        table.entries.sort_by_key(|e| Reverse(e.matcher.rank()));
-        table
+        entries.sort_by_key(|e: &Entry| Reverse(e.matcher.rank()));
+        let begins = |(n, entry): (usize, &Entry)| (entry.matcher.begins().to_owned(), n);
+        Self { by_path: Prefixes::new(entries.iter().enumerate().map(begins)), entries, attached }
     }
 
     /// What becomes of `request` to `port`.
@@ -89,13 +95,14 @@ impl Table {
 
     /// The match that a request to `port`, where `group` is in force, takes.
     fn best(&self, group: Group, port: u16, request: &impl RequestView) -> Option<&Entry> {
-        let matching = self.entries.iter().filter(|e| e.group == group && e.is_for(port));
-        let best = matching
-            .filter_map(|e| Some((e.host_rank(request.host())?, e)))
-            .filter(|(_, e)| e.matcher.matches(request))
-            // The first of the best: entries are in order already, only the host name can change it.
-            .min_by_key(|(rank, _)| Reverse(*rank));
-        best.map(|(_, entry)| entry)
+        let possible = self.by_path.of(request.path()).map(|n| (*n, &self.entries[*n]));
+        let best = possible
+            .filter(|(_, e)| e.group == group && e.is_for(port))
+            .filter_map(|(n, e)| Some((e.host_rank(request.host())?, n, e)))
+            .filter(|(_, _, e)| e.matcher.matches(request))
+            // Entries are in order already, only the host name comes before it.
+            .min_by_key(|(rank, n, _)| (Reverse(*rank), *n));
+        best.map(|(_, _, entry)| entry)
     }
 }
 

@@ -143,6 +143,13 @@ pub enum PathPattern {
 }
 
 impl PathPattern {
+    /// What every path that matches begins with.
+    pub fn begins(&self) -> &str {
+        match self {
+            Self::Exact(text) | Self::Below(text) => text,
+        }
+    }
+
     /// `path` is normalised, without a slash at the end.
     pub fn matches(&self, path: &str) -> bool {
         match self {

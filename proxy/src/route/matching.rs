@@ -83,6 +83,14 @@ impl Matcher {
         (kind, length, self.method.is_some(), self.headers.len(), self.query.len())
     }
 
+    /// What the path has to begin with, whatever else is asked for.
+    pub(super) fn begins(&self) -> &str {
+        match &self.path {
+            Path::Exact(text) | Path::Prefix(text) => text,
+            Path::Regex(_) => "",
+        }
+    }
+
     pub(super) fn matches(&self, request: &impl RequestView) -> bool {
         self.method.as_ref().is_none_or(|m| m == request.method())
             && self.path.matches(request.path())

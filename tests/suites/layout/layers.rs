@@ -69,5 +69,5 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "access",
         ],
     ),
-    ("ground", &["request", "hex", "error", "config"]),
+    ("ground", &["request", "prefixes", "hex", "error", "config"]),
 ];
