@@ -18,9 +18,9 @@ impl<'a> View<'a> {
     pub fn new(head: &'a Head) -> Self {
         let target = text(head.target());
         // Absolute form: the path begins after the authority.
-        let origin = match target.split_once("://") {
-            Some((_, rest)) if !target.starts_with('/') => rest.find(['/', '?']).map_or("/", |at| &rest[at..]),
-            _ => target,
+        let origin = match (!target.starts_with('/')).then(|| target.split_once("://")).flatten() {
+            Some((_, rest)) => rest.find(['/', '?']).map_or("/", |at| &rest[at..]),
+            None => target,
         };
         let (path, query) = origin.split_once('?').unwrap_or((origin, ""));
         let path = if path.is_empty() { "/" } else { path };
