@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 /// How long there has to be nothing to do.
-const REST: Duration = Duration::from_secs(5);
+const REST: Duration = Duration::from_secs(2);
 /// As much CPU time may be taken meanwhile: the control plane takes 1 to 2 ms of it, where the machine is busy more.
 const NOTHING: Duration = Duration::from_millis(5);
 /// Fewer page faults are not worth it. Each has brought up to 16 pages.
