@@ -20,6 +20,8 @@ const WARM_UP: Duration = Duration::from_secs(1);
 /// Into how many shorter ones a round of variants is divided: what differs by little has to be compared within seconds, before the
 /// machine's own speed has changed.
 const SLICES: usize = 5;
+/// How many of these there are at least: from one to the next, a machine's speed may change by more than the difference.
+const FEWEST: usize = 20;
 /// One round of a scenario that starts new pairs takes about as long as this many others.
 const FRESH_COSTS: usize = 3;
 
@@ -58,11 +60,12 @@ impl Effort {
         Ok(Section { missing, ..self.sliced().measure(scenario, &mut present)? })
     }
 
-    /// The same time in more and shorter rounds, none below a second.
+    /// The same time, or more, in more and shorter rounds, none below a second.
     fn sliced(&self) -> Self {
         let slices = usize::try_from(self.duration.as_secs()).map_or(SLICES, |seconds| seconds.clamp(1, SLICES));
         let duration = self.duration / slices as u32;
-        Self { rounds: self.rounds * slices, repeats: self.repeats * slices, duration, ..self.clone() }
+        let fewest = if slices > 1 { FEWEST } else { 0 };
+        Self { rounds: (self.rounds * slices).max(fewest), repeats: self.repeats * slices, duration, ..self.clone() }
     }
 
     fn start_one(&self, name: &str) -> anyhow::Result<Box<dyn Contender>> {
