@@ -198,10 +198,16 @@ async fn wrong_values(kept: &Kept) -> Outcome {
     ] {
         match kept.template(&[value]) {
             Ok(_) => bail!("{value} was taken"),
-            Err(error) => ensure!(format!("{error:#}").contains(named), "{value} is not named: {error:#}"),
+            Err(error) => ensure!(says(&format!("{error:#}"), named), "{value} is not named: {error:#}"),
         }
     }
     Ok(())
+}
+
+/// Whether `text` has `word`. Of a value it is a JSON pointer, as helm 4 names it; helm 3 writes dots.
+fn says(text: &str, word: &str) -> bool {
+    let dotted = word.strip_prefix('/').map(|path| path.replace('/', "."));
+    text.contains(word) || dotted.is_some_and(|dotted| text.contains(&dotted))
 }
 
 async fn root(kept: &Kept) -> Outcome {

@@ -4,7 +4,7 @@
 //! No controllers run here, so that nothing becomes ready: commands are told not to wait. Namespaces that go stay in `Terminating`; each case
 //! has its own.
 
-use crate::{CHART, Kept, NAMESPACE};
+use crate::{CHART, Kept, NAMESPACE, says};
 use anyhow::{Context, bail, ensure};
 use kube::api::{DynamicObject, ListParams};
 use serde_json::{Value, json};
@@ -41,7 +41,7 @@ fn refused(output: &Output, words: &[&str]) -> Outcome {
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.code() == Some(1) && output.stdout.is_empty(), "{} {said}", output.status);
     for word in words {
-        ensure!(said.contains(word), "it does not say {word:?}: {said}");
+        ensure!(says(&said, word), "it does not say {word:?}: {said}");
     }
     ensure!(!said.contains("panicked"), "{said}");
     Ok(())
