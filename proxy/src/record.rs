@@ -119,14 +119,14 @@ impl Observed {
                 _ => None,
             };
             let outcome = failure.map_or(Outcome::Answered, |failure| Outcome::Failed(failure.reason()));
-            record.close(Some(upstream), outcome, status);
+            record.close(upstream, outcome, status);
         }
     }
 
     /// The one at `upstream` is given up, because another was quicker.
     pub fn try_lost(&self, upstream: &Upstream) {
         if let Some(mut record) = self.record() {
-            record.close(Some(upstream), Outcome::Failed(LOST), None);
+            record.close(upstream, Outcome::Failed(LOST), None);
         }
     }
 

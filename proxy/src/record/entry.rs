@@ -154,17 +154,16 @@ impl Record {
         }
     }
 
-    /// The try under way at `upstream`, or all if there is none, has come to `outcome`.
-    pub(super) fn close(&mut self, upstream: Option<&Upstream>, outcome: Outcome, status: Option<u16>) {
-        let here = |tried: &Try| upstream.is_none_or(|upstream| ptr::eq(&*tried.upstream, upstream));
-        let under_way = |tried: &Try| tried.outcome == Outcome::UnderWay && here(tried);
-        let mut ended = self.tries.iter_mut().filter(|tried| under_way(tried)).peekable();
-        // The clock is asked only for those that the end of the request says nothing of.
-        let now = ended.peek().filter(|_| outcome != Outcome::Answered).map(|_| Instant::now());
-        ended.for_each(|tried| {
+    /// The try under way at `upstream` has come to `outcome`.
+    pub(super) fn close(&mut self, upstream: &Upstream, outcome: Outcome, status: Option<u16>) {
+        let here = |tried: &&mut Try| tried.outcome == Outcome::UnderWay && ptr::eq(&*tried.upstream, upstream);
+        for tried in self.tries.iter_mut().filter(here) {
             (tried.outcome, tried.status) = (outcome, status);
-            tried.ended = now.unwrap_or(tried.ended);
-        });
+            // When an answer has ended is known with the end of the request.
+            if outcome != Outcome::Answered {
+                tried.ended = Instant::now();
+            }
+        }
     }
 
     /// The request has ended, for `reason` if it has failed: so have all tries. The answer's body belongs to the try that brought it.
