@@ -167,6 +167,27 @@ pub async fn etcd(cluster: &Cluster) -> Outcome {
     Ok(())
 }
 
+pub async fn etcd_certificates(cluster: &Cluster) -> Outcome {
+    cluster.open().await?;
+    let shell = &cluster.shell;
+    let certificate = "kubectl -n weft-system get secret weft-etcd-members -o jsonpath='{.data.tls\\.crt}'";
+    let (load, before) = (Load::start(cluster, "certificates")?, shell.run(certificate)?);
+    for command in commands::of_section("kubernetes.md", "New certificates for the chart's etcd")? {
+        shell.run(&command)?;
+    }
+    ensure!(shell.run(certificate)? != before, "the certificate is the one that it was");
+    // New pods get certificates and others are told of them: discovery reads and writes its store again.
+    let begun = Instant::now();
+    shell.run("kubectl -n shop rollout restart deployment/ranking")?;
+    shell.run("kubectl -n shop rollout status deployment/ranking --timeout=300s")?;
+    let pod = shell.run("kubectl -n shop get pods -l app=ranking --sort-by=.metadata.creationTimestamp -o name")?;
+    let newest = pod.lines().next_back().and_then(|name| name.strip_prefix("pod/")).context("no pod")?;
+    let listed = || async { shell.run("weftctl get endpoints -n shop").ok().filter(|all| all.contains(newest)) };
+    poll_until_async(Instant::now() + LONG / 2, "discovery to write again", listed).await?;
+    println!("two new pods were in the mesh after {:?}", begun.elapsed());
+    load.served_all(50).map(drop)
+}
+
 pub async fn jobs(cluster: &Cluster) -> Outcome {
     cluster.open().await?;
     let shell = &cluster.shell;
