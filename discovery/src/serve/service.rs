@@ -68,6 +68,17 @@ impl Discovery for Serve {
         }
         let mut from = request.into_inner();
         let hello = self.hello(&mut from, &identity).await?;
+        if hello.newcomer && !self.supply.registry.counters().connected() {
+            // It may have been registered since: it would go by the rules of a workload that is of no service.
+            tracing::info!(
+                proxy = hello.proxy,
+                namespace = hello.namespace,
+                "sent to another replica: the store is away"
+            );
+            return Err(Status::unavailable(
+                "the store does not answer this replica, and a newcomer needs the present: go to another one",
+            ));
+        }
         tracing::info!(proxy = hello.proxy, namespace = hello.namespace, version = hello.version, "subscribed");
         let (to, responses) = mpsc::channel(WAITING);
         let stream = Stream::new(&self.supply, hello, caller, to);

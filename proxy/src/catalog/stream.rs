@@ -206,7 +206,7 @@ impl Follower {
         let tls = discovery.client(&self.stream.identity);
         let channel = self.meanwhile(discovery.connect(replica, tls)).await?;
         let (requests, queued) = mpsc::channel(16);
-        let hello = Said::Hello(self.stream.hello.clone());
+        let hello = Said::Hello(v1::Hello { newcomer: !self.state.is_guarded(), ..self.stream.hello.clone() });
         // Has room: it is the first.
         let _ = requests.try_send(v1::SubscribeRequest { body: Some(hello) });
         let mut client = DiscoveryClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);

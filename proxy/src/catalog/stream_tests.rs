@@ -270,6 +270,23 @@ async fn policies_are_put_into_force_acknowledged_and_kept_when_a_message_is_ref
 }
 
 #[tokio::test]
+async fn a_proxy_is_a_newcomer_until_it_has_been_told_its_policies() {
+    let authority = authority();
+    let mut replica = Fake::start(&shown(&authority), None).await;
+    let proxy = proxy(&authority, &[replica.address]);
+    for (newcomer, told) in [(true, false), (true, true), (false, false)] {
+        let mut session = replica.session().await;
+        assert!(matches!(session.heard().await, Said::Hello(hello) if hello.newcomer == newcomer));
+        assert!(matches!(session.heard().await, Said::Subscribe(_)), "its policies are asked for");
+        if told {
+            session.say(7, Body::Policies(v1::WorkloadPolicies::default())).await;
+            proxy.catalog.guard().await.unwrap();
+        }
+        session.refuse(Status::unavailable("going away")).await;
+    }
+}
+
+#[tokio::test]
 async fn an_older_discovery_that_knows_no_policies_is_followed_without_them() {
     let authority = authority();
     let mut replica = Fake::start(&shown(&authority), None).await;
