@@ -22,6 +22,7 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 use std::sync::Arc;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -53,6 +54,8 @@ pub async fn run(args: Args, discovery: &Discovery) -> anyhow::Result<Output> {
     let (live, (desk, waiting)) = (Arc::new(Live::new()), desk::desk());
     let site = Site { gate, page, live: Arc::clone(&live), desk };
     let link = format!("http://{address}/?token={token}");
+    // Before the link says that Ctrl-C ends it: whoever is quick is not to meet with an error.
+    let mut interrupted = signal(SignalKind::interrupt())?;
     if !announce(&link)? {
         return Ok(Output::default());
     }
@@ -64,7 +67,7 @@ pub async fn run(args: Args, discovery: &Discovery) -> anyhow::Result<Output> {
         ended = served.into_future() => ended.context("serving the page")?,
         () = live.keep(discovery) => {}
         () = desk::work(waiting, discovery) => {}
-        ended = tokio::signal::ctrl_c() => ended?,
+        _ = interrupted.recv() => {}
     }
     Ok(Output::default())
 }

@@ -17,6 +17,7 @@ use line::{Form, Lines};
 use live::Told;
 use std::io::Write as _;
 use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
 use weft_model::names::subdomain;
 use weft_proto::v1;
 
@@ -177,19 +178,20 @@ pub async fn run(args: Args, discovery: &Discovery) -> anyhow::Result<Output> {
         bail!("no {} is connected; `weftctl status` lists those that are, -A taps all", args.subject());
     }
     let mut lines = Lines::new(args.output);
+    // From the first line on, Ctrl-C is no error.
+    let mut interrupted = signal(SignalKind::interrupt())?;
     let (mut shown, mut dropped, mut read) = (0, 0, true);
     if let Some(headings) = lines.headings() {
         read = write(&headings)?;
     }
     // Proxies end by themselves, and say how much is missing.
     let over = tokio::time::sleep(args.time + LAST_WORDS);
-    let interrupted = tokio::signal::ctrl_c();
-    tokio::pin!(over, interrupted);
+    tokio::pin!(over);
     while read && args.max.is_none_or(|max| shown < max) {
         let told = tokio::select! {
             told = live.told.next() => told,
             () = &mut over => None,
-            _ = &mut interrupted => None,
+            _ = interrupted.recv() => None,
         };
         match told {
             None => break,
