@@ -139,20 +139,6 @@ impl Conn {
         .await
     }
 
-    /// Completes when nothing more will come: with whether that was in order. What comes instead is kept in `buf`; while there is
-    /// something, nobody looks behind it.
-    pub fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.buf.is_empty() {
-            return Poll::Pending;
-        }
-        ARRIVALS.with_borrow_mut(|arrivals| {
-            let mut read = ReadBuf::new(arrivals);
-            ready!(Pin::new(&mut *self).poll_read(cx, &mut read))?;
-            self.buf.extend_from_slice(read.filled());
-            if read.filled().is_empty() { Poll::Ready(Ok(())) } else { Poll::Pending }
-        })
-    }
-
     /// [`Self::poll_fill`] as a future.
     pub async fn fill(&mut self, room: usize) -> io::Result<usize> {
         std::future::poll_fn(|cx| self.poll_fill(cx, room)).await
