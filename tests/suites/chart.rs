@@ -204,10 +204,12 @@ async fn wrong_values(kept: &Kept) -> Outcome {
     Ok(())
 }
 
-/// Whether `text` has `word`. Of a value it is a JSON pointer, as helm 4 names it; helm 3 writes dots.
+/// Whether `text` has `word`. A value that the schema refuses is named by its JSON pointer, as helm 4 does; helm 3 begins a line with
+/// its path in dots.
 fn says(text: &str, word: &str) -> bool {
-    let dotted = word.strip_prefix('/').map(|path| path.replace('/', "."));
-    text.contains(word) || dotted.is_some_and(|dotted| text.contains(&dotted))
+    let listed = word.strip_prefix('/').map(|path| format!("- {}: ", path.replace('/', ".")));
+    let of_helm_3 = |listed: &String| text.lines().any(|line| line.trim_start().starts_with(listed));
+    text.contains(word) || listed.as_ref().is_some_and(of_helm_3)
 }
 
 async fn root(kept: &Kept) -> Outcome {
