@@ -240,7 +240,8 @@ fn follow(
         node: config.node.clone().unwrap_or_default(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         answers: questions::TOPICS.iter().map(|topic| (*topic).to_owned()).collect(),
-        newcomer: true,
+        // The rest is the stream's to say.
+        ..Hello::default()
     };
     tokio::spawn(keep_on_disk(catalog.clone(), directory.clone(), metrics.clone()));
     let registers = config.register.iter().map(|registration| registration.service.clone()).collect();
