@@ -120,6 +120,8 @@ fn expecting(
 fn finish(config: &mut ClientConfig, alpn: Alpn) {
     config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
     config.enable_sni = false;
+    // The proxy seals and opens records itself.
+    config.enable_secret_extraction = true;
     config.resumption = Resumption::in_memory_sessions(REMEMBERED_SESSIONS);
 }
 
@@ -137,6 +139,7 @@ pub fn server_config(credentials: &Credentials, alpns: &[Alpn], clients: Clients
     config.max_early_data_size = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = ticketer();
+    config.enable_secret_extraction = true;
     Arc::new(config)
 }
 

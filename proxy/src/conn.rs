@@ -3,36 +3,41 @@
 //! The stories hold two of these and move bytes between them. A connection that failed is aborted (RST), so that the
 //! peer never takes a broken stream for a complete one; only a clean end is closed in order.
 
-mod tcp;
+mod passage;
+pub mod tls;
 
-pub use tcp::{BULK, TURN, Tcp};
+pub use passage::{BULK, Passage, TURN};
+pub use tls::Tls;
 
 use crate::breaker::Permit;
-use bytes::{Buf, BufMut, BytesMut};
+use bytes::{Buf, BytesMut};
 use socket2::SockRef;
 use std::cell::RefCell;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsStream;
 use tokio_util::io::poll_read_buf;
+use weft_identity::tls::Alpn;
 
 /// How much of a body one read asks for.
 pub const READ_CHUNK: usize = 64 * 1024;
 
+/// What is read at once of a connection that was idle.
+const FIRST: usize = 4 * 1024;
+
 thread_local! {
     /// What idle connections of one worker read into, one after the other.
-    static ARRIVALS: RefCell<[u8; 4 * 1024]> = const { RefCell::new([0; 4 * 1024]) };
+    static ARRIVALS: RefCell<[u8; FIRST]> = const { RefCell::new([0; FIRST]) };
 }
 
 /// The stream itself.
 #[derive(Debug)]
 enum Io {
-    Plain(Tcp),
+    Plain(TcpStream),
     /// Boxed: a TLS session is large, and most idle connections in a pod are plain ones from the application.
-    Tls(Box<TlsStream<Tcp>>),
+    Tls(Box<Tls>),
 }
 
 /// A stream and its read buffer.
@@ -41,8 +46,6 @@ pub struct Conn {
     io: Io,
     /// Bytes received and not yet used.
     pub buf: BytesMut,
-    /// A failure that is to be told when what came before it has been.
-    failed: Option<io::Error>,
     /// Its place among the connections of its service, where their number is bounded.
     _place: Option<Permit>,
 }
@@ -50,15 +53,11 @@ pub struct Conn {
 impl Conn {
     /// A plain connection; `buf` holds what detection has read of it.
     pub fn plain(stream: TcpStream, buf: BytesMut) -> Self {
-        Self { io: Io::Plain(Tcp::new(stream, BytesMut::new())), buf, failed: None, _place: None }
+        Self { io: Io::Plain(stream), buf, _place: None }
     }
 
-    pub fn tls(mut stream: TlsStream<Tcp>) -> Self {
-        match &mut stream {
-            TlsStream::Client(stream) => stream.get_mut().1.set_buffer_limit(Some(BULK)),
-            TlsStream::Server(stream) => stream.get_mut().1.set_buffer_limit(Some(BULK)),
-        }
-        Self { io: Io::Tls(Box::new(stream)), buf: BytesMut::new(), failed: None, _place: None }
+    pub fn tls(tls: Tls) -> Self {
+        Self { io: Io::Tls(Box::new(tls)), buf: BytesMut::new(), _place: None }
     }
 
     /// The same, holding `place` for as long as it is open.
@@ -68,8 +67,8 @@ impl Conn {
 
     fn tcp(&self) -> &TcpStream {
         match &self.io {
-            Io::Plain(tcp) => tcp.stream(),
-            Io::Tls(tls) => tls.get_ref().0.stream(),
+            Io::Plain(tcp) => tcp,
+            Io::Tls(tls) => tls.stream(),
         }
     }
 
@@ -78,65 +77,60 @@ impl Conn {
     }
 
     /// The negotiated ALPN protocol.
-    pub fn alpn(&self) -> Option<&[u8]> {
+    pub fn alpn(&self) -> Option<Alpn> {
         match &self.io {
             Io::Plain(_) => None,
-            Io::Tls(tls) => tls.get_ref().1.alpn_protocol(),
+            Io::Tls(tls) => tls.alpn(),
         }
     }
 
-    /// Reads more into `buf`; 0 is the end of the stream.
+    /// Reads about `room` more bytes into `buf`; 0 is the end of the stream.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
-        let mut buf = std::mem::take(&mut self.buf);
-        buf.reserve(room);
-        let filled = poll_read_buf(Pin::new(&mut *self), cx, &mut buf);
-        self.buf = buf;
-        filled
-    }
-
-    /// Reads all that has come and fits `into`, of TLS record after record; 0 is the end of the stream.
-    pub fn poll_gather(&mut self, cx: &mut Context<'_>, into: &mut impl BufMut) -> Poll<io::Result<usize>> {
-        let mut gathered = 0;
-        while into.has_remaining_mut() {
-            match poll_read_buf(Pin::new(&mut *self), cx, into) {
-                Poll::Ready(Ok(n)) if n > 0 => gathered += n,
-                Poll::Ready(Err(failure)) if gathered > 0 => {
-                    self.failed = Some(failure);
-                    break;
-                }
-                // An end is told again.
-                _ if gathered > 0 => break,
-                other => return other,
+        match &mut self.io {
+            Io::Plain(tcp) => {
+                self.buf.reserve(room);
+                poll_read_buf(Pin::new(tcp), cx, &mut self.buf)
             }
-            if !self.is_tls() {
-                break;
-            }
+            Io::Tls(tls) => tls.poll_give(cx, room, |bytes| self.buf.extend_from_slice(bytes)),
         }
-        Poll::Ready(Ok(gathered))
     }
 
     /// Reads as much more of a body as has come into `buf`, up to [`READ_CHUNK`]; 0 is the end of the stream.
     pub fn poll_fill_body(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut buf = std::mem::take(&mut self.buf);
-        buf.reserve(READ_CHUNK);
-        let filled = self.poll_gather(cx, &mut (&mut buf).limit(READ_CHUNK));
-        self.buf = buf;
-        filled
+        self.poll_fill(cx, READ_CHUNK)
     }
 
     /// Reads what comes first on an idle connection into `buf`, which is empty and holds no memory while nothing comes.
     pub async fn fill_idle(&mut self) -> io::Result<usize> {
         debug_assert!(self.buf.is_empty(), "bytes would change their order");
         self.buf = BytesMut::new();
-        std::future::poll_fn(|cx| {
-            ARRIVALS.with_borrow_mut(|arrivals| {
+        std::future::poll_fn(|cx| match &mut self.io {
+            Io::Tls(tls) => tls.poll_give(cx, FIRST, |bytes| self.buf.extend_from_slice(bytes)),
+            Io::Plain(tcp) => ARRIVALS.with_borrow_mut(|arrivals| {
                 let mut read = ReadBuf::new(arrivals);
-                ready!(Pin::new(&mut *self).poll_read(cx, &mut read))?;
+                ready!(Pin::new(tcp).poll_read(cx, &mut read))?;
                 self.buf.extend_from_slice(read.filled());
                 Poll::Ready(Ok(read.filled().len()))
-            })
+            }),
         })
         .await
+    }
+
+    /// Fills `passage` with what has come, past `buf`; how many bytes, 0 is the end of the stream.
+    pub fn poll_load(&mut self, cx: &mut Context<'_>, passage: &mut Passage) -> Poll<io::Result<usize>> {
+        match &mut self.io {
+            Io::Plain(tcp) => passage.poll_read(cx, tcp),
+            Io::Tls(tls) => tls.poll_load(cx, passage),
+        }
+    }
+
+    /// Sends what is in `passage`; what cannot be sent now, nor kept until the next flush, is appended to `rest`. Only after
+    /// a flush that has come to its end.
+    pub fn send_loaded(&mut self, cx: &mut Context<'_>, passage: &mut Passage, rest: &mut BytesMut) -> io::Result<()> {
+        match &mut self.io {
+            Io::Plain(tcp) => passage.write(cx, tcp, rest).map(|_| ()),
+            Io::Tls(tls) => tls.send(cx, passage),
+        }
     }
 
     /// [`Self::poll_fill`] as a future.
@@ -147,14 +141,14 @@ impl Conn {
     pub fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.io {
             Io::Plain(tcp) => Pin::new(tcp).poll_write(cx, bytes),
-            Io::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
+            Io::Tls(tls) => tls.poll_write(cx, &[IoSlice::new(bytes)]),
         }
     }
 
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.io {
             Io::Plain(_) => Poll::Ready(Ok(())),
-            Io::Tls(tls) => Pin::new(tls).poll_flush(cx),
+            Io::Tls(tls) => tls.poll_flush(cx),
         }
     }
 
@@ -162,7 +156,7 @@ impl Conn {
     pub fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.io {
             Io::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
-            Io::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+            Io::Tls(tls) => tls.poll_finish(cx),
         }
     }
 
@@ -209,7 +203,8 @@ impl Conn {
     pub fn has_arrived(&self) -> bool {
         let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
         let mut byte = [std::mem::MaybeUninit::uninit()];
-        !self.buf.is_empty() || SockRef::from(self.tcp()).recv_with_flags(&mut byte, flags).is_ok_and(|n| n > 0)
+        let is_ahead = !self.buf.is_empty() || matches!(&self.io, Io::Tls(tls) if tls.is_ahead());
+        is_ahead || SockRef::from(self.tcp()).recv_with_flags(&mut byte, flags).is_ok_and(|n| n > 0)
     }
 
     /// A pooled connection is worth reusing when nothing at all has arrived on it since, its end included.
@@ -233,12 +228,9 @@ impl AsyncRead for Conn {
             self.buf.advance(n);
             return Poll::Ready(Ok(()));
         }
-        if let Some(failure) = self.failed.take() {
-            return Poll::Ready(Err(failure));
-        }
         match &mut self.io {
             Io::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
-            Io::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+            Io::Tls(tls) => tls.poll_give(cx, buf.remaining(), |bytes| buf.put_slice(bytes)).map_ok(|_| ()),
         }
     }
 }
@@ -251,11 +243,11 @@ impl AsyncWrite for Conn {
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
+        bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match &mut self.io {
             Io::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
-            Io::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
+            Io::Tls(tls) => tls.poll_write(cx, bufs),
         }
     }
 
@@ -271,6 +263,3 @@ impl AsyncWrite for Conn {
         self.poll_finish(cx)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -6,7 +6,7 @@
 
 pub mod http2;
 
-use crate::conn::{Conn, Tcp};
+use crate::conn::{Conn, tls};
 use crate::error::Failure;
 use bytes::BytesMut;
 use rustls::ClientConfig;
@@ -19,7 +19,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio_rustls::{TlsConnector, TlsStream};
 use weft_identity::rotate::Identity;
 use weft_identity::tls::Alpn;
 use weft_model::{Endpoint, SpiffeId};
@@ -83,10 +82,7 @@ async fn handshake(stream: TcpStream, config: Arc<ClientConfig>) -> Result<Conn,
     let peer = stream.peer_addr().map_err(refused)?;
     // The peer is checked by its SPIFFE ID, not by a host name; an address as server name keeps SNI out of the handshake.
     let name = ServerName::IpAddress(peer.ip().into());
-    match TlsConnector::from(config).connect(name, Tcp::new(stream, BytesMut::new())).await {
-        Ok(stream) => Ok(Conn::tls(TlsStream::Client(stream))),
-        Err(error) => Err(handshake_failure(&error)),
-    }
+    tls::handshake::connect(stream, config, name).await.map(Conn::tls).map_err(|error| handshake_failure(&error))
 }
 
 fn handshake_failure(error: &io::Error) -> Failure {

@@ -11,7 +11,7 @@ mod ruling;
 pub use ruling::{answer as authorize, limits};
 
 use crate::cluster::Upstream;
-use crate::conn::{Conn, Tcp};
+use crate::conn::{Conn, tls};
 use crate::detect::{Hello, client_hello_alpn};
 use crate::drain::{Direction, Ticket};
 use crate::error::Failure;
@@ -33,7 +33,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::{TlsAcceptor, TlsStream};
 use weft_identity::{spiffe, tls::Alpn};
 
 /// The field that carries the peer's identity, in Envoy's form.
@@ -164,18 +163,17 @@ impl Inbound {
     }
 
     async fn handshake(&mut self, stream: TcpStream, buf: BytesMut) -> Result<Conn, String> {
-        let acceptor = TlsAcceptor::from(self.worker.shared.identity.server());
-        let tls = timeout(HANDSHAKE, acceptor.accept(Tcp::new(stream, buf)))
+        let config = self.worker.shared.identity.server();
+        let (tls, leaf) = timeout(HANDSHAKE, tls::handshake::accept(stream, buf, config))
             .await
             .map_err(|_| "timeout".to_owned())?
             .map_err(|error| error.to_string())?;
-        let peer = tls.get_ref().1.peer_certificates().and_then(<[_]>::first);
-        let peer = peer.and_then(|leaf| spiffe::id_of(leaf).ok()).ok_or("no identity")?;
+        let peer = leaf.and_then(|leaf| spiffe::id_of(&leaf).ok()).ok_or("no identity")?;
         let own = self.worker.shared.identity.credentials();
         self.peer.known_as(&peer.to_string());
         self.added.push((PEER, format!("By={};URI={peer}", own.id)));
         self.checkpoint.identified(peer);
-        Ok(Conn::tls(TlsStream::Server(tls)))
+        Ok(Conn::tls(tls))
     }
 
     /// A balancer's questions, for as long as this pod takes new work.
@@ -190,13 +188,13 @@ impl Inbound {
 
     /// A sidecar has said what it brings.
     async fn negotiated(self, client: Conn) -> Option<Session> {
-        if client.alpn() == Some(Alpn::Probe.as_bytes()) {
-            Box::pin(self.probed(client)).await;
-            return None;
-        }
         let first = match client.alpn() {
-            Some(alpn) if alpn == Alpn::Http1.as_bytes() => First::Http1,
-            Some(alpn) if alpn == Alpn::H2.as_bytes() => First::Http2,
+            Some(Alpn::Probe) => {
+                Box::pin(self.probed(client)).await;
+                return None;
+            }
+            Some(Alpn::Http1) => First::Http1,
+            Some(Alpn::H2) => First::Http2,
             _ => First::Opaque,
         };
         Some(Session { inbound: self, first, client })

@@ -3,9 +3,8 @@
 //! The last step of a connection that is not HTTP (any more). An orderly end of one direction becomes an orderly end on
 //! the other side (half-close); a failure of either side resets both, so that nobody mistakes it for an end.
 
-use crate::conn::{BULK, Conn, TURN};
+use crate::conn::{Conn, Passage, TURN};
 use bytes::{Buf, BytesMut};
-use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -17,18 +16,12 @@ pub struct Moved {
     pub received: u64,
 }
 
-thread_local! {
-    /// What comes on any tunnel of this worker, until it is sent: so that they hold no memory of their own while it all fits.
-    static PASSING: RefCell<Box<[u8; BULK]>> = RefCell::new(Box::new([0; BULK]));
-}
-
 /// One direction.
 #[derive(Debug, Default)]
 struct Direction {
     moved: u64,
     ended: bool,
     finished: bool,
-    unflushed: bool,
 }
 
 impl Direction {
@@ -42,8 +35,12 @@ impl Direction {
             }
             // What detection has read, or what the other side had no room for.
             while !from.buf.is_empty() {
-                let n = ready!(self.poll_send(cx, to, &from.buf))?;
+                let n = ready!(to.poll_send(cx, &from.buf))?;
+                if n == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
                 from.buf.advance(n);
+                self.moved += n as u64;
             }
             from.buf = BytesMut::new();
             if self.ended {
@@ -51,14 +48,9 @@ impl Direction {
                 self.finished = true;
                 break;
             }
-            let passed = PASSING.with_borrow_mut(|passing| self.poll_pass(cx, from, to, &mut passing[..]))?;
-            if passed.is_pending() {
-                if self.unflushed {
-                    ready!(to.poll_flush(cx))?;
-                    self.unflushed = false;
-                }
-                return Poll::Pending;
-            }
+            // Nothing is read while there is something to send.
+            ready!(to.poll_flush(cx))?;
+            ready!(Passage::with(|passage| self.poll_pass(cx, from, to, passage)))?;
         }
         Poll::Ready(Ok(()))
     }
@@ -69,31 +61,13 @@ impl Direction {
         cx: &mut Context<'_>,
         from: &mut Conn,
         to: &mut Conn,
-        passing: &mut [u8],
+        passage: &mut Passage,
     ) -> Poll<io::Result<()>> {
-        let arrived = ready!(from.poll_gather(cx, &mut &mut *passing))?;
+        let arrived = ready!(from.poll_load(cx, passage))?;
         self.ended = arrived == 0;
-        let mut unsent = &passing[..arrived];
-        while !unsent.is_empty() {
-            match self.poll_send(cx, to, unsent)? {
-                Poll::Ready(n) => unsent = &unsent[n..],
-                Poll::Pending => {
-                    from.buf.extend_from_slice(unsent);
-                    break;
-                }
-            }
-        }
+        to.send_loaded(cx, passage, &mut from.buf)?;
+        self.moved += (arrived - from.buf.len()) as u64;
         Poll::Ready(Ok(()))
-    }
-
-    fn poll_send(&mut self, cx: &mut Context<'_>, to: &mut Conn, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let n = ready!(to.poll_send(cx, bytes))?;
-        if n == 0 {
-            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-        }
-        self.moved += n as u64;
-        self.unflushed = true;
-        Poll::Ready(Ok(n))
     }
 }
 
