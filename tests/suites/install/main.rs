@@ -74,6 +74,7 @@ fn main() -> ExitCode {
         .case("without an injector no pod is made", no_injector)
         .case("etcd speaks to nobody who has no certificate", shop::etcd)
         .case("etcd gets new certificates under load, as the docs say, and no request fails", shop::etcd_certificates)
+        .case("a replica of discovery without its store harms no new pod", shop::replica_without_store)
         .case("a rolling update under load fails no request", shop::rolling_update)
         .case("an upgrade of the mesh under load fails no request", upgrade)
         .case("uninstalled, nothing is left but what the docs say", uninstall)

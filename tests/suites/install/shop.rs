@@ -188,6 +188,46 @@ pub async fn etcd_certificates(cluster: &Cluster) -> Outcome {
     load.served_all(50).map(drop)
 }
 
+/// A replica of discovery without its store knows the world as it was: pods that are new must not live in that one.
+pub async fn replica_without_store(cluster: &Cluster) -> Outcome {
+    cluster.open().await?;
+    let shell = &cluster.shell;
+    let replicas = "get pods -l app.kubernetes.io/name=weft-discovery -o jsonpath='{.items[0].metadata.name}'";
+    let replica = shell.run(&format!("kubectl -n weft-system {replicas}"))?;
+    let load = Load::start(cluster, "without-store")?;
+    let wall = "OUTPUT -p tcp --dport 2379 -j REJECT --reject-with tcp-reset";
+    let inside = format!("nsenter -t {} -n iptables", process_of(&replica)?);
+    shell.run(&format!("{inside} -I {wall}"))?;
+    let alone = || async { shell.run("weftctl check").err().filter(|said| said.to_string().contains("known last")) };
+    poll_until_async(Instant::now() + LONG / 4, "the replica to miss its store", alone).await?;
+    // Which replica a pod comes to first is left to chance.
+    let mut sent_away = false;
+    for _ in 0..8 {
+        shell.run("kubectl -n shop rollout restart deployment/ranking")?;
+        shell.run("kubectl -n shop rollout status deployment/ranking --timeout=300s")?;
+        sent_away = shell.run(&format!("kubectl -n weft-system logs {replica}"))?.contains("sent to another replica");
+        if sent_away {
+            break;
+        }
+    }
+    shell.run(&format!("{inside} -D {wall}"))?;
+    ensure!(sent_away, "no new pod came to the replica that has no store");
+    let whole = || async { shell.run("weftctl check").ok() };
+    poll_until_async(Instant::now() + LONG / 4, "the replica to find its store again", whole).await?;
+    load.served_all(50).map(drop)
+}
+
+/// The process of a pod of one container, by the host name that it was given.
+fn process_of(pod: &str) -> anyhow::Result<String> {
+    let named = format!("HOSTNAME={pod}");
+    let process = std::fs::read_dir("/proc")?.flatten().find(|process| {
+        let variables = std::fs::read(process.path().join("environ")).unwrap_or_default();
+        variables.split(|byte| *byte == 0).any(|variable| variable == named.as_bytes())
+    });
+    let process = process.with_context(|| format!("{pod} has no process"))?;
+    Ok(process.file_name().to_string_lossy().into_owned())
+}
+
 pub async fn jobs(cluster: &Cluster) -> Outcome {
     cluster.open().await?;
     let shell = &cluster.shell;
