@@ -171,6 +171,9 @@ impl Tls {
             let (content, length) = self.opener.open(record)?;
             let inner = HEAD..HEAD + length;
             let next = at + record.len();
+            if content != Content::HANDSHAKE {
+                self.session.pass(content, length)?;
+            }
             match content {
                 Content::DATA => passage.pass(at + inner.start..at + inner.end),
                 Content::HANDSHAKE => self.take_up(&bytes[inner])?,

@@ -42,6 +42,8 @@ pub enum Broken {
     Alert(u8),
     #[error("TLS: content of type {0} where there must be none")]
     Unexpected(u8),
+    #[error("TLS: records without data, one after the other")]
+    Barren,
     #[error("TLS: keys of a cipher suite that nobody asked for")]
     Cipher,
 }

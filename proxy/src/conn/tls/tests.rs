@@ -2,18 +2,20 @@
 //!
 //! Real handshakes over loopback.
 
+mod unruly;
+
 use super::*;
 use crate::conn::Conn;
 use crate::discovery::fake::credentials;
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{CertificateDer, ServerName};
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
-use weft_identity::certificate::Authority;
+use weft_identity::certificate::{Authority, Credentials, Key};
 use weft_identity::tls::{Clients, client_config, server_config};
 use weft_model::SpiffeId;
 
@@ -26,8 +28,16 @@ enum We {
 type Configs = (Arc<rustls::ClientConfig>, Arc<rustls::ServerConfig>);
 
 fn configs() -> Configs {
-    let authority = Authority::generate("weft.local").unwrap();
-    let (client, server) = (credentials(&authority, "shop", "client"), credentials(&authority, "shop", "server"));
+    with_client(&Authority::generate("weft.local").unwrap(), vec![])
+}
+
+/// With a client that shows so many certificates with its own.
+fn with_client(authority: &Authority, chain: Vec<CertificateDer<'static>>) -> Configs {
+    let server = credentials(authority, "shop", "server");
+    let (key, id) = (Key::generate(), SpiffeId::new("weft.local", "shop", "client").unwrap());
+    let signed = authority.sign(&key.csr(), &id, SystemTime::now(), Duration::from_secs(3600)).unwrap();
+    let shown = std::iter::once(signed.leaf).chain(chain).collect();
+    let client = Credentials::new(shown, key.private(), vec![authority.certificate().clone()]).unwrap();
     let expected = SpiffeId::new("weft.local", "shop", "server").unwrap();
     (client_config(&client, &expected, Alpn::Tcp), server_config(&server, &[Alpn::Tcp], Clients::Required))
 }
@@ -58,6 +68,15 @@ async fn pair(we: We, (client, server): Configs) -> (Tls, TlsStream<TcpStream>) 
             (ours, TlsStream::Client(theirs.unwrap()))
         }
     }
+}
+
+/// A client and a server, both ours: so that one can do what rustls never does.
+async fn ours_only() -> (Tls, Tls) {
+    let (client, server) = configs();
+    let (near, far, address) = sockets().await;
+    let client = handshake::connect(near, client, ServerName::IpAddress(address.ip().into()));
+    let (client, server) = tokio::join!(client, handshake::accept(far, BytesMut::new(), server));
+    (client.unwrap(), server.unwrap().0)
 }
 
 async fn both() -> [(Tls, TlsStream<TcpStream>); 2] {
@@ -164,80 +183,6 @@ async fn what_the_socket_does_not_take_is_kept_up_to_a_bound_and_sent_later() {
 }
 
 #[tokio::test]
-async fn an_end_without_close_notify_is_a_failure() {
-    for (ours, mut theirs) in both().await {
-        theirs.write_all(b"all of it?").await.unwrap();
-        theirs.flush().await.unwrap();
-        theirs.get_mut().0.shutdown().await.unwrap();
-        let (got, end) = read_all(&mut Conn::tls(ours), 1_000).await;
-        assert_eq!((&got[..], end.unwrap_err().kind()), (&b"all of it?"[..], io::ErrorKind::UnexpectedEof));
-    }
-}
-
-#[tokio::test]
-async fn a_broken_record_is_told_after_the_records_that_were_read_before_it() {
-    for (ours, mut theirs) in both().await {
-        theirs.write_all(&numbers(100_000)).await.unwrap();
-        theirs.flush().await.unwrap();
-        theirs.get_mut().0.write_all(&[&b"\x17\x03\x03\x00\x20"[..], &[7; 32]].concat()).await.unwrap();
-        let (got, end) = read_all(&mut Conn::tls(ours), 30_000).await;
-        assert!(got == numbers(100_000), "{} bytes", got.len());
-        let said = end.unwrap_err();
-        assert!(said.kind() == io::ErrorKind::InvalidData && said.to_string().contains("not sealed by"), "{said}");
-    }
-}
-
-/// A client that trusts the server, who does not trust it.
-fn stranger() -> Configs {
-    let (mut client, server) = configs();
-    let shown = configs().0.client_auth_cert_resolver.clone();
-    Arc::make_mut(&mut client).client_auth_cert_resolver = shown;
-    (client, server)
-}
-
-#[tokio::test]
-async fn an_alert_is_a_failure_that_says_which() {
-    let (client, server) = stranger();
-    let (near, far, address) = sockets().await;
-    // The server refuses the certificate when the client is done with its handshake.
-    let ours = handshake::connect(near, client, ServerName::IpAddress(address.ip().into()));
-    let (ours, theirs) = tokio::join!(ours, TlsAcceptor::from(server).accept(far));
-    assert!(theirs.is_err());
-    let (_, end) = read_all(&mut Conn::tls(ours.unwrap()), 100).await;
-    let said = end.unwrap_err().to_string();
-    assert!(said.contains("the peer ended the connection with alert"), "{said}");
-}
-
-#[tokio::test]
-async fn a_client_that_is_refused_is_told_why() {
-    let (client, server) = stranger();
-    let (near, far, address) = sockets().await;
-    let theirs = async {
-        let mut theirs = TlsConnector::from(client).connect(address.ip().into(), near).await?;
-        theirs.read_u8().await
-    };
-    let (ours, theirs) = tokio::join!(handshake::accept(far, BytesMut::new(), server), theirs);
-    let reason = ours.err().unwrap();
-    let reason = reason.get_ref().and_then(|reason| reason.downcast_ref());
-    assert!(matches!(reason, Some(rustls::Error::InvalidCertificate(_))), "{reason:?}");
-    let told = theirs.unwrap_err().to_string();
-    assert!(told.contains("fatal alert"), "{told}");
-}
-
-#[tokio::test]
-async fn a_server_that_is_refused_is_told_why() {
-    let ((client, _), (_, server)) = (configs(), configs());
-    let (near, far, address) = sockets().await;
-    let ours = handshake::connect(near, client, ServerName::IpAddress(address.ip().into()));
-    let (ours, theirs) = tokio::join!(ours, TlsAcceptor::from(server).accept(far));
-    let reason = ours.err().unwrap();
-    let reason = reason.get_ref().and_then(|reason| reason.downcast_ref());
-    assert!(matches!(reason, Some(rustls::Error::InvalidCertificate(_))), "{reason:?}");
-    let told = theirs.err().unwrap().to_string();
-    assert!(told.contains("fatal alert"), "{told}");
-}
-
-#[tokio::test]
 async fn keys_are_changed_when_they_are_worn_and_when_the_peer_changes_its_own() {
     for (mut ours, mut theirs) in both().await {
         // After every third record.
@@ -303,6 +248,7 @@ async fn what_the_peer_sends_with_its_last_flight_is_read_with_its_end() {
     let (near, far, address) = sockets().await;
     let theirs = async {
         let mut theirs = TlsConnector::from(client).connect(address.ip().into(), near).await.unwrap();
+        theirs.get_mut().1.refresh_traffic_keys().unwrap();
         theirs.write_all(b"at once").await.unwrap();
         theirs.shutdown().await.unwrap();
         theirs
@@ -323,7 +269,15 @@ async fn what_the_peer_sends_with_its_last_flight_is_read_with_its_end() {
 
 #[tokio::test]
 async fn tickets_that_come_later_are_for_the_next_connection() {
-    let configs = configs();
+    let authority = Authority::generate("weft.local").unwrap();
+    // With one certificate in each the tickets fit a record, with many they do not.
+    for certificates in [1, 24] {
+        let chain = vec![authority.certificate().clone(); certificates];
+        resumed(with_client(&authority, chain)).await;
+    }
+}
+
+async fn resumed(configs: Configs) {
     for kind in [rustls::HandshakeKind::Full, rustls::HandshakeKind::Resumed] {
         let (mut ours, mut theirs) = pair(We::Connect, configs.clone()).await;
         assert_eq!(theirs.get_ref().1.handshake_kind(), Some(kind));
