@@ -104,7 +104,11 @@ impl Conn {
     pub async fn fill_idle(&mut self) -> io::Result<usize> {
         debug_assert!(self.buf.is_empty(), "bytes would change their order");
         self.buf = BytesMut::new();
-        std::future::poll_fn(|cx| match &mut self.io {
+        std::future::poll_fn(|cx| self.poll_first(cx)).await
+    }
+
+    fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        match &mut self.io {
             Io::Tls(tls) => tls.poll_give(cx, FIRST, |bytes| self.buf.extend_from_slice(bytes)),
             Io::Plain(tcp) => ARRIVALS.with_borrow_mut(|arrivals| {
                 let mut read = ReadBuf::new(arrivals);
@@ -112,8 +116,19 @@ impl Conn {
                 self.buf.extend_from_slice(read.filled());
                 Poll::Ready(Ok(read.filled().len()))
             }),
-        })
-        .await
+        }
+    }
+
+    /// Completes when nothing more will come: with whether that was in order. What comes instead is kept in `buf`; while there is
+    /// something, nobody looks behind it.
+    pub fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.buf.is_empty() {
+            return Poll::Pending;
+        }
+        match ready!(self.poll_first(cx))? {
+            0 => Poll::Ready(Ok(())),
+            _ => Poll::Pending,
+        }
     }
 
     /// Fills `passage` with what has come, past `buf`; how many bytes, 0 is the end of the stream.

@@ -132,6 +132,16 @@ impl Http1 {
         patiently("the other side to close", async { Ok(self.wire.peek(1).await?.is_empty()) }).await
     }
 
+    /// Says that nothing more will be sent; answers can still be read.
+    pub async fn end(&mut self) -> Result<()> {
+        self.wire.stream().shutdown().await
+    }
+
+    /// Leaves at once, without an orderly end.
+    pub fn reset(mut self) -> Result<()> {
+        self.wire.stream().set_zero_linger()
+    }
+
     /// The stream behind an upgraded connection, and what came with the last head.
     pub fn into_parts(self) -> (TcpStream, Vec<u8>) {
         self.wire.into_parts()

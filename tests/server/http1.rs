@@ -117,7 +117,7 @@ async fn answer(wire: &mut Wire<TcpStream>, head: &Head, body: &Body, state: &St
             wire.send("HTTP/1.1 103 Early Hints\r\nlink: </style.css>; rel=preload\r\n\r\n").await?;
             respond(wire, "200", &[], b"after the hints").await?;
         }
-        "close" | "until-close" | "hang-up" | "abort" => {
+        "close" | "until-close" | "until-left" | "hang-up" | "abort" => {
             leave(wire, behaviour, argument, state).await?;
             return Ok(Next::Close);
         }
@@ -154,6 +154,17 @@ async fn leave(wire: &mut Wire<TcpStream>, behaviour: &str, argument: &str, stat
         "hang-up" => {
             state.count(argument);
             Ok(())
+        }
+        // As servers do that stop working when nobody waits any more.
+        "until-left" => {
+            state.count(argument);
+            match wire.peek(1).await {
+                Ok(_) => respond(wire, "200", &[], b"ended").await,
+                Err(_) => {
+                    state.count(&format!("{argument}-reset"));
+                    Ok(())
+                }
+            }
         }
         _ => {
             wire.send("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nnot nearly").await?;

@@ -6,10 +6,11 @@
 use anyhow::{Context, ensure};
 use futures::{SinkExt, StreamExt};
 use std::process::ExitCode;
+use std::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 use weft_tests::client::{Http1, patiently};
 use weft_tests::programs::{curl, curl_output};
-use weft_tests::world::NAMESPACE;
+use weft_tests::world::{NAMESPACE, SOON};
 use weft_tests::{Outcome, Suite, World};
 
 fn main() -> ExitCode {
@@ -30,6 +31,8 @@ fn main() -> ExitCode {
         .case("a server may close after a response", server_closes)
         .case("a response may last until the connection closes", until_close)
         .case("a client may ask to close", client_closes)
+        .case("a client that has ended its side still gets its answer, and the server knows", client_ends)
+        .case("a server is told that the client it works for has gone", client_goes)
         .case("HTTP/1.0 works", http_1_0)
         .case("a response cut short is an error, not a short body", abort)
         .case("WebSocket messages go both ways", websocket)
@@ -196,6 +199,31 @@ async fn server_closes(world: &World) -> Outcome {
         let mut client = Http1::dial(world.client(), world.echo(80))?;
         let response = client.get("/close").await?;
         ensure!(response.text() == "and gone", "{response:?}");
+    }
+    Ok(())
+}
+
+async fn client_ends(world: &World) -> Outcome {
+    let mut client = Http1::dial(world.client(), world.echo(80))?;
+    client.send("GET /until-left/ended HTTP/1.1\r\nhost: echo\r\n\r\n").await?;
+    client.end().await?;
+    let response = client.response(false).await?;
+    ensure!(response.text() == "ended", "{response:?}");
+    ensure!(client.is_closed().await?, "there is nobody to keep it for");
+    Ok(())
+}
+
+async fn client_goes(world: &World) -> Outcome {
+    let mut asking = Http1::dial(world.client(), world.echo(80))?;
+    let mut client = Http1::dial(world.client(), world.echo(80))?;
+    client.send("GET /until-left/gone HTTP/1.1\r\nhost: echo\r\n\r\n").await?;
+    let until = Instant::now() + SOON;
+    while asking.get("/counted/gone").await?.text() == "0" {
+        ensure!(Instant::now() < until, "the request did not arrive");
+    }
+    client.reset()?;
+    while asking.get("/counted/gone-reset").await?.text() == "0" {
+        ensure!(Instant::now() < until, "the server still waits");
     }
     Ok(())
 }

@@ -6,9 +6,9 @@ use anyhow::ensure;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::{MissedTickBehavior, interval};
-use weft_examples::pods::Pod;
+use weft_examples::pods::{Pod, poll_until_async};
 use weft_tests::client::{Http1, Http2};
 use weft_tests::world::SOON;
 use weft_tests::{Outcome, Plan, Suite, World, pages};
@@ -135,7 +135,7 @@ async fn retry_after(world: &World) -> Outcome {
     world.wait_replicas("patient", &["patient-0"])?;
     let mut client = Http1::dial(world.client(), world.at("patient", 80))?;
     for (asked, key, least, most) in [("1", "short", 1000, 11_000), ("3600", "long", 2000, 12_000)] {
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         let response = client.get(&format!("/retry-after/{asked}/{key}")).await?;
         let took = begun.elapsed().as_millis();
         ensure!(response.status() == 200, "{response:?}");
@@ -195,18 +195,18 @@ fn hedges(world: &World, service: &str) -> (f64, f64) {
 async fn hedged(world: &World) -> Outcome {
     world.wait_served("hedged")?;
     let mut client = Http1::dial(world.client(), world.at("hedged", 80))?;
-    let before = hedges(world, "hedged.test");
+    let (before, left) = (hedges(world, "hedged.test"), cancellations(world));
     let body = vec![b'x'; 10_000];
     let sum = 10_000 * u64::from(b'x');
     for n in 0..12 {
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         let response = client.get("/count/hedged").await?;
         ensure!(
             response.status() == 200 && begun.elapsed() < SLOW,
             "GET {n} after {:?}: {response:?}",
             begun.elapsed()
         );
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         let put = [b"PUT /sum HTTP/1.1\r\nhost: echo\r\ncontent-length: 10000\r\n\r\n", &body[..]].concat();
         let response = client.request(put).await?;
         ensure!(response.text() == format!("10000 {sum}"), "PUT {n}: {response:?}");
@@ -215,6 +215,7 @@ async fn hedged(world: &World) -> Outcome {
     let (sent, won) = hedges(world, "hedged.test");
     let (sent, won) = (sent - before.0, won - before.1);
     ensure!(won >= 4.0 && sent >= won, "{sent} hedges, of which {won} won, for every third of 24 requests");
+    cancelled(world, left).await?;
     // Asked in turn, the slow replica answers when it is through with what was cancelled.
     let arrived = arrivals(world, "hedged", "hedged").await? as f64;
     ensure!((12.0..=12.0 + sent).contains(&arrived), "12 requests and {sent} hedges arrived {arrived} times");
@@ -227,20 +228,27 @@ async fn hedged(world: &World) -> Outcome {
 async fn hedged_http2(world: &World) -> Outcome {
     world.wait_served("hedged")?;
     let client = Http2::dial(world.client(), world.at("hedged", 80)).await?;
-    let before = hedges(world, "hedged.test").1;
+    let (before, left) = (hedges(world, "hedged.test").1, cancellations(world));
     for n in 0..9 {
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         let response = client.call(http::Method::PUT, "/sum", vec![1; 5000].into(), None).await?;
         ensure!(response.text() == "5000 5000", "{n}: {response:?}");
         ensure!(begun.elapsed() < SLOW, "{n} after {:?}", begun.elapsed());
     }
     let won = hedges(world, "hedged.test").1 - before;
     ensure!(won >= 2.0, "{won} hedges won");
-    // The slow replica's sidecar has heard of it long before its application answers.
+    cancelled(world, left).await
+}
+
+/// The slow replica's sidecar has heard of two more that were cancelled than `before`, long before its application answers.
+async fn cancelled(world: &World, before: f64) -> Outcome {
+    let heard = || async { (cancellations(world) >= before + 2.0).then_some(()) };
+    Ok(poll_until_async(Instant::now() + SOON, "requests to be cancelled", heard).await?)
+}
+
+fn cancellations(world: &World) -> f64 {
     let left = [("direction", "inbound"), ("reason", "client-gone")];
-    let cancelled = || async { (world.metrics("hedged-2").sum("weft_requests_total", &left) >= 2.0).then_some(()) };
-    Ok(weft_examples::pods::poll_until_async(std::time::Instant::now() + SOON, "streams to be cancelled", cancelled)
-        .await?)
+    world.metrics("hedged-2").sum("weft_requests_total", &left)
 }
 
 async fn post_is_not_hedged(world: &World) -> Outcome {
@@ -334,9 +342,9 @@ impl Load {
     /// Waits until `count` more have been served.
     async fn served(&self, count: u64) -> Outcome {
         let wanted = self.served.load(Ordering::Relaxed) + count;
-        let deadline = std::time::Instant::now() + SOON;
+        let deadline = Instant::now() + SOON;
         let look = || async { (self.served.load(Ordering::Relaxed) >= wanted).then_some(()) };
-        Ok(weft_examples::pods::poll_until_async(deadline, "the load to be served", look).await?)
+        Ok(poll_until_async(deadline, "the load to be served", look).await?)
     }
 
     async fn end(self) -> (u64, Vec<String>) {

@@ -25,13 +25,17 @@ pub struct Upload {
     pub replay: Option<Replay>,
     /// The endpoint no longer reads; its answer may be there all the same.
     refused: bool,
+    /// The client has ended its side behind the request.
+    ended: bool,
+    /// The endpoint has been told so.
+    told: bool,
 }
 
 impl Upload {
     /// `buffer` is reused; `head` goes before the body.
     pub fn new(framing: Framing, mut buffer: Vec<u8>, head: &[u8], replay: Option<Replay>) -> Self {
         buffer.extend_from_slice(head);
-        Self { pump: Pump::new(framing, buffer), replay, refused: false }
+        Self { pump: Pump::new(framing, buffer), replay, refused: false, ended: false, told: false }
     }
 
     /// Gives the buffer back for the next request.
@@ -41,7 +45,7 @@ impl Upload {
 
     /// Prepares another attempt.
     pub fn restart(&mut self, head: &[u8]) {
-        self.refused = false;
+        (self.refused, self.told) = (false, false);
         self.pump.restart(head, self.replay.as_ref());
     }
 
@@ -53,6 +57,11 @@ impl Upload {
     /// The endpoint has taken the whole request.
     pub fn complete(&self) -> bool {
         self.pump.finished()
+    }
+
+    /// Neither the client nor the connection to the endpoint will carry another request.
+    pub fn ended(&self) -> bool {
+        self.ended
     }
 
     /// The body as it was sent, if all of it has been sent and kept.
@@ -76,6 +85,24 @@ impl Upload {
             Poll::Ready(Err(PumpError::Malformed(what))) => Err(Failure::MalformedRequest(what)),
             Poll::Ready(Err(PumpError::Read(_) | PumpError::Cut)) => Err(Failure::ClientGone),
         }
+    }
+
+    /// A client that has sent its request may leave, which is an error, or end its side only: then the endpoint is told, and decides
+    /// whether it goes on, as it would without a mesh.
+    fn poll_end(&mut self, cx: &mut Context<'_>, client: &mut Conn, upstream: &mut Conn) -> Result<(), Failure> {
+        if !self.pump.finished() {
+            return Ok(());
+        }
+        if !self.ended {
+            match client.poll_end(cx) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(ended) => ended.map_err(|_| Failure::ClientGone)?,
+            }
+            self.ended = true;
+        }
+        // Should it fail, that shows in the answer.
+        self.told = self.told || upstream.poll_finish(cx).is_ready();
+        Ok(())
     }
 }
 
@@ -117,7 +144,14 @@ pub async fn request(
                 return Poll::Ready(Err(failure));
             }
             if let Poll::Ready(done) = poll_head(cx, upstream, response, expect) {
-                return Poll::Ready(done.map(|()| Waited::Answered));
+                return Poll::Ready(match done {
+                    // It has stopped working for a client that nobody needs to be tried for again.
+                    Err(_) if upload.ended() => Err(Failure::ClientGone),
+                    done => done.map(|()| Waited::Answered),
+                });
+            }
+            if let Err(failure) = upload.poll_end(cx, client, upstream) {
+                return Poll::Ready(Err(failure));
             }
             let Some(limit) = expect.patience.filter(|_| upload.copy().is_some()) else { return Poll::Pending };
             // On the heap: few services have their requests hedged.

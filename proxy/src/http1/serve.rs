@@ -253,8 +253,16 @@ impl<S: Story> Turn<'_, S> {
         };
         let end = self.plan.try_timeout.map(|limit| tokio::time::Instant::now() + limit);
         let exchange = exchange::request(self.client, &mut conn, upload, &mut self.scratch.response, expect);
-        if within(end, exchange).await? == Waited::InVain {
-            return Ok(Attempt::Late(Late { conn, port, expect, end }));
+        match within(end, exchange).await {
+            Ok(Waited::Answered) => {}
+            Ok(Waited::InVain) => return Ok(Attempt::Late(Late { conn, port, expect, end })),
+            Err(failure) => {
+                if matches!(failure, Failure::ClientGone) {
+                    // The endpoint meets with what its client has done.
+                    conn.abort();
+                }
+                return Err(failure);
+            }
         }
         let status = self.scratch.response.status;
         if status == 101 && !self.scratch.request.hop.upgrade {
@@ -290,6 +298,7 @@ impl<S: Story> Turn<'_, S> {
         let keep_upstream = whole
             && framing != Framing::UntilClose
             && upload.complete()
+            && !upload.ended()
             && self.scratch.response.persistent()
             && conn.buf.is_empty();
         let complete = upload.complete();

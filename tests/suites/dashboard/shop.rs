@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use std::net::SocketAddr;
 use std::time::Duration;
 use weft_examples::mesh::{Member, Mesh, Options, START_LIMIT, Workload, binary};
-use weft_examples::pods::{Network, Process, Program};
+use weft_examples::pods::{NameServer, Network, Process, Program};
 use weft_tests::suite::Stage;
 use weft_tests::world::SOON;
 
@@ -28,12 +28,15 @@ const FORBIDDEN: &str = "apiVersion: weft.dev/v1alpha1\nkind: AuthorizationPolic
 pub struct Shop {
     members: Vec<Member>,
     mesh: Mesh,
+    /// Names that nobody knows cost its programs no time.
+    _names: NameServer,
     _customers: Process,
 }
 
 impl Shop {
     pub fn open() -> anyhow::Result<Self> {
         let mesh = Mesh::start_on(Network::new()?, &Options::default())?;
+        let _names = NameServer::start(mesh.node())?;
         mesh.apply(include_str!("../../../examples/shop.yaml"))?;
         mesh.apply(FORBIDDEN)?;
         let each = |(service, port, number, replicas)| (0..replicas).map(move |at| replica(service, port, number, at));
@@ -46,7 +49,7 @@ impl Shop {
         let visits = Program::new(binary("weft-shop")?).label("visits");
         let visits = visits.args(["customers", "--rate", "15", "--customers", "8", "--duration", "1h"]);
         let _customers = crowd.pod().spawn(visits)?;
-        Ok(Self { members, mesh, _customers })
+        Ok(Self { members, mesh, _names, _customers })
     }
 
     pub fn mesh(&self) -> &Mesh {
