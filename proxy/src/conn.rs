@@ -95,11 +95,6 @@ impl Conn {
         }
     }
 
-    /// Reads as much more of a body as has come into `buf`, up to [`READ_CHUNK`]; 0 is the end of the stream.
-    pub fn poll_fill_body(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.poll_fill(cx, READ_CHUNK)
-    }
-
     /// Reads what comes first on an idle connection into `buf`, which is empty and holds no memory while nothing comes.
     pub async fn fill_idle(&mut self) -> io::Result<usize> {
         debug_assert!(self.buf.is_empty(), "bytes would change their order");

@@ -5,7 +5,7 @@
 
 use super::body::BodyScanner;
 use super::framing::Framing;
-use crate::conn::{Conn, TURN};
+use crate::conn::{Conn, READ_CHUNK, TURN};
 use bytes::Buf;
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -141,7 +141,7 @@ impl Pump {
             if self.scanner.done() {
                 return self.poll_end(cx, to);
             }
-            match from.poll_fill_body(cx) {
+            match from.poll_fill(cx, READ_CHUNK) {
                 Poll::Ready(Ok(0)) if self.scanner.endless() => return self.poll_end(cx, to),
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(PumpError::Cut)),
                 Poll::Ready(Ok(_)) => {}

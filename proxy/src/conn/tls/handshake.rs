@@ -2,7 +2,7 @@
 //!
 //! When it is done, rustls gives the keys away (`Session` goes on with what concerns them), as it does for encryption by the kernel.
 
-use super::session::{Kernel, Session};
+use super::session::{Kernel, Session, invalid};
 use super::{Tls, keys};
 use bytes::{Buf, BufMut, BytesMut};
 use rustls::client::UnbufferedClientConnection;
@@ -47,10 +47,6 @@ pub async fn accept(
     let shown = connection.peer_certificates().and_then(<[_]>::first).cloned().map(CertificateDer::into_owned);
     let (secrets, kernel) = connection.dangerous_into_kernel_connection().map_err(invalid)?;
     Ok((shaking.done(alpn, Kernel::Server(kernel), secrets)?, shown))
-}
-
-fn invalid(error: rustls::Error) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
 /// What rustls has the same of both sides, but no name for.

@@ -135,6 +135,7 @@ fn split(messages: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     Some((kind, body, rest))
 }
 
-fn invalid(error: rustls::Error) -> io::Error {
+/// As tokio-rustls has it: callers find the reason inside.
+pub fn invalid(error: rustls::Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
